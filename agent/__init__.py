@@ -1,0 +1,1 @@
+"""The judgement: observe, score, decide, guard, attest, deliver, confirm. Nothing imports it."""

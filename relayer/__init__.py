@@ -1,0 +1,1 @@
+"""The hands: the only code that opens a socket. May import `contracts`, never `models` or `agent`."""

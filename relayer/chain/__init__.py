@@ -1,0 +1,1 @@
+"""Endpoints, pinned reads, events and deployment on an EVM chain."""

@@ -1,0 +1,1 @@
+"""Delivery: outbox, transactions, fees, and the read-back that alone counts as success."""

@@ -1,0 +1,1 @@
+"""The embedded default: chain, exchanges and their one clock in one process of ours."""

@@ -1,0 +1,1 @@
+"""Market values, venues through ccxt, aggregation and the local history."""

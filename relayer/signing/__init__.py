@@ -1,0 +1,1 @@
+"""Keys, the rules a signer checks before it signs, and the quorum."""
