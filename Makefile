@@ -1,0 +1,61 @@
+# The project's commands. `make demo` and `make test` are the two a newcomer needs.
+# Needs: Python 3.11, 3.12 or 3.13, make, git; npm only for the tests that run against anvil.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One OpenMP thread: small predictions are slower, and their tail far worse, on several.
+export OMP_NUM_THREADS := 1
+export ETH_HASH_BACKEND := pysha3
+
+.PHONY: help demo test test-long check format lock bench clean env anvil
+
+help: ## List the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: $(VENV)/.ready ## Build the environment from the locked, hashed requirements
+
+$(VENV)/.ready: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}. Name another with: make PYTHON=python3.12 ...")'
+	@echo "Building the environment (a minute or two, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.txt
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+anvil: node_modules/.bin/anvil ## Install the anvil node that some tests run against
+
+node_modules/.bin/anvil: package.json package-lock.json
+	@command -v npm >/dev/null || { echo "npm is needed for the tests against anvil (Debian: apt-get install npm)"; exit 1; }
+	@npm ci --silent --no-audit --no-fund && touch $@
+
+demo: env ## Run the main story on the embedded chain and exchanges (about two minutes)
+	@$(BIN)/aml demo
+
+test: env ## Run the tests
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory anvil; else echo "npm is absent: tests against anvil will be skipped"; fi
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
+
+test-long: env ## Run the long tests as well (not in CI)
+	@$(BIN)/python -m pytest -m long
+
+check: env ## What CI checks beside the tests: format, lint, types, contract artifacts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m contracts.artifacts --check
+
+format: env ## Format the sources
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: env ## Run the benchmarks and print their tables
+	@$(BIN)/python -m benchmarks.gas
+	@$(BIN)/python -m benchmarks.latency
+
+lock: env ## Resolve the requirements again and write the locks
+	@$(BIN)/uv pip compile pyproject.toml --extra local --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --prerelease if-necessary-or-explicit -o requirements/dev.txt --quiet
+
+clean: ## Remove the environment and the caches
+	@rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .hypothesis build dist
