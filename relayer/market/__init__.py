@@ -1,1 +1,1 @@
-"""Market values, venues through ccxt, aggregation and the local history."""
+"""What markets say: venues, their quotes, books and candles. Judges nothing, scores nothing."""
