@@ -1,1 +1,1 @@
-"""The hands: the only code that opens a socket. May import `contracts`, never `models` or `agent`."""
+"""The hands: the only code that opens a socket. Imports `contracts`, never `models`, `agent`."""

@@ -1,0 +1,112 @@
+"""How far a delivery is, which way it may go on, and the four ways it ends.
+
+    planned → signed → sent → mined → effective
+        every open state  → superseded | expired | failed
+        mined             → sent        (the block was rolled back)
+
+Only `effective`, read back from the contract, is success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from relayer.chain.values import SkippedItem
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands; the value is what the outbox stores and metrics show."""
+
+    PLANNED = "planned"
+    SIGNED = "signed"
+    SENT = "sent"
+    MINED = "mined"
+    EFFECTIVE = "effective"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+_GIVEN_UP: Final = frozenset(
+    {DeliveryState.SUPERSEDED, DeliveryState.EXPIRED, DeliveryState.FAILED}
+)
+TERMINAL: Final = _GIVEN_UP | {DeliveryState.EFFECTIVE}
+
+TRANSITIONS: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = MappingProxyType(
+    {
+        DeliveryState.PLANNED: _GIVEN_UP | {DeliveryState.SIGNED},
+        # A kill between sending and writing so leaves `signed` behind for what may be mined.
+        DeliveryState.SIGNED: _GIVEN_UP | {DeliveryState.SENT, DeliveryState.MINED},
+        DeliveryState.SENT: _GIVEN_UP | {DeliveryState.MINED},
+        DeliveryState.MINED: _GIVEN_UP | {DeliveryState.EFFECTIVE, DeliveryState.SENT},
+        **{state: frozenset[DeliveryState]() for state in TERMINAL},
+    }
+)
+
+
+class IllegalTransition(Exception):  # noqa: N818 -- a fault in our code, named for what happened
+    """A delivery was to go where its state does not lead: our fault, nothing was written."""
+
+
+def advance(current: DeliveryState, following: DeliveryState) -> DeliveryState:
+    """Return the following state, or refuse a way that does not exist."""
+    if following not in TRANSITIONS[current]:
+        raise IllegalTransition(f"{current} does not lead to {following}")
+    return following
+
+
+class FailureReason(StrEnum):
+    """Why a delivery failed (closed set)."""
+
+    REVERTED = "reverted"
+    REFUSED_BY_CHAIN = "refused_by_chain"
+    NOT_IN_CONTRACT = "not_in_contract"
+    NONCE_TAKEN = "nonce_taken"
+    NO_FUNDS = "no_funds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effective:
+    """Read back from the contract at a block: each item stands there or is named as skipped."""
+
+    tx_hash: bytes
+    block_number: int
+    gas_used: int
+    skipped: tuple[SkippedItem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superseded:
+    """The contract holds a newer round, so this one can never count."""
+
+    latest_round: int
+    tx_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """Its time ran out before it was mined; its nonce is free again."""
+
+    detail: str
+    tx_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """It did not take effect and trying again would not help; `detail` names the refusal."""
+
+    reason: FailureReason
+    detail: str
+    tx_hash: bytes | None = None
+
+
+Outcome: TypeAlias = Effective | Superseded | Expired | Failed
+
+
+def state_of(outcome: Outcome) -> DeliveryState:
+    """Name the terminal state of an outcome."""
+    return DeliveryState(type(outcome).__name__.lower())

@@ -1,0 +1,182 @@
+"""What the daemon tells Prometheus: one prefix, base units, every label known before it happens.
+
+Label sets are closed and stand at 0 from the first scrape, so that an alert on a rate works before
+the first fault. An unknown label is a `KeyError` in our tests, not a new series in production.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from threading import Thread
+from typing import Generic, TypeVar
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+
+from relayer.errors import FAULT_REASONS
+
+Metric = TypeVar("Metric", Counter, Gauge)
+
+CYCLE_RESULTS = ("effective", "held", "failed", "idle")
+PRICE_ROUND_STATES = ("effective", "held", "superseded", "expired", "failed")
+DELIVERY_KINDS = ("price", "risk")
+DELIVERY_STATES = ("effective", "superseded", "expired", "failed")
+STAGES = ("observe", "score", "decide", "sign", "deliver", "confirm", "price_round", "risk_cycle")
+# From the price path's target (5 ms) to the slowest risk cycle that still counts as one.
+_LATENCY_BUCKETS_S = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """The closed label values that only the composition root knows."""
+
+    hold_reasons: tuple[str, ...]
+    refusal_reasons: tuple[str, ...]
+    signers: tuple[str, ...]
+    venues: tuple[str, ...]
+    markets: tuple[str, ...]
+
+
+class Labelled(Generic[Metric]):
+    """A metric's children by label values, all of them made at the start."""
+
+    def __init__(self, metric: Metric, *values: Iterable[str]) -> None:
+        self._children: dict[tuple[str, ...], Metric] = {
+            key: metric.labels(*key) for key in _product(values)
+        }
+
+    def __getitem__(self, key: str | tuple[str, ...]) -> Metric:
+        return self._children[(key,) if isinstance(key, str) else key]
+
+
+def _product(values: tuple[Iterable[str], ...]) -> list[tuple[str, ...]]:
+    keys: list[tuple[str, ...]] = [()]
+    for column in values:
+        names = tuple(column)
+        keys = [(*key, name) for key in keys for name in names]
+    return keys
+
+
+class Metrics:
+    """Every metric of the daemon, as attributes; children are cached, `inc` costs 0.5 µs."""
+
+    def __init__(self, registry: CollectorRegistry, vocabulary: Vocabulary) -> None:
+        self._registry = registry
+        self._count_work(vocabulary)
+        self._count_faults(vocabulary)
+        self._gauge_chain(vocabulary)
+        self.decision_latency_seconds = Histogram(
+            "aml_decision_latency_seconds",
+            "From quotes in hand to a decision read back from the contract",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.build = Info("aml_build", "Version and commit of this daemon", registry=registry)
+        self.model = Info("aml_model", "Model in service, by content hash", registry=registry)
+
+    def _count_work(self, known: Vocabulary) -> None:
+        self.cycles = Labelled(
+            self._counter("cycles", "Risk cycles ended", "result"), CYCLE_RESULTS
+        )
+        self.holds = Labelled(
+            self._counter("holds", "Markets or cycles held back", "reason"), known.hold_reasons
+        )
+        self.price_rounds = Labelled(
+            self._counter("price_rounds", "Price rounds ended", "state"), PRICE_ROUND_STATES
+        )
+        self.deliveries = Labelled(
+            self._counter("deliveries", "Signed messages brought to an end", "kind", "state"),
+            DELIVERY_KINDS,
+            DELIVERY_STATES,
+        )
+        self.replacements = Labelled(
+            self._counter("delivery_replacements", "Transactions re-sent with higher fees", "kind"),
+            DELIVERY_KINDS,
+        )
+        self.skipped_items = Labelled(
+            self._counter("delivery_skipped_items", "Items a contract left out", "kind"),
+            DELIVERY_KINDS,
+        )
+        self.last_success_timestamp_seconds = Labelled(
+            self._gauge("last_success_timestamp_seconds", "When a stage last ended well", "stage"),
+            STAGES,
+        )
+
+    def _count_faults(self, known: Vocabulary) -> None:
+        self.signer_refusals = Labelled(
+            self._counter("signer_refusals", "Proposals not signed", "signer", "reason"),
+            known.signers,
+            known.refusal_reasons,
+        )
+        self.quorum_disagreements = self._counter(
+            "quorum_disagreements", "Proposals on which the signers did not agree"
+        )
+        self.venue_faults = Labelled(
+            self._counter("venue_faults", "Venue calls that failed", "venue", "reason"),
+            known.venues,
+            FAULT_REASONS,
+        )
+        self.endpoint_faults = Labelled(
+            self._counter("endpoint_faults", "Chain calls that failed", "reason"), FAULT_REASONS
+        )
+
+    def _gauge_chain(self, known: Vocabulary) -> None:
+        self.onchain_round = Labelled(
+            self._gauge("onchain_round", "Latest round in the contract", "kind"), DELIVERY_KINDS
+        )
+        self.chain_block_number = self._gauge("chain_block_number", "Block last read")
+        self.sender_balance_ether = self._gauge("sender_balance_ether", "Balance that pays gas")
+        self.market_price_age_seconds = Labelled(
+            self._gauge("market_price_age_seconds", "Age of the price on chain", "market"),
+            known.markets,
+        )
+        self.market_leverage_cap_ratio = Labelled(
+            self._gauge("market_leverage_cap_ratio", "Leverage cap on chain", "market"),
+            known.markets,
+        )
+        self.market_maintenance_ratio = Labelled(
+            self._gauge("market_maintenance_ratio", "Maintenance ratio on chain", "market"),
+            known.markets,
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"aml_{name}", text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"aml_{name}", text, labels, registry=self._registry)
+
+    def describe_build(self, facts: Mapping[str, str]) -> None:
+        """Publish version and commit."""
+        self.build.info(dict(facts))
+
+    def describe_model(self, facts: Mapping[str, str]) -> None:
+        """Publish which model is in service."""
+        self.model.info(dict(facts))
+
+    def serve(self, port: int) -> MetricsServer:
+        """Serve the metrics on this machine only; port 0 takes a free one."""
+        # The library's default is every interface; who scrapes from afar puts a proxy before it.
+        server, thread = start_http_server(port, addr="127.0.0.1", registry=self._registry)
+        return MetricsServer(server, thread)
+
+
+class MetricsServer:
+    """The running exposition endpoint."""
+
+    def __init__(self, server: WSGIServer, thread: Thread) -> None:
+        self._server = server
+        self._thread = thread
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._server.server_port)
+
+    def close(self) -> None:
+        """Stop listening; returns when the port is free."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

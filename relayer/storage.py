@@ -1,0 +1,206 @@
+"""The daemon's memory that outlives it: tables, one database behind an executor.
+
+SQLite by default (write-ahead log, each commit on disk before it counts), PostgreSQL through the
+same models. Work runs as a plain function on a connection, in one transaction, off the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from relayer.errors import Misconfigured, StorageFailed
+
+Result = TypeVar("Result")
+
+# Named, so that a migration can alter each constraint on both databases.
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers a row by itself only in a column of type INTEGER.
+_ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+cycles = sa.Table(
+    "cycles",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("started_at_ms", sa.BigInteger, nullable=False, index=True),
+    sa.Column("finished_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("result", sa.String(32), nullable=False),
+    sa.Column("round", sa.BigInteger),
+    sa.Column("block_number", sa.BigInteger),
+    sa.Column("holds", sa.JSON, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("contract", sa.String(42), nullable=False),
+    sa.Column("round", sa.BigInteger, nullable=False),
+    sa.Column("decided_at_ms", sa.BigInteger, nullable=False, index=True),
+    sa.Column("message_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("evidence_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("model_hash", sa.LargeBinary(32)),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("tx_hash", sa.LargeBinary(32), index=True),
+    sa.Column("block_number", sa.BigInteger),
+    sa.Column("skipped", sa.JSON, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.UniqueConstraint("chain_id", "contract", "message_hash"),
+    sa.Index("ix_decisions_round", "chain_id", "contract", "round"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("contract", sa.String(42), nullable=False),
+    sa.Column("sender", sa.String(42), nullable=False),
+    sa.Column("round", sa.BigInteger, nullable=False),
+    sa.Column("valid_until_ms", sa.BigInteger, nullable=False),
+    sa.Column("message_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("nonce", sa.BigInteger),
+    sa.Column("tx_hash", sa.LargeBinary(32)),
+    sa.Column("block_number", sa.BigInteger),
+    sa.Column("gas_used", sa.BigInteger),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("chain_id", "contract", "message_hash"),
+)
+
+# Each set of signed bytes that may ever have left the machine, one row a set; never altered.
+attempts = sa.Table(
+    "delivery_attempts",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("delivery_id", sa.ForeignKey("deliveries.id"), nullable=False, index=True),
+    sa.Column("purpose", sa.String(8), nullable=False),
+    sa.Column("nonce", sa.BigInteger, nullable=False),
+    sa.Column("gas_limit", sa.BigInteger, nullable=False),
+    sa.Column("max_fee_wei", sa.BigInteger, nullable=False),
+    sa.Column("priority_fee_wei", sa.BigInteger, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("tx_hash", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("signed_at_ms", sa.BigInteger, nullable=False),
+)
+
+# What a signer has put its name to; the primary key is the promise "one message a round".
+signed_rounds = sa.Table(
+    "signed_rounds",
+    metadata,
+    sa.Column("signer", sa.String(42), primary_key=True),
+    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("contract", sa.String(42), primary_key=True),
+    sa.Column("round", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("signed_at_ms", sa.BigInteger, nullable=False),
+)
+
+
+def create_engine(url: str | URL) -> Engine:
+    """Build an engine with the settings both databases need to keep what they were told."""
+    target = make_url(url)
+    if target.get_backend_name() == "sqlite":
+        _make_folder(target)
+        engine = sa.create_engine(target, connect_args={"timeout": 5})
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if target.get_backend_name() == "postgresql":
+        return sa.create_engine(target, pool_pre_ping=True)
+    raise Misconfigured(f"database {target.get_backend_name()!r}: use sqlite or postgresql")
+
+
+def _make_folder(target: URL) -> None:
+    if target.database and target.database != ":memory:":
+        Path(target.database).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _configure_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    # The driver must not open transactions on its own: it would begin them too late for reads.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a commit is on disk: bytes that were sent are bytes that are kept
+        "foreign_keys=ON",
+        "busy_timeout=5000",
+        "journal_size_limit=67108864",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once where another one wrote between.
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+class Database:
+    """One database, worked on by one thread: functions run in order, each in one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
+
+    @classmethod
+    def open(cls, url: str | URL) -> Database:
+        """Open the database at a URL; its tables are made by `relayer.migrations.upgrade`."""
+        return cls(create_engine(url))
+
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Run work in a transaction that is on disk when this returns, or did not happen."""
+        return await self._run(work, reading=False)
+
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
+        """Run work in a transaction that only reads, and so blocks nobody."""
+        return await self._run(work, reading=True)
+
+    async def _run(self, work: Callable[[Connection], Result], *, reading: bool) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._thread, partial(self._transact, work, reading=reading)
+        )
+
+    def _transact(self, work: Callable[[Connection], Result], *, reading: bool) -> Result:
+        try:
+            with self.engine.connect() as plain:
+                connection = plain.execution_options(reading=reading)
+                with connection.begin():
+                    return work(connection)
+        except IntegrityError:
+            raise  # the caller's question: was this row there already?
+        except SQLAlchemyError as exc:
+            raise StorageFailed(f"{type(exc).__name__}: {str(exc).splitlines()[0]}") from exc
+
+    async def close(self) -> None:
+        """Let the work under way end, then close the connections."""
+        await asyncio.to_thread(self._thread.shutdown, wait=True)
+        self.engine.dispose()
