@@ -171,6 +171,11 @@ class MetricsServer:
         self._thread = thread
 
     @property
+    def address(self) -> str:
+        """The interface it listens on."""
+        return str(self._server.server_address[0])
+
+    @property
     def port(self) -> int:
         """The port it listens on."""
         return int(self._server.server_port)

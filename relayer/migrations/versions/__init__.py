@@ -1,0 +1,1 @@
+"""One module a migration, each named for what it brings."""

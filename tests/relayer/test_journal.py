@@ -1,0 +1,78 @@
+"""Facts about the journal: what went in as a value comes out as the same value."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from contracts.units import MarketId
+from relayer import migrations
+from relayer.chain.values import SkippedItem
+from relayer.journal import CycleEntry, DecisionEntry, HoldEntry, Journal
+from relayer.storage import Database
+
+CYCLE = CycleEntry(
+    kind="risk",
+    started_at_ms=1_700_000_000_000,
+    finished_at_ms=1_700_000_000_900,
+    result="effective",
+    round=12,
+    block_number=34,
+    holds=(HoldEntry(market=3, reason="warming_up", detail="71 h of 72 h"),),
+)
+DECISION = DecisionEntry(
+    kind="risk",
+    chain_id=6343,
+    contract="0x" + "aa" * 20,
+    round=12,
+    decided_at_ms=1_700_000_000_000,
+    message_hash=b"\x01" * 32,
+    evidence_hash=b"\x02" * 32,
+    model_hash=b"\x03" * 32,
+)
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    url = f"sqlite:///{tmp_path}/aml.sqlite"
+    migrations.upgrade(url)
+    database = Database.open(url)
+    yield Journal(database)
+    await database.close()
+
+
+async def test_cycle__recorded__comes_back_with_its_holds(journal: Journal) -> None:
+    await journal.record_cycle(CYCLE)
+    await journal.record_cycle(replace(CYCLE, kind="price", holds=()))
+    assert await journal.recent_cycles(5) == (replace(CYCLE, kind="price", holds=()), CYCLE)
+
+
+async def test_decision__settled__is_found_by_round_and_by_transaction(journal: Journal) -> None:
+    await journal.record_decision(DECISION)
+    skipped = (SkippedItem(market=MarketId(4), code=31, reason="TooSoon"),)
+    settled = replace(
+        DECISION, state="effective", tx_hash=b"\x04" * 32, block_number=35, skipped=skipped
+    )
+    await journal.settle_decision(settled)
+    assert await journal.decisions_of_round(6343, DECISION.contract, 12) == (settled,)
+    assert await journal.decision_of_transaction(b"\x04" * 32) == settled
+    assert await journal.unsettled_decisions() == ()
+
+
+async def test_decision__never_settled__is_work_for_the_next_start(journal: Journal) -> None:
+    await journal.record_decision(DECISION)
+    assert await journal.unsettled_decisions() == (DECISION,)
+
+
+async def test_decision__same_message_twice__is_refused(journal: Journal) -> None:
+    await journal.record_decision(DECISION)
+    with pytest.raises(IntegrityError):
+        await journal.record_decision(DECISION)
+
+
+async def test_decision_of_transaction__unknown__is_none(journal: Journal) -> None:
+    assert await journal.decision_of_transaction(bytes(32)) is None

@@ -1,0 +1,97 @@
+"""Facts about the metrics: names, units, closed labels, and who can reach them."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from relayer.metrics import Metrics, Vocabulary
+
+VOCABULARY = Vocabulary(
+    hold_reasons=("warming_up", "venues_stale"),
+    refusal_reasons=("expired", "round_jump"),
+    signers=("signer-0", "signer-1", "signer-2"),
+    venues=("alpha", "beta"),
+    markets=("BTC", "ETH"),
+)
+UNITS = ("_seconds", "_ratio", "_ether", "_round", "_number", "_info")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> Metrics:
+    return Metrics(registry, VOCABULARY)
+
+
+def samples(registry: CollectorRegistry) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def test_names__prefix_and_base_units(registry: CollectorRegistry, metrics: Metrics) -> None:
+    for family in registry.collect():
+        assert family.name.startswith("aml_")
+        if family.type == "gauge":
+            assert family.name.endswith(UNITS), family.name
+        if family.type == "counter":
+            assert {s.name for s in family.samples if not s.name.endswith("_created")} == {
+                f"{family.name}_total"
+            }
+
+
+def test_labels__all_stand_at_zero_before_anything_happens(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    found = samples(registry)
+    assert found["aml_cycles_total", (("result", "effective"),)] == 0
+    assert found["aml_deliveries_total", (("kind", "price"), ("state", "expired"))] == 0
+    assert found["aml_signer_refusals_total", (("reason", "expired"), ("signer", "signer-2"))] == 0
+    assert found["aml_venue_faults_total", (("reason", "unreachable"), ("venue", "beta"))] == 0
+    assert all(value == 0 for (name, _), value in found.items() if name.endswith("_total"))
+
+
+def test_label__not_in_the_closed_set__is_an_error_not_a_series(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    before = set(samples(registry))
+    with pytest.raises(KeyError):
+        metrics.holds["because"].inc()
+    assert set(samples(registry)) == before
+
+
+def test_histograms__none_has_labels(registry: CollectorRegistry, metrics: Metrics) -> None:
+    # 200 labelled histograms cost 36 ms of every scrape.
+    histograms = [family for family in registry.collect() if family.type == "histogram"]
+    assert [family.name for family in histograms] == ["aml_decision_latency_seconds"]
+    assert {label for s in histograms[0].samples for label in s.labels} == {"le"}
+
+
+def test_increment__shows_in_the_scrape(registry: CollectorRegistry, metrics: Metrics) -> None:
+    metrics.deliveries["risk", "effective"].inc()
+    metrics.describe_model({"model_hash": "ab" * 32, "feature_version": "1"})
+    found = samples(registry)
+    assert found["aml_deliveries_total", (("kind", "risk"), ("state", "effective"))] == 1
+    assert found["aml_model_info", (("feature_version", "1"), ("model_hash", "ab" * 32))] == 1
+
+
+@pytest.mark.loopback
+def test_serve__on_this_machine_only__and_closes(metrics: Metrics) -> None:
+    server = metrics.serve(0)
+    assert server.address == "127.0.0.1"
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
+        assert b"aml_cycles_total" in answer.read()
+    server.close()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5)

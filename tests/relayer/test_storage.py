@@ -1,0 +1,122 @@
+"""Facts about the database: its settings, its migrations, and what a failure looks like."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from relayer import migrations
+from relayer.errors import Misconfigured, SchemaOutdated, StorageFailed
+from relayer.storage import Database, create_engine, metadata, signed_rounds
+
+ROW = {
+    "signer": "0x" + "11" * 20,
+    "chain_id": 6343,
+    "contract": "0x" + "22" * 20,
+    "round": 7,
+    "digest": b"\x01" * 32,
+    "signed_at_ms": 1_700_000_000_000,
+}
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/state/aml.sqlite"
+
+
+def test_upgrade__empty_database__tables_equal_the_models(url: str) -> None:
+    migrations.upgrade(url)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_upgrade__twice__changes_nothing(url: str) -> None:
+    migrations.upgrade(url)
+    migrations.upgrade(url)
+    engine = create_engine(url)
+    migrations.require_current(engine)
+    engine.dispose()
+
+
+def test_require_current__no_tables__says_what_is_needed(url: str) -> None:
+    engine = create_engine(url)
+    with pytest.raises(SchemaOutdated, match="needs 0001"):
+        migrations.require_current(engine)
+    engine.dispose()
+
+
+def test_upgrade__file_is_no_database__is_a_storage_failure(tmp_path: Path) -> None:
+    path = tmp_path / "aml.sqlite"
+    path.write_bytes(b"not a database at all, but long enough to be read as a header" * 20)
+    with pytest.raises(StorageFailed, match="not a database"):
+        migrations.upgrade(f"sqlite:///{path}")
+
+
+def test_engine__sqlite__keeps_what_it_commits(url: str) -> None:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+        found = {name: connection.scalar(sa.text(f"PRAGMA {name}")) for name in wanted}
+    engine.dispose()
+    assert found == wanted
+
+
+def test_engine__other_database__is_refused() -> None:
+    with pytest.raises(Misconfigured, match="use sqlite or postgresql"):
+        create_engine("mysql://localhost/aml")
+
+
+async def test_write__work_raises__nothing_is_kept(url: str) -> None:
+    migrations.upgrade(url)
+    database = Database.open(url)
+
+    def insert_and_stop(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(signed_rounds).values(ROW))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.write(insert_and_stop)
+    count = sa.select(sa.func.count()).select_from(signed_rounds)
+    assert await database.read(lambda c: c.scalar(count)) == 0
+    await database.close()
+
+
+async def test_write__committed__another_process_sees_it_at_once(url: str, tmp_path: Path) -> None:
+    migrations.upgrade(url)
+    database = Database.open(url)
+    await database.write(lambda c: c.execute(sa.insert(signed_rounds).values(ROW)))
+    other = sqlite3.connect(tmp_path / "state" / "aml.sqlite")
+    assert other.execute("select round from signed_rounds").fetchall() == [(7,)]
+    other.close()
+    await database.close()
+
+
+async def test_write__disk_full__is_a_storage_failure_and_nothing_is_kept(url: str) -> None:
+    migrations.upgrade(url)
+    database = Database.open(url)
+
+    def fill(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        connection.execute(sa.insert(signed_rounds), [ROW | {"round": n} for n in range(2000)])
+
+    with pytest.raises(StorageFailed, match="full"):
+        await database.write(fill)
+    await database.close()
+
+
+async def test_read__while_another_writes__is_not_blocked(url: str) -> None:
+    migrations.upgrade(url)
+    writer, reader = Database.open(url), Database.open(url)
+    with writer.engine.connect() as connection, connection.begin():
+        connection.execute(sa.insert(signed_rounds).values(ROW))
+        assert await reader.read(lambda c: c.scalar(sa.text("select 1"))) == 1
+    await writer.close()
+    await reader.close()
