@@ -1,6 +1,7 @@
 """The EIP-712 types that our messages use: which values they hold, and their 32 bytes in a digest.
 
-The usual encoder signs '5' for 5, True for 1, and pads a short hash; so exactness is ours.
+The usual encoder signs '5' for 5 and text for a hash, pads a short hash and drops a field that it
+does not know (tests/contracts/test_messages.py shows each), so exactness is ours.
 """
 
 from __future__ import annotations

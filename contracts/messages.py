@@ -234,7 +234,7 @@ def _check(name: str, type_name: str, value: object) -> None:
 
 def _validate(message: Message) -> None:
     """Check each field against its EIP-712 type, or against the enumeration that narrows it."""
-    for member in _STRUCTS[type(message)].members:
+    for member in _struct_of(message).members:
         value = getattr(message, member.attribute)
         choice = _CHOICES.get(member.name)
         if choice is None:
@@ -249,9 +249,17 @@ def _limit_words(words: tuple[int, ...], limit: int) -> None:
         raise FieldError(f"words has {len(words)} items, the contract takes {limit}; split them")
 
 
+def _struct_of(message: Message) -> Struct:
+    """Find a message's struct by its exact class; a subclass could hash one thing, be another."""
+    found = _STRUCTS.get(type(message))
+    if found is None:
+        raise FieldError(f"{type(message).__name__} is none of our four messages")
+    return found
+
+
 def digest(message: Message, domain: Domain) -> bytes:
     """Hash a message under its domain: the 32 bytes that signers sign."""
-    layout = _STRUCTS[type(message)]
+    layout = _struct_of(message)
     pairs = zip(layout.encoders, layout.values(message), strict=True)
     encoded = b"".join([encode(value) for encode, value in pairs])
     return keccak256(b"\x19\x01" + domain.separator + keccak256(layout.type_hash + encoded))
@@ -268,7 +276,7 @@ def _plain(value: object) -> object:
 
 def typed_data(message: Message, domain: Domain) -> dict[str, Any]:
     """Write the message as EIP-712 JSON: `full_message` of eth_account, input of a wallet."""
-    members = _STRUCTS[type(message)].members
+    members = _struct_of(message).members
     primary = type(message).__name__
     return {
         "types": {
@@ -310,17 +318,20 @@ _SELECTORS: Final = MappingProxyType({call.message: call.selector for call in _C
 
 def calldata(message: Posted, signatures: Sequence[bytes]) -> bytes:
     """Encode the call that posts a message with its 64-byte signatures, in the order given."""
+    selector = _SELECTORS.get(type(message))
+    if selector is None:
+        raise FieldError(f"{type(message).__name__} is not posted; give a PriceRound or RiskUpdate")
     if len(signatures) > MAX_SIGNATURES:
         raise FieldError(f"{len(signatures)} signatures, the contract takes {MAX_SIGNATURES}")
     for index, signature in enumerate(signatures):
         fault = bytes_fault(signature, SIGNATURE_BYTES)
         if fault:
             raise FieldError(f"signature {index} {fault} (EIP-2098: r, vs)")
-    layout = _STRUCTS[type(message)]
+    layout = _struct_of(message)
     static = zip(layout.encoders[:-1], layout.values(message)[:-1], strict=True)
     words = encode_uint(len(message.words)) + pack_words(message.words)
     first = WORD_BYTES * (len(layout.members) + 1)
-    parts = [_SELECTORS[type(message)], *(encode(value) for encode, value in static)]
+    parts = [selector, *(encode(value) for encode, value in static)]
     parts += [encode_uint(first), encode_uint(first + len(words)), words]
     return b"".join([*parts, encode_uint(2 * len(signatures)), *signatures])
 

@@ -57,6 +57,7 @@ _RISK_BITS: Final = (16, 16, 20, 16, 16, 10, 1, 16)  # as RiskFields lists them
 PRICE_WORD_BITS: Final = sum(_PRICE_BITS)
 RISK_WORD_BITS: Final = sum(_RISK_BITS)
 
+MAX_UNIX_MS: Final = UnixMs(2**64 - 1)  # uint64 in every message
 MAX_AGE_MS: Final = 2**16 - 1
 MAX_CONFIDENCE_PPM: Final = Ppm((2**12 - 2) * CONFIDENCE_UNIT_PPM)  # all ones is the limit
 MAX_SPREAD_PPM: Final = Ppm((2**10 - 2) * SPREAD_UNIT_PPM)
@@ -87,7 +88,7 @@ class PriceQuote:
         _check("market", self.market, 0, MAX_MARKET)
         _check("price_e18", self.price_e18, MIN_PRICE_E18, MAX_PRICE_E18)
         _check("confidence_ppm", self.confidence_ppm, 0, MAX_CONFIDENCE_PPM)
-        _check("observed_at_ms", self.observed_at_ms, 0, 2**64 - 1)
+        _check("observed_at_ms", self.observed_at_ms, 0, MAX_UNIX_MS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +267,7 @@ def pack_price_words(quotes: Iterable[PriceQuote], observed_at_ms: UnixMs) -> tu
 
     `observed_at_ms` is the round's: no quote may be later, or more than 65,535 ms earlier.
     """
+    _check("observed_at_ms", observed_at_ms, 0, MAX_UNIX_MS)
     slots: dict[int, list[PriceHalf]] = {}
     for quote in sorted(quotes, key=lambda quote: quote.market):
         slot, half = divmod(quote.market, 2)
@@ -278,6 +280,7 @@ def pack_price_words(quotes: Iterable[PriceQuote], observed_at_ms: UnixMs) -> tu
 
 def unpack_price_words(words: Sequence[int], observed_at_ms: UnixMs) -> tuple[PriceQuote, ...]:
     """Give the quotes of words as `pack_price_words` makes them, in ascending order of markets."""
+    _check("observed_at_ms", observed_at_ms, 0, MAX_UNIX_MS)
     quotes: list[PriceQuote] = []
     for word in words:
         found = _unpack_price_word(word, observed_at_ms)
