@@ -1,0 +1,234 @@
+"""An observation as evidence, and back: what a cycle saw, in canonical values.
+
+Closed history enters by the hashes of immutable chunks (a day of hours, an hour of minutes), which
+are stored once; a bundle itself holds only the open tail. A chunk is its rows as little-endian
+float64: open time, open, high, low, close, volume.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import EvidenceError
+from agent.snapshot import Limits, MarketHistory, Observation
+from agent.triggers import Posted
+from contracts.units import MarketId, UnixMs
+from models.features import BookDepth
+from relayer.market.aggregate import AggregationRules
+from relayer.market.values import CandleSeries, Quote, QuoteRound, StablecoinQuote
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+COLUMNS: Final = ("open_ms", "open", "high", "low", "close", "volume")
+ROW: Final = np.dtype("<f8")
+
+Fields = dict[str, Any]
+Rows = NDArray[np.float64]
+GetBlob = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """The fields of a bundle, and the chunks that they name by hash."""
+
+    fields: Fields
+    chunks: Mapping[bytes, bytes | memoryview]
+
+
+def encode_observation(observation: Observation) -> Encoded:
+    """Write an observation as fields; the same observation gives the same bytes anywhere."""
+    chunks: dict[bytes, bytes | memoryview] = {}
+    fields: Fields = {
+        "as_of_ms": observation.as_of_ms,
+        "chain": _encode_limits(observation.limits),
+        "aggregation_rules": asdict(observation.rules),
+        "quotes": [_quote_row(quote) for quote in observation.quotes.quotes],
+        "stablecoins": [_stablecoin_row(quote) for quote in observation.quotes.stablecoins],
+        "quotes_taken_at_ms": observation.quotes.taken_at_ms,
+        "markets": [history.market for history in observation.histories],
+    }
+    for history in observation.histories:
+        fields[f"market/{history.market}"] = _encode_history(history, observation.as_of_ms, chunks)
+    return Encoded(fields=fields, chunks=chunks)
+
+
+def decode_observation(fields: Mapping[str, Any], get_blob: GetBlob) -> Observation:
+    """Read an observation back, fetching each chunk by its hash.
+
+    Raises
+    ------
+    EvidenceError
+        Where a field is absent or is not what `encode_observation` writes.
+    """
+    try:
+        return _decode(fields, get_blob)
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise EvidenceError(f"the bundle holds no readable observation: {fault!r}") from fault
+
+
+def _decode(fields: Mapping[str, Any], get_blob: GetBlob) -> Observation:
+    histories = [
+        _decode_history(MarketId(market), fields[f"market/{market}"], get_blob)
+        for market in fields["markets"]
+    ]
+    quotes = QuoteRound(
+        quotes=tuple(_quote(row) for row in fields["quotes"]),
+        stablecoins=tuple(_stablecoin(row) for row in fields["stablecoins"]),
+        refused=(),
+        faults=(),
+        taken_at_ms=UnixMs(fields["quotes_taken_at_ms"]),
+    )
+    return Observation(
+        as_of_ms=UnixMs(fields["as_of_ms"]),
+        limits=_decode_limits(fields["chain"]),
+        quotes=quotes,
+        rules=AggregationRules(**fields["aggregation_rules"]),
+        histories=tuple(histories),
+    )
+
+
+def _quote_row(quote: Quote) -> list[Any]:
+    """One quote as a row, in the order of `_quote`."""
+    prices = (str(quote.bid_e18), str(quote.ask_e18), _text(quote.mark_e18))
+    stamps = (quote.observed_at_ms, quote.received_at_ms)
+    return [quote.venue, quote.market, quote.quote_currency, *prices, *stamps]
+
+
+def _quote(row: list[Any]) -> Quote:
+    venue, market, currency, bid, ask, mark, observed, received = row
+    return Quote(
+        venue=venue,
+        market=MarketId(market),
+        quote_currency=currency,
+        bid_e18=int(bid),
+        ask_e18=int(ask),
+        mark_e18=None if mark is None else int(mark),
+        observed_at_ms=UnixMs(observed),
+        received_at_ms=UnixMs(received),
+    )
+
+
+def _stablecoin_row(quote: StablecoinQuote) -> list[Any]:
+    return [quote.venue, quote.currency, str(quote.value_e18), quote.observed_at_ms]
+
+
+def _stablecoin(row: list[Any]) -> StablecoinQuote:
+    venue, currency, value, observed = row
+    return StablecoinQuote(
+        venue=venue, currency=currency, value_e18=int(value), observed_at_ms=UnixMs(observed)
+    )
+
+
+def _text(value: int | None) -> str | None:
+    """Write an integer beyond 2^53 as text: other readers of JSON would round it."""
+    return None if value is None else str(value)
+
+
+def _encode_limits(limits: Limits) -> Fields:
+    """Words as hexadecimal text, so that they read as the explorer shows them."""
+    return {
+        "chain_id": str(limits.chain_id),
+        "contract": limits.contract,
+        "block_number": limits.block_number,
+        "timestamp_s": limits.timestamp_s,
+        "round": limits.round,
+        "controls": [hex(word) for word in limits.controls],
+        "bounds": [[hex(word) for word in words] for words in limits.bounds],
+        "slots": [hex(word) for word in limits.slots],
+        "posted": [_encode_posted(posted) for posted in limits.posted],
+    }
+
+
+def _encode_posted(posted: Posted | None) -> list[Any] | None:
+    if posted is None:
+        return None
+    return [str(posted.price_e18), posted.observed_at_ms, posted.unconfirmed]
+
+
+def _decode_limits(value: Fields) -> Limits:
+    return Limits(
+        chain_id=int(value["chain_id"]),
+        contract=value["contract"],
+        block_number=value["block_number"],
+        timestamp_s=value["timestamp_s"],
+        round=value["round"],
+        controls=tuple(int(word, 16) for word in value["controls"]),
+        bounds=tuple(tuple(int(word, 16) for word in words) for words in value["bounds"]),
+        slots=tuple(int(word, 16) for word in value["slots"]),
+        posted=tuple(_decode_posted(posted) for posted in value["posted"]),
+    )
+
+
+def _decode_posted(value: list[Any] | None) -> Posted | None:
+    if value is None:
+        return None
+    price, observed_at_ms, unconfirmed = value
+    return Posted(price_e18=int(price), observed_at_ms=observed_at_ms, unconfirmed=unconfirmed)  # type: ignore[arg-type]
+
+
+def _encode_history(
+    history: MarketHistory, as_of_ms: int, chunks: dict[bytes, bytes | memoryview]
+) -> Fields:
+    depth = history.depth
+    return {
+        "symbol": history.symbol,
+        "class": history.class_id,
+        "depth": None if depth is None else [list(depth.bid_usdc), list(depth.ask_usdc)],
+        "hours": _encode_series(history.hours, DAY_MS, as_of_ms, chunks),
+        "minutes": _encode_series(history.minutes, HOUR_MS, as_of_ms, chunks),
+    }
+
+
+def _encode_series(
+    series: CandleSeries, chunk_ms: int, as_of_ms: int, chunks: dict[bytes, bytes | memoryview]
+) -> Fields:
+    """Cut a series at the chunk boundaries; what lies in the chunk still open is the tail."""
+    rows = rows_of(series)
+    open_from_ms = as_of_ms - as_of_ms % chunk_ms
+    starts = series.open_ms - series.open_ms % chunk_ms
+    cuts = [0, *(np.flatnonzero(np.diff(starts)) + 1).tolist(), len(rows)]
+    closed = [(a, b) for a, b in itertools.pairwise(cuts) if a < b and starts[a] < open_from_ms]
+    names = []
+    for first, last in closed:
+        chunk = rows[first:last].data.cast("B")
+        digest = hashlib.sha256(chunk).digest()
+        chunks[digest] = chunk
+        names.append(digest.hex())
+    tail = rows[closed[-1][1] if closed else 0 :].tobytes()
+    return {"bar_ms": series.bar_ms, "chunks": names, "tail": base64.b64encode(tail).decode()}
+
+
+def rows_of(series: CandleSeries) -> Rows:
+    """Lay the columns side by side, row after row in memory; open times are exact below 2^53."""
+    return np.stack([getattr(series, name).astype(ROW) for name in COLUMNS], axis=1)
+
+
+def _decode_history(market: MarketId, value: Fields, get_blob: GetBlob) -> MarketHistory:
+    depth = value["depth"]
+    return MarketHistory(
+        market=market,
+        symbol=value["symbol"],
+        class_id=value["class"],
+        hours=_decode_series(market, value["hours"], get_blob),
+        minutes=_decode_series(market, value["minutes"], get_blob),
+        depth=None
+        if depth is None
+        else BookDepth(bid_usdc=tuple(depth[0]), ask_usdc=tuple(depth[1])),
+    )
+
+
+def _decode_series(market: MarketId, value: Fields, get_blob: GetBlob) -> CandleSeries:
+    parts = [get_blob(bytes.fromhex(name)) for name in value["chunks"]]
+    parts.append(base64.b64decode(value["tail"], validate=True))
+    rows = np.frombuffer(b"".join(parts), dtype=ROW).reshape(-1, len(COLUMNS))
+    columns = {name: rows[:, index].copy() for index, name in enumerate(COLUMNS)}
+    open_ms = columns.pop("open_ms").astype(np.int64)
+    return CandleSeries(market=market, bar_ms=value["bar_ms"], open_ms=open_ms, **columns)

@@ -1,0 +1,61 @@
+"""`aml`: every command, and what an error looks like to whoever typed it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from agent.cli import demo, deploy, local, models, run, status, verify
+from agent.errors import AgentError
+
+# The faster Keccak must be named before any library chooses one.
+os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")
+
+app = typer.Typer(
+    name="aml",
+    help="The Autonomous Margin Layer: risk agent, oracle relayer and margin contracts.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.demo)
+app.command("run")(run.run)
+app.command("deploy")(deploy.deploy)
+app.command("status")(status.status)
+app.command("verify")(verify.verify)
+app.add_typer(local.app, name="local")
+app.add_typer(models.app, name="models")
+
+EXIT_FAULT = 1
+EXIT_STOPPED = 130
+
+
+def main() -> None:
+    """Run the command; a fault that we know is one sentence, not a traceback."""
+    try:
+        app()
+    except AgentError as fault:
+        fail(str(fault))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_STOPPED)
+    except (ValueError, OSError) as fault:
+        raise fault from None
+    except Exception as fault:
+        if not is_known(fault):
+            raise
+        fail(str(fault))
+
+
+def is_known(fault: Exception) -> bool:
+    """Tell whether a fault is one of the packages' own, whose message says what to do."""
+    package = type(fault).__module__.split(".")[0]
+    return package in {"agent", "relayer", "models", "contracts"}
+
+
+def fail(message: str) -> None:
+    """Print what is wrong and end with the code that says so."""
+    sys.stderr.write(f"aml: {message}\n")
+    sys.exit(EXIT_FAULT)

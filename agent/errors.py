@@ -1,0 +1,25 @@
+"""The agent's exception tree, classed by what the operator is to do.
+
+AgentError
+├── ConfigError        the configuration is wrong: correct the file, nothing was started
+├── EvidenceError      the evidence of a decision is missing or broken: fetch it elsewhere
+└── CycleStopped       the loops must not go on: the process ends with a code
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Anything that the agent refuses to go on with."""
+
+
+class ConfigError(AgentError):
+    """The configuration cannot be used; the message lists every fault and what would be right."""
+
+
+class EvidenceError(AgentError):
+    """The evidence of a decision is missing, broken or past its retention."""
+
+
+class CycleStopped(AgentError):  # noqa: N818 - named for what happened, not for a fault in the code
+    """A fault that no further cycle can mend; the process ends."""

@@ -1,0 +1,91 @@
+"""What the loops ask of the world; the relayer's objects fit, and so do the tests' doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from agent.snapshot import Limits, Observation
+from contracts.messages import PriceRound, RiskUpdate
+from contracts.units import UnixMs
+from relayer.delivery.states import Outcome
+from relayer.journal import CycleEntry, DecisionEntry
+from relayer.market.values import QuoteRound
+from relayer.signing.values import NoQuorum, SignedMessage
+
+
+class Clock(Protocol):
+    """The one clock that staleness, expiry and delays count in."""
+
+    async def now_ms(self) -> UnixMs:
+        """Give the time in milliseconds since 1970."""
+        ...
+
+    async def sleep_until(self, at_ms: int) -> None:
+        """Return when the clock shows `at_ms` or later."""
+        ...
+
+    def hold(self) -> AbstractAsyncContextManager[None]:
+        """Enter a section in which a local clock stands still."""
+        ...
+
+
+class World(Protocol):
+    """The chain and the venues, as one instant."""
+
+    async def limits(self) -> Limits:
+        """Read both contracts at one block."""
+        ...
+
+    async def quotes(self) -> QuoteRound:
+        """Ask every venue for its quotes."""
+        ...
+
+    async def observe(self) -> Observation:
+        """Read the chain, bring the history up to now, and take quotes and books."""
+        ...
+
+
+class Attestation(Protocol):
+    """The quorum of signers."""
+
+    async def sign(self, message: PriceRound | RiskUpdate) -> SignedMessage | NoQuorum:
+        """Put a message before the signers in the domain of its contract."""
+        ...
+
+
+class Delivery(Protocol):
+    """The only way to the chain."""
+
+    async def deliver(self, signed: SignedMessage) -> Outcome:
+        """Post a message and read back whether it took effect."""
+        ...
+
+
+class Evidence(Protocol):
+    """Where the inputs of a decision are kept."""
+
+    def put(self, fields: Mapping[str, Any]) -> bytes:
+        """Store a bundle; return its hash."""
+        ...
+
+    def put_blob(self, content: bytes) -> bytes:
+        """Store a piece of closed history once; return its hash."""
+        ...
+
+
+class Records(Protocol):
+    """The journal."""
+
+    async def record_cycle(self, entry: CycleEntry) -> int:
+        """Append a cycle."""
+        ...
+
+    async def record_decision(self, entry: DecisionEntry) -> int:
+        """Append a decision before it is delivered."""
+        ...
+
+    async def settle_decision(self, entry: DecisionEntry) -> None:
+        """Write how far a decision came."""
+        ...

@@ -1,0 +1,154 @@
+"""What one cycle sees: every market at one instant, the chain at one block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.decisions import Hold, HoldReason
+from agent.triggers import Posted
+from contracts.units import MarketId, UnixMs, UnixS
+from models.features import BookDepth, Candles, MarketWindow
+from relayer.market.aggregate import AggregationRules, Mark, NoMark, NoMarkReason, aggregate_round
+from relayer.market.values import CandleSeries, QuoteRound
+
+HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
+    NoMarkReason.TOO_FEW_VENUES: HoldReason.TOO_FEW_VENUES,
+    NoMarkReason.STALE: HoldReason.VENUES_STALE,
+    NoMarkReason.FROM_THE_FUTURE: HoldReason.CLOCK_SKEW,
+    NoMarkReason.NOT_SIMULTANEOUS: HoldReason.VENUES_STALE,
+    NoMarkReason.DISAGREE: HoldReason.VENUES_DISAGREE,
+    NoMarkReason.STABLECOIN_UNKNOWN: HoldReason.STABLECOIN_OFF_PEG,
+    NoMarkReason.STABLECOIN_OFF_PEG: HoldReason.STABLECOIN_OFF_PEG,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The oracle's live limits at one block, as the words that the contract returned.
+
+    `slots` and `posted` are in the order of the market ids; `bounds` in that of the classes.
+    """
+
+    chain_id: int
+    contract: str
+    block_number: int
+    timestamp_s: UnixS
+    round: int
+    controls: tuple[int, ...]
+    bounds: tuple[tuple[int, ...], ...]
+    slots: tuple[int, ...]
+    posted: tuple[Posted | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MarketHistory:
+    """One market's closed bars and the depth of its books."""
+
+    market: MarketId
+    symbol: str
+    class_id: int
+    hours: CandleSeries
+    minutes: CandleSeries
+    depth: BookDepth | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Observation:
+    """What came in from outside, before anything is made of it; the root of the evidence."""
+
+    as_of_ms: UnixMs
+    limits: Limits
+    quotes: QuoteRound
+    rules: AggregationRules
+    histories: tuple[MarketHistory, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MarketSnapshot:
+    """One market that can be decided on: its mark, its past, and what the chain has of it."""
+
+    history: MarketHistory
+    mark: Mark
+    slot: int
+    posted: Posted | None
+
+    @property
+    def market(self) -> MarketId:
+        """Return the market's id."""
+        return self.history.market
+
+    @property
+    def last_closed_ms(self) -> int | None:
+        """Return when the latest closed bar closed, or None where there is no bar."""
+        both = (self.history.hours, self.history.minutes)
+        ends = [int(series.open_ms[-1]) + series.bar_ms for series in both if len(series)]
+        return max(ends) if ends else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """All markets at one instant; those that could not be observed are holds."""
+
+    as_of_ms: UnixMs
+    limits: Limits
+    markets: tuple[MarketSnapshot, ...]
+    holds: tuple[Hold, ...]
+
+
+def snapshot_of(observation: Observation) -> Snapshot:
+    """Make the marks and set each market beside what the chain has of it, in market-id order."""
+    limits, markets, holds = observation.limits, [], []
+    ids = [history.market for history in observation.histories]
+    marks = aggregate_round(observation.quotes, ids, observation.as_of_ms, observation.rules)
+    for history in sorted(observation.histories, key=lambda each: each.market):
+        mark = marks[history.market]
+        if isinstance(mark, NoMark):
+            holds.append(hold_of(mark))
+        elif history.market >= len(limits.slots):
+            detail = f"{history.symbol} is not on the oracle; add it there or take it out here"
+            holds.append(
+                Hold(market=history.market, reason=HoldReason.UNKNOWN_MARKET, detail=detail)
+            )
+        else:
+            markets.append(_market(history, mark, limits))
+    return Snapshot(
+        as_of_ms=observation.as_of_ms, limits=limits, markets=tuple(markets), holds=tuple(holds)
+    )
+
+
+def hold_of(mark: NoMark) -> Hold:
+    """Say in the agent's words why there is no mark."""
+    return Hold(market=mark.market, reason=HOLD_OF_NO_MARK[mark.reason], detail=mark.detail)
+
+
+def _market(history: MarketHistory, mark: Mark, limits: Limits) -> MarketSnapshot:
+    """Set one market beside what the chain has of it."""
+    posted = limits.posted[history.market] if history.market < len(limits.posted) else None
+    return MarketSnapshot(
+        history=history, mark=mark, slot=limits.slots[history.market], posted=posted
+    )
+
+
+def window_of(market: MarketSnapshot, as_of_ms: UnixMs) -> MarketWindow:
+    """Turn a market's past into the columns that the models read."""
+    return MarketWindow(
+        market=market.market,
+        as_of_ms=as_of_ms,
+        hours=candles_of(market.history.hours),
+        minutes=candles_of(market.history.minutes),
+        book=market.history.depth,
+    )
+
+
+def candles_of(series: CandleSeries) -> Candles:
+    """Hand the columns over as they are: the models read, they never write."""
+    return Candles(
+        bar_ms=series.bar_ms,
+        open_ms=series.open_ms,
+        open=series.open,
+        high=series.high,
+        low=series.low,
+        close=series.close,
+        volume=series.volume,
+    )
