@@ -1,0 +1,43 @@
+"""Why the local world cannot do what it was asked.
+
+The exceptions of this folder, by what to do::
+
+    LocalWorldError              told to the user as it is
+    ├── ReplayError              the replay file is not one; mend the file, nothing was started
+    ├── WorldRunningError        a world already lives in this state folder
+    ├── WorldAbsentError         none lives there; start one
+    └── WorldFailedError         it did not start or does not answer; its log says why
+    RpcError                     one JSON-RPC answer: code, message, data
+"""
+
+from __future__ import annotations
+
+
+class LocalWorldError(Exception):
+    """The local world cannot do this; the message says why and what to do."""
+
+
+class ReplayError(LocalWorldError):
+    """The replay file cannot be played."""
+
+
+class WorldRunningError(LocalWorldError):
+    """A world already lives in this state folder."""
+
+
+class WorldAbsentError(LocalWorldError):
+    """No world lives in this state folder."""
+
+
+class WorldFailedError(LocalWorldError):
+    """The world did not start, or does not answer."""
+
+
+class RpcError(Exception):
+    """A JSON-RPC error, as a node would answer it."""
+
+    def __init__(self, code: int, message: str, data: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data

@@ -1,0 +1,71 @@
+"""How a local exchange lists a market: OKX's instrument fields, derived from its first price."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from relayer.local.tape import Tape
+
+LOT: Final = Decimal("0.01")  # contracts
+_TICK_DIGITS: Final = 5  # a tick is 10^-5 to 10^-6 of the price
+_CONTRACT_USD_DIGITS: Final = 3  # a contract is worth about 100 to 1,000 USD
+_MAJOR: Final = frozenset({"BTC", "ETH"})
+_LARGE: Final = frozenset(
+    {"ADA", "AVAX", "BCH", "BNB", "DOGE", "DOT", "ETC", "LINK", "LTC"}
+    | {"SOL", "SUI", "TON", "TRX", "UNI", "XLM", "XMR", "XRP"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """One listed perpetual."""
+
+    tape: Tape
+    inst_id: str
+    tick: Decimal
+    contract_size: Decimal  # base units in one contract
+
+    def price(self, value: float, rounding: str = ROUND_HALF_EVEN) -> str:
+        """Write a price on the tick grid."""
+        ticks = (Decimal(value) / self.tick).to_integral_value(rounding=rounding)
+        return f"{max(ticks, Decimal(1)) * self.tick:f}"
+
+    def below(self, value: float) -> str:
+        """Write the nearest price that is not above."""
+        return self.price(value, ROUND_FLOOR)
+
+    def above(self, value: float) -> str:
+        """Write the nearest price that is not below."""
+        return self.price(value, ROUND_CEILING)
+
+    def contracts(self, base_units: float) -> str:
+        """Write a size in contracts, at least one lot."""
+        lots = (Decimal(base_units) / self.contract_size / LOT).to_integral_value()
+        return f"{max(lots, Decimal(1)) * LOT:f}"
+
+    def volume(self, base_units: float) -> str:
+        """Write a traded volume in contracts; it may be nothing."""
+        lots = (Decimal(base_units) / self.contract_size / LOT).to_integral_value()
+        return f"{lots * LOT:f}"
+
+
+def instrument(tape: Tape) -> Instrument:
+    """List a tape as OKX would list the perpetual."""
+    magnitude = math.floor(math.log10(float(tape.open[0])))
+    size = math.floor(_CONTRACT_USD_DIGITS - math.log10(float(tape.open[0])))
+    return Instrument(
+        tape=tape,
+        inst_id=f"{tape.base}-{tape.quote}-SWAP",
+        tick=Decimal(10) ** (magnitude - _TICK_DIGITS),
+        contract_size=Decimal(10) ** size,
+    )
+
+
+def class_of(base: str) -> int:
+    """Give a base's market class: 0 major, 1 large, 2 the rest."""
+    if base in _MAJOR:
+        return 0
+    return 1 if base in _LARGE else 2

@@ -1,0 +1,256 @@
+"""The local world's process: chain, exchanges, control and clock, each on a free loopback port.
+
+    python -m relayer.local.server --state DIR [--replay PATH] [--from TIME] [--speed X]
+                                   [--chain-time] [--seed N]
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the replay or an argument is refused, 3 the folder has
+a running world.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from relayer.local.accounts import local_accounts
+from relayer.local.candles import write_demo_candles
+from relayer.local.chain import EmbeddedChain
+from relayer.local.clock import WorldClock
+from relayer.local.control import Control
+from relayer.local.errors import LocalWorldError, ReplayError, WorldRunningError
+from relayer.local.instruments import class_of, instrument
+from relayer.local.okx import OkxVenue
+from relayer.local.replay import Recording, load_funding, load_recording
+from relayer.local.rpc import RpcServer
+from relayer.local.state import (
+    LocalMarket,
+    LocalVenue,
+    WorldState,
+    lock_folder,
+    remove_state,
+    write_state,
+)
+from relayer.local.venue import Venue
+
+HOST: Final = "127.0.0.1"
+VENUES: Final = 3
+DEMO_FILE: Final = "demo-candles.parquet"
+MAX_BODY: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What one local world is asked to be."""
+
+    state: Path
+    replay: Path | None
+    start_ms: int | None
+    speed: float  # 0: only blocks and /clock/advance move the clock
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The parts of a world before it listens."""
+
+    recording: Recording
+    clock: WorldClock
+    chain: EmbeddedChain
+    venues: tuple[Venue, ...]
+    seed: int
+    speed: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until told to stop; give the exit code."""
+    settings = _parse(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True)
+        lock = lock_folder(settings.state)
+        world = build_world(settings)
+        asyncio.run(_serve(world, settings.state))
+    except WorldRunningError as fault:
+        return _fail(fault, 3)
+    except (LocalWorldError, OSError) as fault:
+        return _fail(fault, 2)
+    os.close(lock)
+    return 0
+
+
+def build_world(settings: ServerSettings) -> World:
+    """Load the candles and put chain, venues and clock together; nothing listens yet."""
+    path = settings.replay
+    if path is None:
+        path = settings.state / DEMO_FILE
+        write_demo_candles(path, settings.seed)
+    recording = load_recording(path)
+    funding = load_funding(path) if settings.replay is not None else {}
+    start = settings.start_ms
+    origin = recording.play_start_ms() if start is None else recording.check_start(start)
+    clock = WorldClock(origin_ms=origin, ends_ms=recording.ends_ms, speed=settings.speed)
+    listed = tuple(instrument(tape) for tape in recording.tapes)
+    venues = tuple(
+        Venue(
+            index=index,
+            seed=settings.seed,
+            instruments=listed,
+            funding=funding,
+            now_ms=clock.now_ms,
+        )
+        for index in range(VENUES)
+    )
+    return World(
+        recording=recording,
+        clock=clock,
+        chain=EmbeddedChain(clock),
+        venues=venues,
+        seed=settings.seed,
+        speed=settings.speed,
+    )
+
+
+async def _serve(world: World, folder: Path) -> None:
+    """Listen, write the state file, and wait for the signal to stop."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    runners: list[web.AppRunner] = []
+    try:
+        urls = [await _listen(OkxVenue(each).application(), runners) for each in world.venues]
+        rpc_url = await _listen(_rpc_application(RpcServer(world.chain)), runners)
+        described: list[WorldState] = []
+        control = Control(world.clock, world.venues, lambda: described[0])
+        control_url = await _listen(control.application(), runners)
+        described.append(_describe(world, urls, rpc_url, control_url))
+        write_state(folder, described[0])
+        await stopped.wait()
+    finally:
+        remove_state(folder)
+        for runner in runners:
+            await runner.cleanup()
+
+
+async def _listen(application: web.Application, runners: list[web.AppRunner]) -> str:
+    """Serve an application on a free loopback port and give its address."""
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+    runners.append(runner)
+    await runner.setup()
+    site = web.TCPSite(runner, HOST, 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    return f"http://{HOST}:{port}"
+
+
+def _rpc_application(rpc: RpcServer) -> web.Application:
+    """Build the JSON-RPC endpoint."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(rpc.answer(await request.read()))
+
+    application = web.Application(client_max_size=MAX_BODY)
+    application.router.add_post("/", answer)
+    return application
+
+
+def _describe(
+    world: World, venue_urls: Sequence[str], rpc_url: str, control_url: str
+) -> WorldState:
+    """Say where everything is."""
+    reading = world.clock.read()
+    markets = [
+        LocalMarket(
+            market=market,
+            symbol=tape.symbol,
+            base=tape.base,
+            quote=tape.quote,
+            class_id=class_of(tape.base),
+        )
+        for market, tape in enumerate(world.recording.tapes)
+    ]
+    venues = [
+        LocalVenue(id=f"local-{index}", ccxt_class="okx", url=url)
+        for index, url in enumerate(venue_urls)
+    ]
+    return WorldState(
+        pid=os.getpid(),
+        instance=secrets.token_hex(8),
+        rpc_url=rpc_url,
+        control_url=control_url,
+        chain_id=world.chain.chain_id,
+        genesis_hash="0x" + world.chain.genesis_hash.hex(),
+        venues=tuple(venues),
+        accounts=local_accounts(),
+        markets=tuple(markets),
+        origin_ms=reading.origin_ms,
+        ends_ms=reading.ends_ms,
+        shift_ms=0,
+        speed=world.speed,
+        source=world.recording.source,
+        synthetic=world.recording.synthetic,
+        seed=world.seed,
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> ServerSettings:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m relayer.local.server", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="folder of this world")
+    parser.add_argument("--replay", type=Path, help="parquet file of one-minute candles")
+    parser.add_argument("--from", dest="start", type=_time_ms, help="where play starts, ISO 8601")
+    parser.add_argument(
+        "--speed", type=_speed, default=1.0, help="clock seconds in one of the wall"
+    )
+    parser.add_argument(
+        "--chain-time",
+        action="store_true",
+        help="a manual clock: only blocks and POST /clock/advance move it",
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    read = parser.parse_args(arguments)
+    return ServerSettings(
+        state=read.state,
+        replay=read.replay,
+        start_ms=read.start,
+        speed=0.0 if read.chain_time else read.speed,
+        seed=read.seed,
+    )
+
+
+def _time_ms(text: str) -> int:
+    """Read a time; without an offset it is UTC."""
+    at = datetime.fromisoformat(text)
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
+
+
+def _speed(text: str) -> float:
+    """Read a speed."""
+    speed = float(text)
+    if not 0 < speed <= 100_000:
+        raise argparse.ArgumentTypeError("give a speed above 0 and at most 100,000")
+    return speed
+
+
+def _fail(fault: Exception, code: int) -> int:
+    """Say on one line why, and give the exit code."""
+    kind = "replay" if isinstance(fault, ReplayError) else "local"
+    sys.stderr.write(json.dumps({"error": kind, "detail": str(fault)}) + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
