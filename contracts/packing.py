@@ -293,7 +293,6 @@ def unpack_price_words(words: Sequence[int], observed_at_ms: UnixMs) -> tuple[Pr
 def _unpack_price_word(word: int, observed_at_ms: UnixMs) -> list[PriceQuote]:
     _check("word", word, 0, 2**PRICE_WORD_BITS - 1)
     slot, *halves = split_price_word(word)
-    _check("slot", slot, 0, MAX_MARKET // 2)
     quotes = [
         PriceQuote(
             market=MarketId(2 * slot + index),

@@ -1,0 +1,461 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+# pragma optimize gas
+"""
+@title PriceFeed: signed price rounds, two markets a slot
+@license Apache-2.0
+@notice k of n price signers post rounds of prices. A market's price moves only to a strictly newer
+        observation, and only inside a band around its last accepted price that widens with the observation
+        time since then; after the class's window any price is accepted, so nothing locks out for ever. A
+        market that was offered a price outside its band is `unconfirmed` until one inside arrives.
+@custom:kill The owner or guardian removes signers down to the threshold at once; the owner then raises the
+             threshold's signers out of reach by publishing no keys. Without rounds every price goes stale and
+             the engine opens nothing. RiskOracle's EVERYTHING pause stops the rest. No funds are held here.
+@dev Integers only. Half of a slot, from the least significant bit: mantissa 32 | exponent 6 | average 34 |
+     confidence 12 (50 ppm) | observed_ms 40 (since 2010) | class 3 | unconfirmed 1. Word of a round: slot 16 |
+     2 x (mantissa 32 | exponent 6 | confidence 12 | age_ms 16). contracts/price_feed.py is the exact mirror.
+"""
+
+from contracts import authority
+from contracts import quorum
+from contracts import refusals
+from contracts.interfaces import IPriceFeed
+
+implements: IPriceFeed
+initializes: authority
+initializes: quorum[authority := authority]
+
+exports: (
+    authority.owner,
+    authority.pending_owner,
+    authority.guardian,
+    authority.launched,
+    authority.scheduled,
+    authority.timelock_s,
+    authority.propose_owner,
+    authority.accept_ownership,
+    authority.set_guardian,
+    authority.launch,
+    authority.schedule,
+    authority.cancel_scheduled,
+    quorum.config_digest,
+    quorum.config_count,
+    quorum.bounds_hash,
+    quorum.policy_hash,
+    quorum.threshold,
+    quorum.signers,
+    quorum.is_signer,
+    quorum.latest_round,
+    quorum.domain_separator,
+    quorum.add_signer,
+    quorum.remove_signer,
+    quorum.set_threshold,
+    quorum.set_policy_hash,
+)
+
+event PriceRoundPosted:
+    round: indexed(uint64)
+    observed_at: uint64
+    message_hash: bytes32
+    evidence_hash: bytes32
+    skipped: DynArray[uint256, MAX_SKIPPED]
+
+event MarketAdded:
+    market: indexed(uint256)
+    class_id: uint256
+
+event MarketClassChanged:
+    market: indexed(uint256)
+    class_id: uint256
+
+event ClassRulesChanged:
+    class_id: indexed(uint256)
+    rules: uint256
+
+
+MAX_WORDS: constant(uint256) = 128
+MAX_SKIPPED: constant(uint256) = 256  # two markets a word
+MAX_SLOTS: constant(uint256) = 65_536  # what the word's 16 bits can name
+MAX_MARKETS: constant(uint256) = 65_536
+MAX_AGE_MS: constant(uint256) = 60_000  # an older round is history, whatever the classes say
+MAX_VALIDITY_MS: constant(uint256) = 120_000
+AVERAGE_MS: constant(uint256) = 300_000  # the five-minute average
+PPB: constant(uint256) = 10**9  # ppm a second x milliseconds = parts per billion
+MAX_BAND_PPB: constant(uint256) = 500_000_000  # up to here the band is superadditive also when compounded
+CONFIDENCE_UNIT_PPM: constant(uint256) = 50
+
+PRICE_ROUND_TYPEHASH: constant(bytes32) = keccak256(
+    "PriceRound(uint64 round,uint64 observedAt,uint64 validUntil,bytes32 evidenceHash,uint256[] words)"
+)
+
+# bits of a slot's half and of a word's half
+HALF_MASK: constant(uint256) = 2**128 - 1
+WORD_HALF_MASK: constant(uint256) = 2**66 - 1
+WORD_BITS: constant(uint256) = 148
+MANTISSA_MASK: constant(uint256) = 2**32 - 1
+LOWEST_MANTISSA: constant(uint256) = 2**31
+EXPONENT_MASK: constant(uint256) = 2**6 - 1
+PRICE_MASK: constant(uint256) = 2**38 - 1
+AVERAGE_MASK: constant(uint256) = 2**34 - 1
+CONFIDENCE_MASK: constant(uint256) = 2**12 - 1
+OBSERVED_MASK: constant(uint256) = 2**40 - 1
+CLASS_MASK: constant(uint256) = 2**3 - 1
+CLASS_FIELD_MASK: constant(uint256) = CLASS_MASK << 124
+UNCONFIRMED_BIT: constant(uint256) = 1 << 127
+
+# bits of a class's rules: rate_ppm_per_s 16 | window_ms 24 | max_age_ms 17 | max_confidence 12 | new_risk_age_ms 24
+RULES_BITS: constant(uint256) = 93
+
+market_count: public(uint256)
+class_rules: uint256[8]
+markets: uint256[MAX_SLOTS]
+
+
+@deploy
+def __init__(
+    owner: address,
+    guardian: address,
+    timelock_s: uint256,
+    signers: DynArray[address, 16],
+    threshold: uint256,
+    policy_hash: bytes32,
+):
+    """
+    @param owner Who owns the contract from the start.
+    @param guardian Who may stop and tighten.
+    @param timelock_s Seconds that a scheduled operation waits once launched.
+    @param signers The price signers.
+    @param threshold How many of them sign a round, exactly.
+    @param policy_hash Hash of the rules that the signers follow.
+    """
+    authority.__init__(owner, guardian, timelock_s)
+    quorum.__init__(signers, threshold, policy_hash)
+    quorum._reconfigure(self._bounds_hash())
+
+
+@external
+def post_round(
+    round: uint64,
+    observed_at: uint64,
+    valid_until: uint64,
+    evidence_hash: bytes32,
+    words: DynArray[uint256, MAX_WORDS],
+    signatures: DynArray[bytes32, 32],
+):
+    """
+    @notice Post a signed round. A bad item is skipped with its reason in the event, the rest lands.
+    @param round Strictly newer than the last, at most 1,000 ahead.
+    @param observed_at Milliseconds; the newest of the round's observations.
+    @param valid_until Milliseconds; the round may not land later.
+    @param evidence_hash Names what the round was made from.
+    @param words Two markets each.
+    @param signatures Exactly k pairs (r, vs), signers ascending.
+    """
+    quorum._next_round(round)
+    # An empty round would cost its number and say nothing.
+    if len(words) == 0:
+        refusals.refuse(refusals.EMPTY_BATCH)
+    message_hash: bytes32 = quorum._digest(
+        self._round_hash(round, observed_at, valid_until, evidence_hash, words)
+    )
+    quorum._verify(message_hash, signatures)
+    at_ms: uint256 = quorum._fresh(observed_at, valid_until, MAX_AGE_MS, MAX_VALIDITY_MS)
+    now_ms: uint256 = unsafe_sub(unsafe_mul(block.timestamp, 1_000), quorum.EPOCH_MS)
+
+    rules: uint256[8] = empty(uint256[8])
+    skipped: DynArray[uint256, MAX_SKIPPED] = []
+    for word: uint256 in words:
+        slot: uint256 = word & (MAX_SLOTS - 1)
+        # Bits that mean nothing must be zero, or one decision had many hashes; and a word that touches
+        # neither of its markets is a mistake of whoever made it.
+        if word >> WORD_BITS != 0 or word >> 16 == 0:
+            skipped.append((slot << 17) | refusals.NOT_CANONICAL)
+            continue
+        stored: uint256 = self.markets[slot]
+        written: uint256 = stored
+        for side: uint256 in range(2):
+            offered: uint256 = (word >> unsafe_add(16, unsafe_mul(66, side))) & WORD_HALF_MASK
+            if offered == 0:
+                continue
+            offset: uint256 = side << 7
+            half: uint256 = (stored >> offset) & HALF_MASK
+            class_id: uint256 = (half >> 124) & CLASS_MASK
+            code: uint256 = refusals.UNKNOWN_MARKET
+            if class_id != 0:
+                if rules[class_id] == 0:
+                    rules[class_id] = self.class_rules[class_id]
+                accepted: uint256 = 0
+                accepted, code = self._accept(half, offered, at_ms, now_ms, rules[class_id])
+                written = written ^ ((half ^ accepted) << offset)
+            if code != 0:
+                skipped.append((slot << 17) | (side << 16) | code)
+        if written != stored:
+            self.markets[slot] = written
+    log PriceRoundPosted(
+        round=round,
+        observed_at=observed_at,
+        message_hash=message_hash,
+        evidence_hash=evidence_hash,
+        skipped=skipped,
+    )
+
+
+@external
+def add_market(market: uint256, class_id: uint256):
+    """
+    @notice Add the next market. Timelocked. Its slot is never zero again, so no round pays for that.
+    @param market Its id: the number of markets so far. Asked for, so that two adds cannot change places.
+    @param class_id Whose rules it follows.
+    """
+    authority._only_owner()
+    authority._consume(keccak256(slice(msg.data, 0, 68)))
+    if market != self.market_count:
+        refusals.refuse(refusals.MARKET_OUT_OF_ORDER)
+    if market >= MAX_MARKETS:
+        refusals.refuse(refusals.TOO_MANY_MARKETS)
+    self._known_class(class_id)
+    self.market_count = market + 1
+    self.markets[market >> 1] |= class_id << (124 + 128 * (market & 1))
+    log MarketAdded(market=market, class_id=class_id)
+
+
+@external
+def set_market_class(market: uint256, class_id: uint256):
+    """
+    @notice Move a market to another class; its price stays. Timelocked; voids what is signed.
+    @param market Its id.
+    @param class_id Whose rules it follows from now on.
+    """
+    authority._only_owner()
+    authority._consume(keccak256(slice(msg.data, 0, 68)))
+    half: uint256 = self._half(market)
+    self._known_class(class_id)
+    offset: uint256 = 128 * (market & 1)
+    changed: uint256 = (half & ~CLASS_FIELD_MASK) | (class_id << 124)
+    self.markets[market >> 1] ^= (half ^ changed) << offset
+    log MarketClassChanged(market=market, class_id=class_id)
+    quorum._reconfigure(self._bounds_hash())
+
+
+@external
+def set_class(class_id: uint256, rules: uint256):
+    """
+    @notice Set the rules of a class. Timelocked; voids what is signed.
+    @param class_id 1 to 7; 0 is what an unknown market has.
+    @param rules rate_ppm_per_s 16 | window_ms 24 | max_age_ms 17 | max_confidence 12 | new_risk_age_ms 24.
+    """
+    authority._only_owner()
+    authority._consume(keccak256(slice(msg.data, 0, 68)))
+    if class_id == 0 or class_id > CLASS_MASK:
+        refusals.refuse(refusals.UNKNOWN_CLASS)
+    band: uint256 = (rules & 65_535) * ((rules >> 16) & 16_777_215)
+    # A band of zero locks a market until its window ends; beyond MAX_BAND_PPB many small moves would be
+    # worth more than one. No age, no confidence or no window would be a market without rounds or guards.
+    if (
+        rules >> RULES_BITS != 0
+        or band == 0
+        or band > MAX_BAND_PPB
+        or (rules >> 40) & 131_071 == 0
+        or (rules >> 57) & CONFIDENCE_MASK == 0
+        or rules >> 69 == 0
+    ):
+        refusals.refuse(refusals.CLASS_RULES_INVALID)
+    self.class_rules[class_id] = rules
+    log ClassRulesChanged(class_id=class_id, rules=rules)
+    quorum._reconfigure(self._bounds_hash())
+
+
+@external
+@view
+def digest_price_round(
+    round: uint64,
+    observed_at: uint64,
+    valid_until: uint64,
+    evidence_hash: bytes32,
+    words: DynArray[uint256, MAX_WORDS],
+) -> bytes32:
+    """
+    @notice What the signers sign for this round in the present configuration.
+    """
+    return quorum._digest(self._round_hash(round, observed_at, valid_until, evidence_hash, words))
+
+
+@external
+@view
+def price(market: uint256) -> (uint256, uint256, uint256, uint64, bool):
+    """
+    @notice A market's last accepted price.
+    @param market Its id.
+    @return price_e18, five-minute average_e18, confidence_ppm, observed_at in Unix ms (all 0 before the first
+            price), and whether a price outside the band waits for confirmation.
+    """
+    half: uint256 = self._half(market)
+    exponent: uint256 = (half >> 32) & EXPONENT_MASK
+    observed: uint256 = (half >> 84) & OBSERVED_MASK
+    if observed != 0:
+        observed += quorum.EPOCH_MS
+    return (
+        (half & MANTISSA_MASK) << exponent,
+        ((half >> 38) & AVERAGE_MASK) << exponent,
+        ((half >> 72) & CONFIDENCE_MASK) * CONFIDENCE_UNIT_PPM,
+        convert(observed, uint64),
+        half >> 127 != 0,
+    )
+
+
+@external
+@view
+def may_carry_new_risk(market: uint256) -> bool:
+    """
+    @notice Whether a position may be opened, or margin withdrawn, at this market's price.
+    @param market Its id.
+    @return True when there is a price, young, confirmed, and its confidence within the class's limit.
+    """
+    half: uint256 = self._half(market)
+    rules: uint256 = self.class_rules[(half >> 124) & CLASS_MASK]
+    observed: uint256 = (half >> 84) & OBSERVED_MASK
+    return (
+        observed != 0
+        and half >> 127 == 0
+        and (half >> 72) & CONFIDENCE_MASK <= (rules >> 57) & CONFIDENCE_MASK
+        and observed + quorum.EPOCH_MS + (rules >> 69) >= block.timestamp * 1_000
+    )
+
+
+@external
+@view
+def rules(class_id: uint256) -> uint256:
+    """
+    @param class_id 1 to 7.
+    @return The class's packed rules, 0 when there are none.
+    """
+    return self.class_rules[class_id]
+
+
+@external
+@view
+def slots(first: uint256, count: uint256) -> DynArray[uint256, 256]:
+    """
+    @notice Raw slots, for readers that decode them.
+    @param first The first slot (market >> 1).
+    @param count At most 256.
+    """
+    words: DynArray[uint256, 256] = []
+    for i: uint256 in range(count, bound=256):
+        words.append(self.markets[first + i])
+    return words
+
+
+@internal
+@pure
+def _accept(
+    half: uint256, offered: uint256, at_ms: uint256, now_ms: uint256, rules: uint256
+) -> (uint256, uint256):
+    """
+    @notice Judge one market's offered price.
+    @param half What is stored.
+    @param offered The word's half.
+    @param at_ms The round's observation time, since 2010.
+    @param now_ms The block's time, since 2010.
+    @param rules The class's.
+    @return What to store, and why the offer was skipped (0: accepted).
+    @dev Unchecked arithmetic: every factor is a bit field; the widest product has 146 bits. `at_ms` is at
+         least the largest age (quorum._fresh).
+    """
+    mantissa: uint256 = offered & MANTISSA_MASK
+    if mantissa < LOWEST_MANTISSA:
+        return half, refusals.NOT_CANONICAL
+    # A clamped encoder makes these: a price at its field's limit is no price.
+    price_bits: uint256 = offered & PRICE_MASK
+    confidence: uint256 = (offered >> 38) & CONFIDENCE_MASK
+    if price_bits == PRICE_MASK or price_bits == LOWEST_MANTISSA or confidence == CONFIDENCE_MASK:
+        return half, refusals.AT_ABSOLUTE_LIMIT
+    observed: uint256 = unsafe_sub(at_ms, offered >> 50)
+    elapsed: uint256 = unsafe_sub(observed, (half >> 84) & OBSERVED_MASK)
+    # Wraps around when the offer is the older one: then it is far beyond 40 bits.
+    if unsafe_sub(elapsed, 1) > OBSERVED_MASK:
+        return half, refusals.OLDER_OBSERVATION
+    if unsafe_add(observed, (rules >> 40) & 131_071) < now_ms:
+        return half, refusals.ITEM_TOO_OLD
+
+    exponent: uint256 = price_bits >> 32
+    average: uint256 = mantissa
+    last_mantissa: uint256 = half & MANTISSA_MASK
+    if last_mantissa != 0:
+        last_exponent: uint256 = (half >> 32) & EXPONENT_MASK
+        if elapsed < (rules >> 16) & 16_777_215:
+            # Allowed move f(t) = rt + (rt)^2, superadditive: no sequence of rounds within t gains on one.
+            reach: uint256 = unsafe_mul(rules & 65_535, elapsed)
+            last: uint256 = last_mantissa << last_exponent
+            new: uint256 = mantissa << exponent
+            move: uint256 = unsafe_sub(max(last, new), min(last, new))
+            allowed: uint256 = unsafe_add(reach, unsafe_div(unsafe_mul(reach, reach), PPB))
+            if unsafe_mul(move, PPB) > unsafe_mul(last, allowed):
+                return half | UNCONFIRMED_BIT, refusals.OUT_OF_BAND
+        # The price that was in force counts for the time it was; the new one for none yet.
+        weight: uint256 = min(elapsed, AVERAGE_MS)
+        average = unsafe_add(
+            unsafe_mul((half >> 38) & AVERAGE_MASK, unsafe_sub(AVERAGE_MS, weight)),
+            unsafe_mul(last_mantissa, weight),
+        )
+        # Rounded down once, to the new price's unit; saturating at four times the price.
+        average = min(unsafe_div(average << last_exponent, AVERAGE_MS) >> exponent, AVERAGE_MASK)
+    return (
+        price_bits | (average << 38) | (confidence << 72) | (observed << 84) | (half & CLASS_FIELD_MASK),
+        0,
+    )
+
+
+@internal
+@pure
+def _round_hash(
+    round: uint64,
+    observed_at: uint64,
+    valid_until: uint64,
+    evidence_hash: bytes32,
+    words: DynArray[uint256, MAX_WORDS],
+) -> bytes32:
+    """
+    @return EIP-712 hash of the message: an array is hashed as its words side by side.
+    """
+    return keccak256(
+        abi_encode(
+            PRICE_ROUND_TYPEHASH,
+            round,
+            observed_at,
+            valid_until,
+            evidence_hash,
+            keccak256(slice(abi_encode(words), 64, 32 * len(words))),
+        )
+    )
+
+
+@internal
+@view
+def _half(market: uint256) -> uint256:
+    """
+    @param market Its id.
+    @return Its half of a slot; refuses a market that was never added.
+    """
+    if market >= self.market_count:
+        refusals.refuse(refusals.UNKNOWN_MARKET)
+    return (self.markets[market >> 1] >> (128 * (market & 1))) & HALF_MASK
+
+
+@internal
+@view
+def _known_class(class_id: uint256):
+    """
+    @notice Refuse a class without rules: its markets could never be priced.
+    """
+    if class_id > CLASS_MASK or self.class_rules[class_id] == 0:
+        refusals.refuse(refusals.UNKNOWN_CLASS)
+
+
+@internal
+@view
+def _bounds_hash() -> bytes32:
+    """
+    @return Hash of all classes' rules.
+    """
+    return keccak256(abi_encode(self.class_rules))

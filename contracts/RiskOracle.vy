@@ -1,0 +1,1162 @@
+# pragma version 0.4.3
+# pragma evm-version prague
+# pragma optimize gas
+"""
+@title RiskOracle: signed risk parameters, one slot a market
+@license Apache-2.0
+@notice k of n risk signers post leverage caps, maintenance ratios, open-interest caps, size scales and
+        spreads, inside bounds that only the owner widens. Nothing that an update writes enters the health of
+        an open position except the maintenance ramp, which starts at the live value. The guardian stops,
+        tightens and reverts; the owner resumes. Parameters that are not renewed expire: no new risk, ramps
+        stand still, everything else goes on.
+@custom:kill The guardian pauses EVERYTHING (liquidation for an hour at most); the owner extends it, 30 days a
+             call, while traders' funds are paid out. Removing signers to the threshold and disabling all
+             decision kinds leaves a contract that only expires. No funds are held here.
+@dev Integers only. Slot, from the least significant bit: values 59 (cap_e2 16 | open_interest_cap 16 |
+     size_scale 16 | spread 10 | reduce_only 1) | previous values 59 | frozen 1 | revertible 1 | held 1 |
+     class 3 | ai_epoch 6 | drift_used 9 (0.1 %) | validity 12 (10 s) | observed_ms 40 | ramp_from_ppm 19 |
+     changed_at_s 30 | ramp_s 16. Times count from 2010. The ramp's target is floor(5e7 / cap_e2) and needs no
+     room. Word of an update: market 16 | cap_e2 16 | maintenance_ppm 20 | open_interest_cap 16 | size_scale 16
+     | spread 10 (20 ppm) | reduce_only 1 | ramp_s 16. contracts/risk_oracle.py is the exact mirror.
+"""
+
+from contracts import authority
+from contracts import halts
+from contracts import quorum
+from contracts import refusals
+from contracts.interfaces import IRiskOracle
+
+implements: IRiskOracle
+initializes: authority
+initializes: quorum[authority := authority]
+initializes: halts[authority := authority]
+
+exports: (
+    authority.owner,
+    authority.pending_owner,
+    authority.guardian,
+    authority.launched,
+    authority.scheduled,
+    authority.timelock_s,
+    authority.propose_owner,
+    authority.accept_ownership,
+    authority.set_guardian,
+    authority.launch,
+    authority.schedule,
+    authority.cancel_scheduled,
+    quorum.config_digest,
+    quorum.config_count,
+    quorum.bounds_hash,
+    quorum.policy_hash,
+    quorum.threshold,
+    quorum.signers,
+    quorum.is_signer,
+    quorum.latest_round,
+    quorum.domain_separator,
+    quorum.add_signer,
+    quorum.remove_signer,
+    quorum.set_threshold,
+    quorum.set_policy_hash,
+    halts.pause,
+    halts.resume,
+    halts.disable_decision_kind,
+    halts.enable_decision_kind,
+    halts.controls,
+)
+
+struct PositionTerms:
+    observed_at: uint64
+    valid_until: uint64
+    account: address
+    market: uint16
+    side: int8
+    margin_mode: uint8
+    adjustment: uint8
+    max_notional: uint128
+    max_leverage: uint32
+    maintenance_ppm: uint32
+    maintenance_ceiling_ppm: uint32
+    risk_score: uint32
+    nonce: uint64
+    model_hash: bytes32
+    evidence_hash: bytes32
+
+
+struct PositionAction:
+    observed_at: uint64
+    valid_until: uint64
+    position_id: uint256
+    position_version: uint64
+    kind: uint8
+    maintenance_ppm: uint32
+    max_size: uint128
+    price_bound: uint128
+    model_hash: bytes32
+    evidence_hash: bytes32
+
+
+struct Parameters:
+    cap_e2: uint256
+    maintenance_ppm: uint256
+    effective_maintenance_ppm: uint256
+    floor_maintenance_ppm: uint256
+    profit_share_ppm: uint256
+    open_interest_cap_usdc: uint256
+    size_scale_usdc: uint256
+    spread_ppm: uint256
+    reduce_only: bool
+    frozen: bool
+    held: bool
+    expired: bool
+    class_id: uint256
+    observed_at: uint64
+    valid_until: uint64
+    changed_at: uint64
+
+
+event RiskUpdatePosted:
+    round: indexed(uint64)
+    observed_at: uint64
+    message_hash: bytes32
+    model_hash: bytes32
+    evidence_hash: bytes32
+    skipped: DynArray[uint256, MAX_WORDS]
+
+event MarketAdded:
+    market: indexed(uint256)
+    class_id: uint256
+    word: uint256
+
+event MarketClassChanged:
+    market: indexed(uint256)
+    class_id: uint256
+
+event ClassBoundsChanged:
+    class_id: indexed(uint256)
+    bounds: uint256
+
+event MarketFrozen:
+    market: indexed(uint256)
+
+event MarketUnfrozen:
+    market: indexed(uint256)
+
+event MarketReverted:
+    market: indexed(uint256)
+    maintenance_ppm: uint256
+
+event MarketPaused:
+    market: indexed(uint256)
+    until_s: uint256
+    liquidation_until_s: uint256
+    by_owner: bool
+
+event MarketResumed:
+    market: indexed(uint256)
+
+event MarketTightened:
+    market: indexed(uint256)
+    cap_e2: uint256
+    open_interest_cap: uint256
+    reduce_only: bool
+    until_s: uint256
+
+event TighteningLifted:
+    market: indexed(uint256)
+
+
+MAX_WORDS: constant(uint256) = 256
+MAX_MARKETS: constant(uint256) = 65_536
+MAX_AGE_MS: constant(uint256) = 600_000  # ten minutes, in which an operator may have to approve
+VALIDITY_UNIT_MS: constant(uint256) = 10_000
+MAX_VALIDITY_MS: constant(uint256) = 40_950_000  # 12 bits of 10 s
+MAX_DECISION_VALIDITY_MS: constant(uint256) = 600_000  # terms and actions are about a price of now
+REVERT_WINDOW_S: constant(uint256) = 86_400
+MIN_NOTICE_S: constant(uint256) = 300
+DAY_S: constant(uint256) = 86_400
+PPM: constant(uint256) = 1_000_000
+HALF_PPM_E2: constant(uint256) = 50_000_000  # 1e6 ppm x 1e2 / 2: maintenance is half of initial margin
+SPREAD_UNIT_PPM: constant(uint256) = 20
+EPOCH_S: constant(uint256) = 1_262_304_000  # 2010-01-01T00:00:00Z, as quorum.EPOCH_MS
+TOO_LARGE: constant(uint256) = max_value(uint256)
+
+RISK_UPDATE_TYPEHASH: constant(bytes32) = keccak256(
+    "RiskUpdate(uint64 round,uint64 observedAt,uint64 validUntil,bytes32 modelHash,bytes32 evidenceHash,uint256[] words)"
+)
+POSITION_TERMS_TYPEHASH: constant(bytes32) = keccak256(
+    "PositionTerms(uint64 observedAt,uint64 validUntil,address account,uint16 market,int8 side,uint8 marginMode,uint8 adjustment,uint128 maxNotional,uint32 maxLeverage,uint32 maintenancePpm,uint32 maintenanceCeilingPpm,uint32 riskScore,uint64 nonce,bytes32 modelHash,bytes32 evidenceHash)"
+)
+POSITION_ACTION_TYPEHASH: constant(bytes32) = keccak256(
+    "PositionAction(uint64 observedAt,uint64 validUntil,uint256 positionId,uint64 positionVersion,uint8 kind,uint32 maintenancePpm,uint128 maxSize,uint128 priceBound,bytes32 modelHash,bytes32 evidenceHash)"
+)
+
+# bits of a word
+WORD_BITS: constant(uint256) = 111
+BITS_6: constant(uint256) = 2**6 - 1
+BITS_9: constant(uint256) = 2**9 - 1
+BITS_10: constant(uint256) = 2**10 - 1
+BITS_12: constant(uint256) = 2**12 - 1
+BITS_16: constant(uint256) = 2**16 - 1
+BITS_17: constant(uint256) = 2**17 - 1
+BITS_19: constant(uint256) = 2**19 - 1
+BITS_20: constant(uint256) = 2**20 - 1
+BITS_30: constant(uint256) = 2**30 - 1
+BITS_32: constant(uint256) = 2**32 - 1
+BITS_40: constant(uint256) = 2**40 - 1
+BITS_43: constant(uint256) = 2**43 - 1
+
+# bits of a slot
+VALUES_MASK: constant(uint256) = 2**59 - 1
+REDUCE_ONLY_BIT: constant(uint256) = 1 << 58
+FROZEN_BIT: constant(uint256) = 1 << 118
+REVERTIBLE_BIT: constant(uint256) = 1 << 119
+HELD_BIT: constant(uint256) = 1 << 120
+CLASS_AT: constant(uint256) = 121
+EPOCH_AT: constant(uint256) = 124
+DRIFT_AT: constant(uint256) = 130
+VALIDITY_AT: constant(uint256) = 139
+OBSERVED_AT: constant(uint256) = 151
+FROM_AT: constant(uint256) = 191
+CHANGED_AT: constant(uint256) = 210
+RAMP_AT: constant(uint256) = 240
+# what a renewal replaces: ai_epoch, validity, observed_ms
+STAMP_MASK: constant(uint256) = (BITS_6 << 124) | (BITS_12 << 139) | (BITS_40 << 151)
+CHANGED_MASK: constant(uint256) = BITS_30 << 210
+# what an accepted change keeps: frozen and class
+KEPT_MASK: constant(uint256) = FROZEN_BIT | (7 << 121)
+
+# bits of a class's bounds: min_cap_e2 16 | max_cap_e2 16 | floor_maintenance_ppm 20 | profit_share_ppm 20 |
+# max_open_interest_cap 16 | min_size_scale 16 | max_spread 10 | notice_s 16 | max_validity 12 | tighten_ppm 20 |
+# loosen_ppm 20 | min_step_cap_e2 10 | min_step_amount 16 | min_step_spread 6 | loosen_delay_s 17 | daily_drift 10
+BOUNDS_BITS: constant(uint256) = 241
+
+# permissions
+MAY_OPEN: constant(uint256) = 1
+MAY_CLOSE: constant(uint256) = 2
+MAY_LIQUIDATE: constant(uint256) = 4
+MAY_WITHDRAW: constant(uint256) = 8
+MAY_DECIDE: constant(uint256) = 16
+
+market_count: public(uint256)
+class_bounds: uint256[8]
+markets: uint256[MAX_MARKETS]
+# the guardian's word a market: pause_until 32 | liquidation_until 32 | limit_until 32 | limit_cap_e2 16 |
+# limit_open_interest 16 | limit_reduce_only 1. Apart from the slot, so that it never touches a signed value.
+guarded: uint256[MAX_MARKETS]
+
+
+@deploy
+def __init__(
+    owner: address,
+    guardian: address,
+    timelock_s: uint256,
+    signers: DynArray[address, 16],
+    threshold: uint256,
+    policy_hash: bytes32,
+):
+    """
+    @param owner Who owns the contract from the start.
+    @param guardian Who may stop, tighten and revert.
+    @param timelock_s Seconds that a scheduled operation waits once launched.
+    @param signers The risk signers.
+    @param threshold How many of them sign a message, exactly.
+    @param policy_hash Hash of the rules for accepting models.
+    """
+    authority.__init__(owner, guardian, timelock_s)
+    quorum.__init__(signers, threshold, policy_hash)
+    quorum._reconfigure(self._bounds_hash())
+
+
+@external
+def post_update(
+    round: uint64,
+    observed_at: uint64,
+    valid_until: uint64,
+    model_hash: bytes32,
+    evidence_hash: bytes32,
+    words: DynArray[uint256, MAX_WORDS],
+    signatures: DynArray[bytes32, 32],
+):
+    """
+    @notice Post signed parameters. A bad item is skipped with its reason in the event, the rest lands.
+    @param round Strictly newer than the last, at most 1,000 ahead.
+    @param observed_at Milliseconds; when the markets were as the decision assumes.
+    @param valid_until Milliseconds; the parameters expire then.
+    @param model_hash The model that decided.
+    @param evidence_hash Names what the decision was made from.
+    @param words One market each.
+    @param signatures Exactly k pairs (r, vs), signers ascending.
+    """
+    quorum._next_round(round)
+    # An empty update would cost its number and say nothing.
+    if len(words) == 0:
+        refusals.refuse(refusals.EMPTY_BATCH)
+    message_hash: bytes32 = quorum._digest(
+        self._update_hash(round, observed_at, valid_until, model_hash, evidence_hash, words)
+    )
+    quorum._verify(message_hash, signatures)
+    at_ms: uint256 = quorum._fresh(observed_at, valid_until, MAX_AGE_MS, MAX_VALIDITY_MS)
+    controls: uint256 = halts.word
+    halts._accepting(controls, halts.KIND_RISK_UPDATE)
+    now_s: uint256 = unsafe_sub(block.timestamp, EPOCH_S)
+    epoch: uint256 = (controls >> halts.EPOCH_AT) & BITS_6
+    validity: uint256 = unsafe_div(
+        convert(unsafe_sub(valid_until, observed_at), uint256), VALIDITY_UNIT_MS
+    )
+    stamp: uint256 = (epoch << EPOCH_AT) | (validity << VALIDITY_AT) | (at_ms << OBSERVED_AT)
+
+    bounds: uint256[8] = empty(uint256[8])
+    skipped: DynArray[uint256, MAX_WORDS] = []
+    for word: uint256 in words:
+        market: uint256 = word & BITS_16
+        stored: uint256 = self.markets[market]
+        class_id: uint256 = (stored >> CLASS_AT) & 7
+        code: uint256 = refusals.UNKNOWN_MARKET
+        if class_id != 0:
+            if bounds[class_id] == 0:
+                bounds[class_id] = self.class_bounds[class_id]
+            written: uint256 = 0
+            written, code = self._apply(stored, word, bounds[class_id], stamp, now_s)
+            if code == 0:
+                self.markets[market] = written
+        if code != 0:
+            skipped.append((market << 16) | code)
+    log RiskUpdatePosted(
+        round=round,
+        observed_at=observed_at,
+        message_hash=message_hash,
+        model_hash=model_hash,
+        evidence_hash=evidence_hash,
+        skipped=skipped,
+    )
+
+
+@external
+def add_market(market: uint256, class_id: uint256, word: uint256):
+    """
+    @notice Add the next market with the owner's first values, expired: no new risk before a signed update.
+            Timelocked.
+    @param market Its id: the number of markets so far. Asked for, so that two adds cannot change places.
+    @param class_id Whose bounds it follows.
+    @param word Its first values, as in an update; ramp_s is not used.
+    """
+    authority._only_owner()
+    authority._consume(keccak256(slice(msg.data, 0, 100)))
+    if market != self.market_count or word & BITS_16 != market:
+        refusals.refuse(refusals.MARKET_OUT_OF_ORDER)
+    if market >= MAX_MARKETS:
+        refusals.refuse(refusals.TOO_MANY_MARKETS)
+    self._known_class(class_id)
+    code: uint256 = self._misfit(word, self.class_bounds[class_id])
+    if code != 0:
+        refusals.refuse(code)
+    self.market_count = market + 1
+    values: uint256 = self._values(word)
+    self.markets[market] = (
+        values
+        | (values << 59)
+        | (class_id << CLASS_AT)
+        | (((halts.word >> halts.EPOCH_AT) & BITS_6) << EPOCH_AT)
+        | ((HALF_PPM_E2 // (values & BITS_16)) << FROM_AT)
+        | ((block.timestamp - EPOCH_S) << CHANGED_AT)
+    )
+    log MarketAdded(market=market, class_id=class_id, word=word)
+
+
+@external
+def set_market_class(market: uint256, class_id: uint256):
+    """
+    @notice Move a market to another class; its values stay. Timelocked; voids what is signed.
+    @param market Its id.
+    @param class_id Whose bounds it follows from now on.
+    """
+    authority._only_owner()
+    authority._consume(keccak256(slice(msg.data, 0, 68)))
+    stored: uint256 = self._slot(market)
+    self._known_class(class_id)
+    self.markets[market] = (stored & ~(7 << CLASS_AT)) | (class_id << CLASS_AT)
+    log MarketClassChanged(market=market, class_id=class_id)
+    quorum._reconfigure(self._bounds_hash())
+
+
+@external
+def set_class(class_id: uint256, bounds: uint256):
+    """
+    @notice Set the bounds of a class. Timelocked; voids what is signed.
+    @param class_id 1 to 7; 0 is what an unknown market has.
+    @param bounds Packed; the layout stands in the contract's constants.
+    """
+    authority._only_owner()
+    authority._consume(keccak256(slice(msg.data, 0, 68)))
+    if class_id == 0 or class_id > 7:
+        refusals.refuse(refusals.UNKNOWN_CLASS)
+    if not self._sound(bounds):
+        refusals.refuse(refusals.CLASS_RULES_INVALID)
+    self.class_bounds[class_id] = bounds
+    log ClassBoundsChanged(class_id=class_id, bounds=bounds)
+    quorum._reconfigure(self._bounds_hash())
+
+
+@external
+def freeze_market(market: uint256):
+    """
+    @notice Let a market's values no longer move; renewals still land. Guardian; only the owner undoes it.
+    @param market Its id.
+    """
+    authority._only_guardian()
+    self.markets[market] = self._slot(market) | FROZEN_BIT
+    log MarketFrozen(market=market)
+
+
+@external
+def unfreeze_market(market: uint256):
+    """
+    @notice Let a market's values move again. Owner.
+    @param market Its id.
+    """
+    authority._only_owner()
+    self.markets[market] = self._slot(market) & ~FROZEN_BIT
+    log MarketUnfrozen(market=market)
+
+
+@external
+def revert_market(market: uint256):
+    """
+    @notice Undo a market's last accepted change, toward safety only. Guardian, once a change, within a day.
+            For new risk the tighter of live and previous values; for open positions the lower of live and
+            earlier maintenance, and the ramp is cancelled until the cap changes or an update asks for a ramp.
+    @dev Writes the values: a flag over them would let the next small update undo the guardian at once.
+    @param market Its id.
+    """
+    authority._only_guardian()
+    stored: uint256 = self._slot(market)
+    if stored & REVERTIBLE_BIT == 0:
+        refusals.refuse(refusals.NOT_REVERTIBLE)
+    now_s: uint256 = block.timestamp - EPOCH_S
+    # Later than this the market has lived with the values: an ordinary update mends them.
+    if now_s > ((stored >> CHANGED_AT) & BITS_30) + REVERT_WINDOW_S:
+        refusals.refuse(refusals.REVERT_WINDOW_CLOSED)
+    maintenance: uint256 = min(
+        self._effective(stored, self._elapsed(stored, now_s)), (stored >> FROM_AT) & BITS_19
+    )
+    values: uint256 = self._tighter(stored & VALUES_MASK, (stored >> 59) & VALUES_MASK)
+    self.markets[market] = (
+        values
+        | (values << 59)
+        | (stored & KEPT_MASK)
+        | (stored & STAMP_MASK)
+        | (stored & (BITS_9 << DRIFT_AT))
+        | HELD_BIT
+        | (maintenance << FROM_AT)
+        | (now_s << CHANGED_AT)
+    )
+    log MarketReverted(market=market, maintenance_ppm=maintenance)
+
+
+@external
+def pause_market(market: uint256, duration_s: uint256):
+    """
+    @notice Stop opening, closing and withdrawing in one market, and liquidation as far as the guardian's hour
+            reaches. Its ramp stands still until the pause's announced end. Guardian or owner, as for `pause`.
+    @param market Its id.
+    @param duration_s From now.
+    """
+    by_owner: bool = authority._only_guardian()
+    stored: uint256 = self._slot(market)
+    until_s: uint256 = halts._pause_end(duration_s, by_owner)
+    word: uint256 = self.guarded[market]
+    # As for the other scopes: the guardian may not make a pause last by starting it over and over.
+    if not by_owner and word & BITS_32 > block.timestamp:
+        refusals.refuse(refusals.PAUSE_ALREADY_RUNNING)
+    liquidation_until_s: uint256 = 0
+    liquidation_until_s, halts.word = halts._liquidation_end(halts.word, until_s, by_owner)
+    self.guarded[market] = ((word >> 64) << 64) | (liquidation_until_s << 32) | until_s
+    # Nobody may be carried toward liquidation by a ramp while he cannot close.
+    self.markets[market] = self._stand_still(stored, until_s - EPOCH_S)
+    log MarketPaused(
+        market=market,
+        until_s=until_s,
+        liquidation_until_s=liquidation_until_s,
+        by_owner=by_owner,
+    )
+
+
+@external
+def resume_market(market: uint256):
+    """
+    @notice End a market's pause at once; its ramp goes on when it was announced to. Owner; also gives the
+            guardian its liquidation budget back.
+    @param market Its id.
+    """
+    authority._only_owner()
+    self._slot(market)
+    self.guarded[market] = (self.guarded[market] >> 64) << 64
+    halts.word = halts._put(halts.word, halts.BUDGET_AT, halts.TIME_MASK, 0)
+    log MarketResumed(market=market)
+
+
+@external
+def tighten_market(
+    market: uint256, cap_e2: uint256, open_interest_cap: uint256, reduce_only: bool, duration_s: uint256
+):
+    """
+    @notice Limit new risk below the signed values, for a while. Open positions do not feel it. Guardian, at
+            most a day, and never looser than a limit of its own that still runs; owner, any tighter or looser.
+    @param market Its id.
+    @param cap_e2 Highest leverage for new positions.
+    @param open_interest_cap Highest open interest, as 16 bits (mantissa 11 | exponent 5).
+    @param reduce_only Whether nothing may be opened.
+    @param duration_s From now.
+    """
+    by_owner: bool = authority._only_guardian()
+    self._slot(market)
+    until_s: uint256 = halts._pause_end(duration_s, by_owner)
+    word: uint256 = self.guarded[market]
+    limit: uint256 = word >> 64
+    # cap 0 would have no maintenance ratio; reduce_only says "nothing may be opened".
+    if cap_e2 < 100 or cap_e2 > BITS_16 or not self._canonical_amount(open_interest_cap):
+        refusals.refuse(refusals.NOT_CANONICAL)
+    # One way for the guardian: what it tightened only the owner loosens before its time.
+    if not by_owner and limit & BITS_32 > block.timestamp and (
+        until_s < limit & BITS_32
+        or cap_e2 > (limit >> 32) & BITS_16
+        or open_interest_cap > (limit >> 48) & BITS_16
+        or convert(reduce_only, uint256) < limit >> 64
+    ):
+        refusals.refuse(refusals.LIMIT_NOT_TIGHTER)
+    limit = until_s | (cap_e2 << 32) | (open_interest_cap << 48) | (convert(reduce_only, uint256) << 64)
+    self.guarded[market] = (word & (2**64 - 1)) | (limit << 64)
+    log MarketTightened(
+        market=market,
+        cap_e2=cap_e2,
+        open_interest_cap=open_interest_cap,
+        reduce_only=reduce_only,
+        until_s=until_s,
+    )
+
+
+@external
+def lift_tightening(market: uint256):
+    """
+    @notice End the guardian's limit at once. Owner.
+    @param market Its id.
+    """
+    authority._only_owner()
+    self._slot(market)
+    self.guarded[market] &= 2**64 - 1
+    log TighteningLifted(market=market)
+
+
+@external
+@view
+def verify_position_terms(terms: PositionTerms, signatures: DynArray[bytes32, 32]) -> bytes32:
+    """
+    @notice For the engine: refuse terms that are not signed by the quorum, not of this moment, or not accepted
+            now. Nonce, account and market are the engine's to check.
+    @param terms What the trader brings.
+    @param signatures Exactly k pairs (r, vs), signers ascending.
+    @return What was signed.
+    """
+    digest: bytes32 = quorum._digest(self._terms_hash(terms))
+    quorum._verify(digest, signatures)
+    quorum._fresh(terms.observed_at, terms.valid_until, MAX_AGE_MS, MAX_DECISION_VALIDITY_MS)
+    halts._accepting(halts.word, halts.KIND_POSITION_TERMS)
+    return digest
+
+
+@external
+@view
+def verify_position_action(action: PositionAction, signatures: DynArray[bytes32, 32]) -> bytes32:
+    """
+    @notice For the engine: refuse an action that is not signed by the quorum, not of this moment, or not
+            accepted now. Position, version and trigger are the engine's to check.
+    @param action What somebody brings.
+    @param signatures Exactly k pairs (r, vs), signers ascending.
+    @return What was signed.
+    """
+    if action.kind == 0 or action.kind > 3:
+        refusals.refuse(refusals.UNKNOWN_DECISION_KIND)
+    digest: bytes32 = quorum._digest(self._action_hash(action))
+    quorum._verify(digest, signatures)
+    quorum._fresh(action.observed_at, action.valid_until, MAX_AGE_MS, MAX_DECISION_VALIDITY_MS)
+    halts._accepting(halts.word, convert(action.kind, uint256) + halts.KIND_POSITION_TERMS)
+    return digest
+
+
+@external
+@view
+def digest_risk_update(
+    round: uint64,
+    observed_at: uint64,
+    valid_until: uint64,
+    model_hash: bytes32,
+    evidence_hash: bytes32,
+    words: DynArray[uint256, MAX_WORDS],
+) -> bytes32:
+    """
+    @notice What the signers sign for this update in the present configuration.
+    """
+    return quorum._digest(
+        self._update_hash(round, observed_at, valid_until, model_hash, evidence_hash, words)
+    )
+
+
+@external
+@view
+def digest_position_terms(terms: PositionTerms) -> bytes32:
+    """
+    @notice What the signers sign for these terms in the present configuration.
+    """
+    return quorum._digest(self._terms_hash(terms))
+
+
+@external
+@view
+def digest_position_action(action: PositionAction) -> bytes32:
+    """
+    @notice What the signers sign for this action in the present configuration.
+    """
+    return quorum._digest(self._action_hash(action))
+
+
+@external
+@view
+def parameters(market: uint256) -> Parameters:
+    """
+    @notice A market's parameters as they count at this moment: for new risk the tighter of what is signed and
+            what the guardian limits.
+    @param market Its id.
+    """
+    stored: uint256 = self._slot(market)
+    limit: uint256 = self.guarded[market] >> 64
+    bounds: uint256 = self.class_bounds[(stored >> CLASS_AT) & 7]
+    values: uint256 = stored & VALUES_MASK
+    if limit & BITS_32 > block.timestamp:
+        values = self._tighter(
+            values,
+            (limit >> 32) & BITS_32
+            | (values & (((1 << 26) - 1) << 32))
+            | ((limit >> 64) << 58),
+        )
+    cap_e2: uint256 = values & BITS_16
+    observed_ms: uint256 = (stored >> OBSERVED_AT) & BITS_40
+    expiry_ms: uint256 = observed_ms + ((stored >> VALIDITY_AT) & BITS_12) * VALIDITY_UNIT_MS
+    return Parameters(
+        cap_e2=cap_e2,
+        maintenance_ppm=HALF_PPM_E2 // cap_e2,
+        effective_maintenance_ppm=self._effective(
+            stored, self._elapsed(stored, block.timestamp - EPOCH_S)
+        ),
+        floor_maintenance_ppm=(bounds >> 32) & BITS_20,
+        profit_share_ppm=(bounds >> 52) & BITS_20,
+        open_interest_cap_usdc=self._amount((values >> 16) & BITS_16),
+        size_scale_usdc=self._amount((values >> 32) & BITS_16),
+        spread_ppm=((values >> 48) & BITS_10) * SPREAD_UNIT_PPM,
+        reduce_only=values & REDUCE_ONLY_BIT != 0,
+        frozen=stored & FROZEN_BIT != 0,
+        held=stored & HELD_BIT != 0,
+        expired=self._expired(stored),
+        class_id=(stored >> CLASS_AT) & 7,
+        observed_at=convert(observed_ms + quorum.EPOCH_MS, uint64),
+        valid_until=convert(expiry_ms + quorum.EPOCH_MS, uint64),
+        changed_at=convert(((stored >> CHANGED_AT) & BITS_30) + EPOCH_S, uint64),
+    )
+
+
+@external
+@view
+def permissions(market: uint256) -> uint256:
+    """
+    @notice What may be done in a market now. Adding margin is never paused and has no bit.
+    @param market Its id.
+    @return 1 open | 2 close | 4 liquidate | 8 withdraw | 16 accept position terms and actions.
+    """
+    stored: uint256 = self._slot(market)
+    controls: uint256 = halts.word
+    guarded: uint256 = self.guarded[market]
+    now_s: uint256 = block.timestamp
+    stopped: bool = (controls >> 128) & BITS_32 > now_s or guarded & BITS_32 > now_s
+    liquidation_s: uint256 = max(
+        max((controls >> 96) & BITS_32, (controls >> 160) & BITS_32), (guarded >> 32) & BITS_32
+    )
+    deciding: bool = not halts._ai_stopped(controls)
+    withdrawing: bool = (controls >> 64) & BITS_32 <= now_s and not stopped
+    limited: bool = (guarded >> 64) & BITS_32 > now_s and (guarded >> 128) != 0
+    allowed: uint256 = 0
+    if (
+        deciding
+        and withdrawing
+        and controls & BITS_32 <= now_s
+        and liquidation_s <= now_s
+        and not limited
+        and stored & REDUCE_ONLY_BIT == 0
+        and not self._expired(stored)
+    ):
+        allowed |= MAY_OPEN
+    if not stopped:
+        allowed |= MAY_CLOSE
+    if liquidation_s <= now_s:
+        allowed |= MAY_LIQUIDATE
+    if withdrawing:
+        allowed |= MAY_WITHDRAW
+    if deciding:
+        allowed |= MAY_DECIDE
+    return allowed
+
+
+@external
+@view
+def bounds(class_id: uint256) -> uint256:
+    """
+    @param class_id 1 to 7.
+    @return The class's packed bounds, 0 when there are none.
+    """
+    return self.class_bounds[class_id]
+
+
+@external
+@view
+def slots(first: uint256, count: uint256) -> DynArray[uint256, 256]:
+    """
+    @notice Raw slots, for readers that decode them.
+    @param first The first market.
+    @param count At most 256.
+    """
+    words: DynArray[uint256, 256] = []
+    for i: uint256 in range(count, bound=256):
+        words.append(self.markets[first + i])
+    return words
+
+
+@external
+@view
+def guards(first: uint256, count: uint256) -> DynArray[uint256, 256]:
+    """
+    @notice The guardian's raw words, for readers that decode them.
+    @param first The first market.
+    @param count At most 256.
+    """
+    words: DynArray[uint256, 256] = []
+    for i: uint256 in range(count, bound=256):
+        words.append(self.guarded[first + i])
+    return words
+
+
+@internal
+@view
+def _apply(
+    stored: uint256, word: uint256, bounds: uint256, stamp: uint256, now_s: uint256
+) -> (uint256, uint256):
+    """
+    @notice Judge one market's item. Constant work, no calls outside.
+    @param stored The market's slot.
+    @param word The item.
+    @param bounds Its class's.
+    @param stamp The batch's ai_epoch, validity and observed_ms, at their places in the slot.
+    @param now_s The block's time, since 2010.
+    @return What to store, and why the item was skipped (0: accepted).
+    """
+    if (stamp >> OBSERVED_AT) <= (stored >> OBSERVED_AT) & BITS_40:
+        return stored, refusals.OLDER_OBSERVATION
+    if (stamp >> VALIDITY_AT) & BITS_12 > (bounds >> 130) & BITS_12:
+        return stored, refusals.CLASS_VALIDITY_TOO_LONG
+    code: uint256 = self._misfit(word, bounds)
+    if code != 0:
+        return stored, code
+    values: uint256 = self._values(word)
+    ramp_s: uint256 = word >> 95
+    elapsed: uint256 = self._elapsed(stored, now_s)
+    restart: bool = ramp_s != 0 and stored & HELD_BIT != 0
+    if values == stored & VALUES_MASK and not restart:
+        # A renewal. A ramp that stood still goes on from where it stopped: its start moves, not its value.
+        start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
+        if elapsed < stored >> RAMP_AT:
+            start_s = max(start_s, unsafe_sub(now_s, elapsed))
+        return (
+            (stored & ~(STAMP_MASK | CHANGED_MASK)) | stamp | (start_s << CHANGED_AT)
+        ), 0
+    # Frozen is a flag beside the values: they may not move, and are not forgotten.
+    if stored & FROZEN_BIT != 0:
+        return stored, refusals.MARKET_FROZEN
+    drift: uint256 = 0
+    drift, code = self._drift(stored, values, bounds, now_s)
+    if code != 0:
+        return stored, code
+    flags: uint256 = (stored & KEPT_MASK) | REVERTIBLE_BIT
+    if restart or (values ^ stored) & BITS_16 != 0:
+        if ramp_s == 0:
+            ramp_s = (bounds >> 114) & BITS_16
+    else:
+        # Another field moved: the ramp goes on to the same target, in the time it had left.
+        ramp_s = stored >> RAMP_AT
+        ramp_s = unsafe_sub(ramp_s, min(ramp_s, elapsed))
+        flags |= stored & HELD_BIT
+    # The ramp begins at the live value, so no position's health changes in this block.
+    return (
+        values
+        | ((stored & VALUES_MASK) << 59)
+        | flags
+        | stamp
+        | (drift << DRIFT_AT)
+        | (self._effective(stored, elapsed) << FROM_AT)
+        | (max(now_s, (stored >> CHANGED_AT) & BITS_30) << CHANGED_AT)
+        | (ramp_s << RAMP_AT)
+    ), 0
+
+
+@internal
+@pure
+def _misfit(word: uint256, bounds: uint256) -> uint256:
+    """
+    @notice Judge an item by itself: canonical, coherent, inside its class's bounds.
+    @return 0, or the refusal.
+    """
+    open_interest_cap: uint256 = (word >> 52) & BITS_16
+    size_scale: uint256 = (word >> 68) & BITS_16
+    if (
+        word >> WORD_BITS != 0
+        or not self._canonical_amount(open_interest_cap)
+        or not self._canonical_amount(size_scale)
+    ):
+        return refusals.NOT_CANONICAL
+    cap_e2: uint256 = (word >> 16) & BITS_16
+    product: uint256 = unsafe_mul(cap_e2, (word >> 32) & BITS_20)
+    # Cap and maintenance are one tuple: 1 - e <= 2 x maintenance x cap <= 1, e less than one ppm of maintenance.
+    if product > HALF_PPM_E2 or unsafe_add(product, cap_e2) <= HALF_PPM_E2:
+        return refusals.TUPLE_INCOHERENT
+    if cap_e2 < bounds & BITS_16 or cap_e2 > (bounds >> 16) & BITS_16:
+        return refusals.CAP_OUT_OF_BOUNDS
+    if open_interest_cap > (bounds >> 72) & BITS_16:
+        return refusals.OPEN_INTEREST_CAP_OUT_OF_BOUNDS
+    # All ones is what a clamped encoder makes: no number.
+    if size_scale < (bounds >> 88) & BITS_16 or size_scale == BITS_16:
+        return refusals.SIZE_SCALE_OUT_OF_BOUNDS
+    if (word >> 84) & BITS_10 > (bounds >> 104) & BITS_10:
+        return refusals.SPREAD_OUT_OF_BOUNDS
+    ramp_s: uint256 = word >> 95
+    # Traders were promised this much notice; 0 asks for exactly it.
+    if ramp_s != 0 and ramp_s < (bounds >> 114) & BITS_16:
+        return refusals.RAMP_TOO_SHORT
+    return 0
+
+
+@internal
+@pure
+def _drift(stored: uint256, values: uint256, bounds: uint256, now_s: uint256) -> (uint256, uint256):
+    """
+    @notice Judge a change against the last accepted values: steps both ways; delay and drift for loosening.
+    @return The drift used after it in 0.1 %, and 0 or the refusal.
+    @dev The bucket holds half of the day's budget and empties at half a budget a day: in any 24 hours at most
+         the whole budget goes in. Emptying is rounded down, charges up. The largest charge of the four counts.
+    """
+    charge: uint256 = 0
+    looser: bool = False
+    tighten_ppm: uint256 = (bounds >> 142) & BITS_20
+    loosen_ppm: uint256 = (bounds >> 162) & BITS_20
+    changed: uint256 = values ^ stored
+    if changed & BITS_16 != 0:
+        old: uint256 = stored & BITS_16
+        new: uint256 = values & BITS_16
+        step: uint256 = self._step(old, new, loosen_ppm if new > old else tighten_ppm, (bounds >> 182) & BITS_10)
+        if step == TOO_LARGE:
+            return 0, refusals.CAP_STEP_TOO_LARGE
+        if new > old:
+            looser = True
+            charge = step
+    if changed & (BITS_16 << 16) != 0:
+        old: uint256 = self._amount((stored >> 16) & BITS_16)
+        new: uint256 = self._amount((values >> 16) & BITS_16)
+        step: uint256 = self._step(
+            old, new, loosen_ppm if new > old else tighten_ppm, self._amount((bounds >> 192) & BITS_16)
+        )
+        if step == TOO_LARGE:
+            return 0, refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
+        if new > old:
+            looser = True
+            charge = max(charge, step)
+    if changed & (BITS_16 << 32) != 0:
+        old: uint256 = self._amount((stored >> 32) & BITS_16)
+        new: uint256 = self._amount((values >> 32) & BITS_16)
+        step: uint256 = self._step(
+            old, new, loosen_ppm if new > old else tighten_ppm, self._amount((bounds >> 192) & BITS_16)
+        )
+        if step == TOO_LARGE:
+            return 0, refusals.SIZE_SCALE_STEP_TOO_LARGE
+        if new > old:
+            looser = True
+            charge = max(charge, step)
+    if changed & (BITS_10 << 48) != 0:
+        old: uint256 = (stored >> 48) & BITS_10
+        new: uint256 = (values >> 48) & BITS_10
+        step: uint256 = self._step(old, new, loosen_ppm if new < old else tighten_ppm, (bounds >> 208) & BITS_6)
+        if step == TOO_LARGE:
+            return 0, refusals.SPREAD_STEP_TOO_LARGE
+        if new < old:
+            looser = True
+            charge = max(charge, step)
+    if changed & REDUCE_ONLY_BIT & stored != 0:
+        looser = True
+
+    since_s: uint256 = (stored >> CHANGED_AT) & BITS_30
+    since_s = unsafe_sub(max(now_s, since_s), since_s)
+    half_budget: uint256 = bounds >> 232
+    used: uint256 = (stored >> DRIFT_AT) & BITS_9
+    used = unsafe_sub(used, min(used, unsafe_div(unsafe_mul(since_s, half_budget), DAY_S)))
+    if looser:
+        # Tightened at once, loosened slowly: a wrong loosening has this long to be noticed.
+        if since_s < (bounds >> 214) & BITS_17:
+            return 0, refusals.TOO_SOON
+        used = unsafe_add(used, charge)
+        if used > half_budget:
+            return 0, refusals.DRIFT_SPENT
+    return used, 0
+
+
+@internal
+@pure
+def _step(old: uint256, new: uint256, ppm: uint256, least: uint256) -> uint256:
+    """
+    @notice Judge one field's move: at most `ppm` of the last accepted value, or `least` where that is more.
+    @return TOO_LARGE, or the share of the allowed step that it takes, times ppm, in 0.1 %, rounded up.
+    """
+    move: uint256 = unsafe_sub(max(old, new), min(old, new))
+    allowed: uint256 = max(unsafe_div(unsafe_mul(old, ppm), PPM), least)
+    if move > allowed:
+        return TOO_LARGE
+    allowed = unsafe_mul(allowed, 1_000)
+    return unsafe_div(unsafe_sub(unsafe_add(unsafe_mul(move, ppm), allowed), 1), allowed)
+
+
+@internal
+@view
+def _elapsed(stored: uint256, now_s: uint256) -> uint256:
+    """
+    @notice Seconds of its ramp that a market has run: until now, its expiry, or the first AI-input pause after
+            it was last accepted, whichever came first.
+    @param stored The market's slot.
+    @param now_s The block's time, since 2010.
+    """
+    stop_s: uint256 = min(
+        now_s,
+        unsafe_div(
+            unsafe_add(
+                (stored >> OBSERVED_AT) & BITS_40,
+                unsafe_mul((stored >> VALIDITY_AT) & BITS_12, VALIDITY_UNIT_MS),
+            ),
+            1_000,
+        ),
+    )
+    epoch: uint256 = (stored >> EPOCH_AT) & BITS_6
+    if epoch != (halts.word >> halts.EPOCH_AT) & BITS_6:
+        stop_s = min(stop_s, unsafe_sub(halts.epoch_ended_s[epoch], EPOCH_S))
+    start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
+    return unsafe_sub(max(stop_s, start_s), start_s)
+
+
+@internal
+@pure
+def _effective(stored: uint256, elapsed: uint256) -> uint256:
+    """
+    @notice The maintenance ratio of managed open positions: linear from the ramp's start to its target.
+    @param stored The market's slot.
+    @param elapsed Seconds that the ramp has run.
+    @return In ppm, rounded toward where the ramp began.
+    """
+    start: uint256 = (stored >> FROM_AT) & BITS_19
+    if stored & HELD_BIT != 0:
+        return start
+    target: uint256 = unsafe_div(HALF_PPM_E2, stored & BITS_16)
+    ramp_s: uint256 = stored >> RAMP_AT
+    if elapsed >= ramp_s:
+        return target
+    if target >= start:
+        return unsafe_add(start, unsafe_div(unsafe_mul(unsafe_sub(target, start), elapsed), ramp_s))
+    return unsafe_sub(start, unsafe_div(unsafe_mul(unsafe_sub(start, target), elapsed), ramp_s))
+
+
+@internal
+@view
+def _stand_still(stored: uint256, until_s: uint256) -> uint256:
+    """
+    @notice Begin a market's ramp anew, at its live value, at a later time, for the time it had left.
+    @param stored The market's slot.
+    @param until_s When it goes on, since 2010.
+    """
+    elapsed: uint256 = self._elapsed(stored, block.timestamp - EPOCH_S)
+    ramp_s: uint256 = stored >> RAMP_AT
+    if elapsed >= ramp_s:
+        return stored
+    start: uint256 = self._effective(stored, elapsed)
+    kept: uint256 = stored & ((1 << FROM_AT) - 1)
+    start_s: uint256 = max(until_s, (stored >> CHANGED_AT) & BITS_30)
+    return kept | (start << FROM_AT) | (start_s << CHANGED_AT) | ((ramp_s - elapsed) << RAMP_AT)
+
+
+@internal
+@pure
+def _tighter(a: uint256, b: uint256) -> uint256:
+    """
+    @return Of each field of two sets of values the tighter one; wider is tighter for the spread.
+    """
+    return (
+        min(a & BITS_16, b & BITS_16)
+        | min(a & (BITS_16 << 16), b & (BITS_16 << 16))
+        | min(a & (BITS_16 << 32), b & (BITS_16 << 32))
+        | max(a & (BITS_10 << 48), b & (BITS_10 << 48))
+        | ((a | b) & REDUCE_ONLY_BIT)
+    )
+
+
+@internal
+@pure
+def _values(word: uint256) -> uint256:
+    """
+    @return An item's values in the slot's order.
+    """
+    return ((word >> 16) & BITS_16) | (((word >> 52) & BITS_43) << 16)
+
+
+@internal
+@pure
+def _amount(bits: uint256) -> uint256:
+    """
+    @return Whole USDC of 16 bits: mantissa 11 | exponent 5. Canonical bits sort as their amounts.
+    """
+    return (bits & 2_047) << (bits >> 11)
+
+
+@internal
+@pure
+def _canonical_amount(bits: uint256) -> bool:
+    """
+    @return Whether no larger mantissa says the same, or there is no exponent.
+    """
+    return bits < 2_048 or (bits <= BITS_16 and bits & 1_024 != 0)
+
+
+@internal
+@view
+def _expired(stored: uint256) -> bool:
+    """
+    @return Whether a market's parameters were not renewed in time.
+    """
+    return (
+        (stored >> OBSERVED_AT) & BITS_40
+    ) + ((stored >> VALIDITY_AT) & BITS_12) * VALIDITY_UNIT_MS < block.timestamp * 1_000 - quorum.EPOCH_MS
+
+
+@internal
+@pure
+def _sound(bounds: uint256) -> bool:
+    """
+    @return Whether a class's bounds can be lived with: no field at its limit, none that would lock a market.
+    """
+    open_interest_cap: uint256 = (bounds >> 72) & BITS_16
+    size_scale: uint256 = (bounds >> 88) & BITS_16
+    least_amount: uint256 = (bounds >> 192) & BITS_16
+    notice_s: uint256 = (bounds >> 114) & BITS_16
+    tighten_ppm: uint256 = (bounds >> 142) & BITS_20
+    loosen_ppm: uint256 = (bounds >> 162) & BITS_20
+    floor_ppm: uint256 = (bounds >> 32) & BITS_20
+    return (
+        bounds >> BOUNDS_BITS == 0
+        and bounds & BITS_16 >= 100
+        and bounds & BITS_16 <= (bounds >> 16) & BITS_16
+        and (bounds >> 16) & BITS_16 != BITS_16
+        and floor_ppm != 0
+        and floor_ppm <= PPM // 2
+        and (bounds >> 52) & BITS_20 <= PPM
+        and open_interest_cap != BITS_16
+        and self._canonical_amount(open_interest_cap)
+        and size_scale != 0
+        and size_scale != BITS_16
+        and self._canonical_amount(size_scale)
+        and (bounds >> 104) & BITS_10 != BITS_10
+        and notice_s >= MIN_NOTICE_S
+        and notice_s != BITS_16
+        and (bounds >> 130) & BITS_12 != 0
+        and tighten_ppm != 0
+        and tighten_ppm <= PPM
+        and loosen_ppm != 0
+        and loosen_ppm <= PPM
+        and (bounds >> 182) & BITS_10 != 0
+        and least_amount != 0
+        and self._canonical_amount(least_amount)
+        and (bounds >> 208) & BITS_6 != 0
+        and (bounds >> 214) & BITS_17 != 0
+        and bounds >> 232 != 0
+    )
+
+
+@internal
+@view
+def _slot(market: uint256) -> uint256:
+    """
+    @return A market's slot; refuses a market that was never added.
+    """
+    if market >= self.market_count:
+        refusals.refuse(refusals.UNKNOWN_MARKET)
+    return self.markets[market]
+
+
+@internal
+@view
+def _known_class(class_id: uint256):
+    """
+    @notice Refuse a class without bounds: its markets could never be updated.
+    """
+    if class_id > 7 or self.class_bounds[class_id] == 0:
+        refusals.refuse(refusals.UNKNOWN_CLASS)
+
+
+@internal
+@view
+def _bounds_hash() -> bytes32:
+    """
+    @return Hash of all classes' bounds.
+    """
+    return keccak256(abi_encode(self.class_bounds))
+
+
+@internal
+@pure
+def _update_hash(
+    round: uint64,
+    observed_at: uint64,
+    valid_until: uint64,
+    model_hash: bytes32,
+    evidence_hash: bytes32,
+    words: DynArray[uint256, MAX_WORDS],
+) -> bytes32:
+    """
+    @return EIP-712 hash of the message: an array is hashed as its words side by side.
+    """
+    return keccak256(
+        abi_encode(
+            RISK_UPDATE_TYPEHASH,
+            round,
+            observed_at,
+            valid_until,
+            model_hash,
+            evidence_hash,
+            keccak256(slice(abi_encode(words), 64, 32 * len(words))),
+        )
+    )
+
+
+@internal
+@pure
+def _terms_hash(terms: PositionTerms) -> bytes32:
+    """
+    @return EIP-712 hash of the message; its fields are all static, so they lie side by side.
+    """
+    return keccak256(abi_encode(POSITION_TERMS_TYPEHASH, terms))
+
+
+@internal
+@pure
+def _action_hash(action: PositionAction) -> bytes32:
+    """
+    @return EIP-712 hash of the message; its fields are all static, so they lie side by side.
+    """
+    return keccak256(abi_encode(POSITION_ACTION_TYPEHASH, action))

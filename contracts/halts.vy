@@ -1,0 +1,234 @@
+# pragma version 0.4.3
+"""
+@title Halts: pauses that are scoped and end by themselves, and decision kinds that can be switched off
+@license Apache-2.0
+@notice The guardian pauses at once, for at most a day, and cannot lengthen a pause that runs; the owner may
+        extend, up to 30 days a call, and resumes at once. What the guardian stops of liquidation ends within
+        one hour of its first stop, whatever it does, until the owner has acted. Adding margin is never paused.
+@dev A module. One word, because every batch reads it, from the least significant bit: new_risk_until 32 |
+     ai_input_until 32 | withdrawals_until 32 | liquidation_until 32 | everything_until 32 |
+     everything_liquidation_until 32 | guardian_budget_end 32 (0: unused) | ai_epoch 6 | disabled_kinds 5.
+"""
+
+from contracts import authority
+from contracts import refusals
+
+uses: authority
+
+event Paused:
+    scope: indexed(uint256)
+    until_s: uint256
+    liquidation_until_s: uint256
+    by_owner: bool
+
+event Resumed:
+    scope: indexed(uint256)
+
+event DecisionKindDisabled:
+    kind: indexed(uint256)
+
+event DecisionKindEnabled:
+    kind: indexed(uint256)
+
+
+# scopes; 0, what a forgotten field holds, means nothing
+SCOPE_NEW_RISK: constant(uint256) = 1
+SCOPE_AI_INPUT: constant(uint256) = 2
+SCOPE_WITHDRAWALS: constant(uint256) = 3
+SCOPE_LIQUIDATION: constant(uint256) = 4
+SCOPE_EVERYTHING: constant(uint256) = 5
+
+# decision kinds; an action's kind in PositionAction (1 to 3) plus 2
+KIND_RISK_UPDATE: constant(uint256) = 1
+KIND_POSITION_TERMS: constant(uint256) = 2
+KIND_LIQUIDATE: constant(uint256) = 5
+
+MAX_GUARDIAN_PAUSE_S: constant(uint256) = 86_400  # a day, in which the owner's signers can meet
+MAX_OWNER_PAUSE_S: constant(uint256) = 2_592_000  # 30 days a call: an owner who is gone halts nothing for ever
+LIQUIDATION_BUDGET_S: constant(uint256) = 3_600  # bad debt grows while nobody may liquidate
+
+TIME_MASK: constant(uint256) = 2**32 - 1
+EVERYTHING_LIQUIDATION_AT: constant(uint256) = 160
+BUDGET_AT: constant(uint256) = 192
+EPOCH_AT: constant(uint256) = 224
+EPOCHS: constant(uint256) = 64
+KINDS_AT: constant(uint256) = 230
+
+word: uint256
+# When the AI-input pause that ended an epoch began, Unix seconds. 64 epochs last longer than any parameters:
+# to meet an epoch twice, the owner would have to resume 64 times within one validity (11.4 hours).
+epoch_ended_s: uint256[EPOCHS]
+
+
+@external
+def pause(scope: uint256, duration_s: uint256):
+    """
+    @notice Stop one thing for a while. Guardian (at most a day, not while the same pause runs) or owner.
+    @param scope 1 new risk, 2 AI input, 3 withdrawals, 4 liquidation, 5 everything.
+    @param duration_s From now.
+    """
+    by_owner: bool = authority._only_guardian()
+    if scope == 0 or scope > SCOPE_EVERYTHING:
+        refusals.refuse(refusals.UNKNOWN_PAUSE_SCOPE)
+    until_s: uint256 = self._pause_end(duration_s, by_owner)
+    at: uint256 = 32 * (scope - 1)
+    controls: uint256 = self.word
+    # A pause ends by itself: the guardian may not make it last by starting it over and over.
+    if not by_owner and (controls >> at) & TIME_MASK > block.timestamp:
+        refusals.refuse(refusals.PAUSE_ALREADY_RUNNING)
+    if (scope == SCOPE_AI_INPUT or scope == SCOPE_EVERYTHING) and not self._ai_stopped(controls):
+        # Ramps that ran until now stop here for good; see RiskOracle._elapsed.
+        epoch: uint256 = (controls >> EPOCH_AT) & (EPOCHS - 1)
+        self.epoch_ended_s[epoch] = block.timestamp
+        controls = self._put(controls, EPOCH_AT, EPOCHS - 1, (epoch + 1) % EPOCHS)
+    liquidation_until_s: uint256 = 0
+    if scope >= SCOPE_LIQUIDATION:
+        liquidation_until_s, controls = self._liquidation_end(controls, until_s, by_owner)
+        if scope == SCOPE_LIQUIDATION:
+            # A pause of nothing would look like one: say that the hour is used up.
+            if liquidation_until_s == 0:
+                refusals.refuse(refusals.LIQUIDATION_BUDGET_SPENT)
+            until_s = liquidation_until_s
+        else:
+            controls = self._put(
+                controls, EVERYTHING_LIQUIDATION_AT, TIME_MASK, liquidation_until_s
+            )
+    elif by_owner:
+        controls = self._put(controls, BUDGET_AT, TIME_MASK, 0)
+    self.word = self._put(controls, at, TIME_MASK, until_s)
+    log Paused(
+        scope=scope,
+        until_s=until_s,
+        liquidation_until_s=liquidation_until_s,
+        by_owner=by_owner,
+    )
+
+
+@external
+def resume(scope: uint256):
+    """
+    @notice End a pause at once. Owner; also gives the guardian its liquidation budget back.
+    @param scope As given to `pause`.
+    """
+    authority._only_owner()
+    if scope == 0 or scope > SCOPE_EVERYTHING:
+        refusals.refuse(refusals.UNKNOWN_PAUSE_SCOPE)
+    controls: uint256 = self._put(self.word, 32 * (scope - 1), TIME_MASK, 0)
+    if scope == SCOPE_EVERYTHING:
+        controls = self._put(controls, EVERYTHING_LIQUIDATION_AT, TIME_MASK, 0)
+    self.word = self._put(controls, BUDGET_AT, TIME_MASK, 0)
+    log Resumed(scope=scope)
+
+
+@external
+def disable_decision_kind(kind: uint256):
+    """
+    @notice Refuse one kind of signed decision from now on. Guardian; only the owner undoes it.
+    @param kind 1 risk update, 2 position terms, 3 adjust, 4 deleverage, 5 liquidate.
+    """
+    authority._only_guardian()
+    self._known_kind(kind)
+    self.word |= 1 << (KINDS_AT + kind - 1)
+    log DecisionKindDisabled(kind=kind)
+
+
+@external
+def enable_decision_kind(kind: uint256):
+    """
+    @notice Accept a kind of signed decision again. Owner.
+    @param kind As given to `disable_decision_kind`.
+    """
+    authority._only_owner()
+    self._known_kind(kind)
+    self.word &= ~(1 << (KINDS_AT + kind - 1))
+    log DecisionKindEnabled(kind=kind)
+
+
+@external
+@view
+def controls() -> (uint256, uint256[EPOCHS]):
+    """
+    @return The packed pauses, and when each AI-input epoch ended (Unix seconds; 0: not yet).
+    """
+    return self.word, self.epoch_ended_s
+
+
+@internal
+@view
+def _pause_end(duration_s: uint256, by_owner: bool) -> uint256:
+    """
+    @param duration_s From now.
+    @param by_owner Whether the owner asks.
+    @return When the pause ends; refuses none and too long.
+    """
+    longest: uint256 = MAX_GUARDIAN_PAUSE_S
+    if by_owner:
+        longest = MAX_OWNER_PAUSE_S
+    if duration_s == 0 or duration_s > longest:
+        refusals.refuse(refusals.PAUSE_OUT_OF_RANGE)
+    return block.timestamp + duration_s
+
+
+@internal
+@view
+def _liquidation_end(controls: uint256, until_s: uint256, by_owner: bool) -> (uint256, uint256):
+    """
+    @notice Until when a pause may stop liquidation, and the word with the guardian's budget after it.
+    @param controls The word before.
+    @param until_s When the pause ends for everything else.
+    @param by_owner The owner is not bound, and by acting gives the guardian a new budget.
+    @return The end (0: the guardian's hour is used up), and the word.
+    """
+    if by_owner:
+        return until_s, self._put(controls, BUDGET_AT, TIME_MASK, 0)
+    budget_end: uint256 = (controls >> BUDGET_AT) & TIME_MASK
+    if budget_end == 0:
+        budget_end = block.timestamp + LIQUIDATION_BUDGET_S
+    elif budget_end <= block.timestamp:
+        return 0, controls
+    return min(until_s, budget_end), self._put(controls, BUDGET_AT, TIME_MASK, budget_end)
+
+
+@internal
+@view
+def _ai_stopped(controls: uint256) -> bool:
+    """
+    @param controls The packed pauses.
+    @return Whether decisions are refused: AI input or everything is paused.
+    """
+    return max((controls >> 32) & TIME_MASK, (controls >> 128) & TIME_MASK) > block.timestamp
+
+
+@internal
+@view
+def _accepting(controls: uint256, kind: uint256):
+    """
+    @notice Refuse a decision while its kind is off or AI input is paused.
+    @param controls The packed pauses.
+    @param kind The decision's.
+    """
+    if (controls >> (KINDS_AT + kind - 1)) & 1 != 0:
+        refusals.refuse(refusals.DECISION_KIND_DISABLED)
+    if (controls >> 32) & TIME_MASK > block.timestamp:
+        refusals.refuse(refusals.AI_INPUT_PAUSED)
+    if (controls >> 128) & TIME_MASK > block.timestamp:
+        refusals.refuse(refusals.EVERYTHING_PAUSED)
+
+
+@internal
+@pure
+def _known_kind(kind: uint256):
+    """
+    @notice Refuse a kind that does not exist.
+    """
+    if kind == 0 or kind > KIND_LIQUIDATE:
+        refusals.refuse(refusals.UNKNOWN_DECISION_KIND)
+
+
+@internal
+@pure
+def _put(controls: uint256, at: uint256, mask: uint256, field: uint256) -> uint256:
+    """
+    @return The word with one field replaced.
+    """
+    return (controls & ~(mask << at)) | (field << at)

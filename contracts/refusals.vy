@@ -1,0 +1,95 @@
+# pragma version 0.4.3
+"""
+@title Refusals: the number of every guard, and the one way to refuse
+@license Apache-2.0
+@notice `Refused(uint256 code)` is the only error that these contracts raise on purpose. The names and one
+        sentence each stand in contracts/refusals.py; a test holds the two lists together. Numbers are never
+        used again for another meaning. Codes 50 to 79 also appear in events, as market << 16 | code, for the
+        item of a batch that was skipped while the rest landed.
+@dev A number costs 36 bytes of return data and no string in the bytecode.
+"""
+
+# authority
+NOT_OWNER: constant(uint256) = 1
+NOT_PENDING_OWNER: constant(uint256) = 2
+NOT_GUARDIAN: constant(uint256) = 3
+NOT_SCHEDULED: constant(uint256) = 4
+TIMELOCK_RUNNING: constant(uint256) = 5
+SCHEDULE_LAPSED: constant(uint256) = 6
+ALREADY_SCHEDULED: constant(uint256) = 7
+ALREADY_LAUNCHED: constant(uint256) = 8
+ADDRESS_MISSING: constant(uint256) = 9
+TIMELOCK_OUT_OF_RANGE: constant(uint256) = 10
+
+# signatures and envelopes
+TOO_FEW_SIGNATURES: constant(uint256) = 20
+TOO_MANY_SIGNATURES: constant(uint256) = 21
+ZERO_SIGNATURE: constant(uint256) = 22
+MALLEABLE_SIGNATURE: constant(uint256) = 23
+UNRECOVERABLE_SIGNATURE: constant(uint256) = 24
+UNKNOWN_SIGNER: constant(uint256) = 25
+DUPLICATE_SIGNER: constant(uint256) = 26
+SIGNERS_NOT_ASCENDING: constant(uint256) = 27
+STALE_ROUND: constant(uint256) = 28
+ROUND_JUMP: constant(uint256) = 29
+EMPTY_BATCH: constant(uint256) = 30
+FROM_THE_FUTURE: constant(uint256) = 31
+OBSERVATION_TOO_OLD: constant(uint256) = 32
+EXPIRED: constant(uint256) = 33
+VALIDITY_TOO_LONG: constant(uint256) = 34
+OBSERVATION_OUT_OF_RANGE: constant(uint256) = 35
+SIGNER_EXISTS: constant(uint256) = 36
+SIGNER_MISSING: constant(uint256) = 37
+BELOW_THRESHOLD: constant(uint256) = 38
+THRESHOLD_OUT_OF_RANGE: constant(uint256) = 39
+TOO_MANY_SIGNERS: constant(uint256) = 40
+
+# items of a batch; some of them also refuse calls about one market
+NOT_CANONICAL: constant(uint256) = 50
+UNKNOWN_MARKET: constant(uint256) = 51
+OLDER_OBSERVATION: constant(uint256) = 52
+ITEM_TOO_OLD: constant(uint256) = 53
+AT_ABSOLUTE_LIMIT: constant(uint256) = 54
+OUT_OF_BAND: constant(uint256) = 55
+CLASS_VALIDITY_TOO_LONG: constant(uint256) = 56
+TUPLE_INCOHERENT: constant(uint256) = 57
+CAP_OUT_OF_BOUNDS: constant(uint256) = 58
+OPEN_INTEREST_CAP_OUT_OF_BOUNDS: constant(uint256) = 59
+SIZE_SCALE_OUT_OF_BOUNDS: constant(uint256) = 60
+SPREAD_OUT_OF_BOUNDS: constant(uint256) = 61
+RAMP_TOO_SHORT: constant(uint256) = 62
+MARKET_FROZEN: constant(uint256) = 63
+CAP_STEP_TOO_LARGE: constant(uint256) = 64
+OPEN_INTEREST_CAP_STEP_TOO_LARGE: constant(uint256) = 65
+SIZE_SCALE_STEP_TOO_LARGE: constant(uint256) = 66
+SPREAD_STEP_TOO_LARGE: constant(uint256) = 67
+TOO_SOON: constant(uint256) = 68
+DRIFT_SPENT: constant(uint256) = 69
+
+# halts, reverts and configuration
+AI_INPUT_PAUSED: constant(uint256) = 80
+EVERYTHING_PAUSED: constant(uint256) = 81
+DECISION_KIND_DISABLED: constant(uint256) = 82
+UNKNOWN_DECISION_KIND: constant(uint256) = 83
+UNKNOWN_PAUSE_SCOPE: constant(uint256) = 84
+PAUSE_OUT_OF_RANGE: constant(uint256) = 85
+PAUSE_ALREADY_RUNNING: constant(uint256) = 86
+LIQUIDATION_BUDGET_SPENT: constant(uint256) = 87
+NOT_REVERTIBLE: constant(uint256) = 88
+REVERT_WINDOW_CLOSED: constant(uint256) = 89
+LIMIT_NOT_TIGHTER: constant(uint256) = 90
+UNKNOWN_CLASS: constant(uint256) = 91
+CLASS_RULES_INVALID: constant(uint256) = 92
+MARKET_OUT_OF_ORDER: constant(uint256) = 93
+TOO_MANY_MARKETS: constant(uint256) = 94
+
+
+@internal
+@pure
+def refuse(code: uint256):
+    """
+    @notice Revert with `Refused(code)`.
+    @dev Vyper 0.4.3 has no custom errors of its own; these are the bytes that Solidity's would make.
+    @param code The guard's number.
+    """
+    raw_revert(abi_encode(code, method_id=method_id("Refused(uint256)")))
