@@ -67,7 +67,11 @@ class VenueRefused(HoldCycle):
 
 
 class ChainRefused(HoldCycle):
-    """The endpoint understood and said no."""
+    """The endpoint understood and said no; `code` is the JSON-RPC error's or the HTTP status."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Reverted(HoldCycle):
@@ -266,10 +270,17 @@ def _translate(
     if not isinstance(exc, Exception):
         raise TypeError(f"{type(exc).__name__} ends the task; it is not to be translated") from exc
     message = f"{type(exc).__name__}: {_first_line(exc)}"
-    if getattr(exc, "status", None) == 429:  # aiohttp tells the HTTP status in no class of its own
-        return RateLimited(message)
+    status = getattr(exc, "status", None)  # aiohttp has no classes for HTTP statuses
+    if isinstance(status, int) and 400 <= status < 500 and status != 408:
+        return _by_status(status, message, library)
     kind = _by_name(exc, library, table) or _by_name(exc, "aiohttp", AIOHTTP) or _by_type(exc)
     return kind(message)
+
+
+def _by_status(status: int, message: str, library: str) -> RelayerError:
+    if status == 429:
+        return RateLimited(message)
+    return VenueRefused(message) if library == "ccxt" else ChainRefused(message, code=status)
 
 
 def _by_name(

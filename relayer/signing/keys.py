@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import coincurve
-from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
+from eth_account import Account
 
 from contracts.fields import checksummed, keccak256
 from relayer.errors import KeyRefused
 
-SCRYPT_ROUNDS: Final = 262_144  # eth_keyfile's own: 1 s and 256 MB to open, and to try a password
+SCRYPT_ROUNDS: Final = 262_144  # eth-account's own: 1 s and 256 MB to open, and to try a password
 _RAW_KEY: Final = re.compile(r"(?:0x)?(?P<digits>[0-9a-fA-F]{64})\s*\Z")
 _LARGEST_KEY_FILE: Final = 16_384  # bytes; a keystore has about 500
 _RECOVERY_BIT: Final = 255  # EIP-2098: the recovery bit is the top bit of s
@@ -135,9 +135,9 @@ def _decrypt(keystore: object, password_path: Path | None) -> Key | str:
         return "is JSON but no keystore v3"
     if password_path is None:
         return "is encrypted: name its password file too"
-    password = password_path.read_bytes().rstrip(b"\r\n")
+    password = password_path.read_text("utf-8").rstrip("\r\n")
     try:
-        return Key(coincurve.PrivateKey(decode_keyfile_json(keystore, password)))
+        return Key(coincurve.PrivateKey(Account.decrypt(keystore, password)))
     except ValueError:
         return f"the password in {password_path} does not open it"
     except (KeyError, TypeError, NotImplementedError):
@@ -157,9 +157,9 @@ def new(path: Path, password_path: Path, *, scrypt_rounds: int = SCRYPT_ROUNDS) 
 
 
 def _new_keystore(password_path: Path, rounds: int) -> bytes:
-    password = password_path.read_bytes().rstrip(b"\r\n")
+    password = password_path.read_text("utf-8").rstrip("\r\n")
     private = coincurve.PrivateKey().secret
-    keystore = create_keyfile_json(private, password, kdf="scrypt", iterations=rounds)
+    keystore = Account.encrypt(private, password, kdf="scrypt", iterations=rounds)
     return json.dumps(keystore, indent=1).encode() + b"\n"
 
 
