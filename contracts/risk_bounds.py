@@ -1,0 +1,270 @@
+"""The bounds of a class of markets in RiskOracle, and how far one update may move a value in them.
+
+Pure, integer, and bit for bit what contracts/RiskOracle.vy does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from typing import Final, NamedTuple
+
+from contracts.envelope import join_bits, split_bits
+from contracts.packing import (
+    RISK_WORD_BITS,
+    SPREAD_UNIT_PPM,
+    RiskFields,
+    expand_amount,
+    pack_amount,
+    split_risk_word,
+)
+from contracts.refusals import Refusal
+from contracts.units import PPM, LeverageE2, Ppm, WholeUsdc, ceil_div, is_coherent
+
+VALIDITY_UNIT_S: Final = 10
+DRIFT_UNIT_PPM: Final = 1_000
+MIN_NOTICE_S: Final = 300
+DAY_S: Final = 86_400
+
+_BOUNDS_BITS: Final = (16, 16, 20, 20, 16, 16, 10, 16, 12, 20, 20, 10, 16, 6, 17, 10)
+_AMOUNT_LIMIT: Final = 2**16 - 1
+_SPREAD_LIMIT: Final = 2**10 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassBounds:
+    """What the owner allows the markets of one class, in the order of the packed word.
+
+    `floor_maintenance_ppm`: through-the-cycle floor of fixed positions. `profit_share_ppm`: share
+    of unrealised profit that may carry new positions. A step may be `tighten_ppm` or `loosen_ppm`
+    of the last accepted value, or the absolute `min_step_*` where that is more. `daily_drift_ppm`:
+    most that loosening may add up to within any 24 hours.
+    """
+
+    min_cap_e2: LeverageE2
+    max_cap_e2: LeverageE2
+    floor_maintenance_ppm: Ppm
+    profit_share_ppm: Ppm
+    max_open_interest_cap_usdc: WholeUsdc
+    min_size_scale_usdc: WholeUsdc
+    max_spread_ppm: Ppm
+    notice_s: int
+    max_validity_s: int
+    tighten_ppm: Ppm
+    loosen_ppm: Ppm
+    min_step_cap_e2: LeverageE2
+    min_step_amount_usdc: WholeUsdc
+    min_step_spread_ppm: Ppm
+    loosen_delay_s: int
+    daily_drift_ppm: Ppm
+
+    def fault(self) -> str | None:
+        """Say which field the contract would refuse (CLASS_RULES_INVALID), or None."""
+        checks = {
+            "min_cap_e2": 100 <= self.min_cap_e2 <= self.max_cap_e2,
+            "max_cap_e2": self.max_cap_e2 < _AMOUNT_LIMIT,
+            "floor_maintenance_ppm": 0 < self.floor_maintenance_ppm <= PPM // 2,
+            "profit_share_ppm": self.profit_share_ppm <= PPM,
+            "min_size_scale_usdc": self.min_size_scale_usdc > 0,
+            "max_spread_ppm": self.max_spread_ppm < _SPREAD_LIMIT * SPREAD_UNIT_PPM,
+            "notice_s": MIN_NOTICE_S <= self.notice_s < 2**16 - 1,
+            "max_validity_s": self.max_validity_s >= VALIDITY_UNIT_S,
+            "tighten_ppm": 0 < self.tighten_ppm <= PPM,
+            "loosen_ppm": 0 < self.loosen_ppm <= PPM,
+            "min_step_cap_e2": self.min_step_cap_e2 > 0,
+            "min_step_amount_usdc": self.min_step_amount_usdc > 0,
+            "min_step_spread_ppm": self.min_step_spread_ppm >= SPREAD_UNIT_PPM,
+            "loosen_delay_s": self.loosen_delay_s > 0,
+            "daily_drift_ppm": self.daily_drift_ppm >= 2 * DRIFT_UNIT_PPM,
+        }
+        return next((name for name, holds in checks.items() if not holds), None)
+
+
+# Each field's unit in the packed word: (to the word, from the word).
+_Codec = tuple[Callable[[int], int], Callable[[int], int]]
+
+
+def _unit(size: int) -> _Codec:
+    """Count in a unit, rounded down."""
+    return (lambda value: value // size), (lambda bits: bits * size)
+
+
+_PLAIN: Final = _unit(1)
+_AMOUNT: Final[_Codec] = (lambda value: pack_amount(WholeUsdc(value)), expand_amount)
+_SPREAD: Final = _unit(SPREAD_UNIT_PPM)
+_CODECS: Final[tuple[_Codec, ...]] = (
+    *(_PLAIN,) * 4,
+    *(_AMOUNT,) * 2,
+    _SPREAD,
+    _PLAIN,
+    _unit(VALIDITY_UNIT_S),
+    *(_PLAIN,) * 3,
+    _AMOUNT,
+    _SPREAD,
+    _PLAIN,
+    _unit(DRIFT_UNIT_PPM),
+)
+
+
+def encode_bounds(bounds: ClassBounds) -> int:
+    """Pack bounds for `set_class`; what the word's units cannot hold is rounded down."""
+    pairs = zip(astuple(bounds), _CODECS, strict=True)
+    return join_bits([encode(value) for value, (encode, _) in pairs], _BOUNDS_BITS)
+
+
+def decode_bounds(word: int) -> ClassBounds:
+    """Read packed bounds, as `RiskOracle.bounds` gives them."""
+    names = ClassBounds.__dataclass_fields__
+    values = zip(names, split_bits(word, _BOUNDS_BITS), _CODECS, strict=True)
+    decoded: dict[str, int] = {name: decode(bits) for name, bits, (_, decode) in values}
+    return ClassBounds(**decoded)  # type: ignore[arg-type]  # NewTypes over int, in field order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """The signed values of one market."""
+
+    cap_e2: LeverageE2
+    open_interest_cap_usdc: WholeUsdc
+    size_scale_usdc: WholeUsdc
+    spread_ppm: Ppm
+    reduce_only: bool
+
+
+def values_of(fields: RiskFields) -> Values:
+    """Read a word's values."""
+    return Values(
+        cap_e2=LeverageE2(fields.cap_e2),
+        open_interest_cap_usdc=WholeUsdc(expand_amount(fields.open_interest_cap)),
+        size_scale_usdc=WholeUsdc(expand_amount(fields.size_scale)),
+        spread_ppm=Ppm(fields.spread * SPREAD_UNIT_PPM),
+        reduce_only=bool(fields.reduce_only),
+    )
+
+
+def tighter(a: Values, b: Values) -> Values:
+    """Give of each field the tighter one; wider is tighter for the spread."""
+    return Values(
+        cap_e2=min(a.cap_e2, b.cap_e2),
+        open_interest_cap_usdc=min(a.open_interest_cap_usdc, b.open_interest_cap_usdc),
+        size_scale_usdc=min(a.size_scale_usdc, b.size_scale_usdc),
+        spread_ppm=max(a.spread_ppm, b.spread_ppm),
+        reduce_only=a.reduce_only or b.reduce_only,
+    )
+
+
+def _is_canonical(bits: int) -> bool:
+    return bits < 2**11 or bool(bits & 2**10)
+
+
+def misfit(word: int, bounds: ClassBounds) -> Refusal | None:
+    """Judge an item by itself: canonical, coherent, inside its class's bounds."""
+    fields = split_risk_word(word)
+    amounts = (fields.open_interest_cap, fields.size_scale)
+    if word >> RISK_WORD_BITS or not all(_is_canonical(bits) for bits in amounts):
+        return Refusal.NOT_CANONICAL
+    if not is_coherent(fields.cap_e2, fields.maintenance_ppm):
+        return Refusal.TUPLE_INCOHERENT
+    values = values_of(fields)
+    if not bounds.min_cap_e2 <= values.cap_e2 <= bounds.max_cap_e2:
+        return Refusal.CAP_OUT_OF_BOUNDS
+    if values.open_interest_cap_usdc > bounds.max_open_interest_cap_usdc:
+        return Refusal.OPEN_INTEREST_CAP_OUT_OF_BOUNDS
+    too_small = values.size_scale_usdc < bounds.min_size_scale_usdc
+    if too_small or fields.size_scale == _AMOUNT_LIMIT:
+        return Refusal.SIZE_SCALE_OUT_OF_BOUNDS
+    if values.spread_ppm > bounds.max_spread_ppm:
+        return Refusal.SPREAD_OUT_OF_BOUNDS
+    if 0 < fields.ramp_s < bounds.notice_s:
+        return Refusal.RAMP_TOO_SHORT
+    return None
+
+
+class Move(NamedTuple):
+    """One field's move, in the field's unit in the word (whole USDC for amounts)."""
+
+    old: int
+    new: int
+    loosens: bool
+    least: int
+    refusal: Refusal
+
+
+def moves(old: Values, new: Values, bounds: ClassBounds) -> tuple[Move, ...]:
+    """List the fields that move, in the contract's order; reduce_only has no step."""
+    amount = bounds.min_step_amount_usdc
+    pairs = (
+        (old.cap_e2, new.cap_e2, 1, bounds.min_step_cap_e2, Refusal.CAP_STEP_TOO_LARGE),
+        (
+            old.open_interest_cap_usdc,
+            new.open_interest_cap_usdc,
+            1,
+            amount,
+            Refusal.OPEN_INTEREST_CAP_STEP_TOO_LARGE,
+        ),
+        (old.size_scale_usdc, new.size_scale_usdc, 1, amount, Refusal.SIZE_SCALE_STEP_TOO_LARGE),
+        (
+            old.spread_ppm // SPREAD_UNIT_PPM,
+            new.spread_ppm // SPREAD_UNIT_PPM,
+            -1,
+            bounds.min_step_spread_ppm // SPREAD_UNIT_PPM,
+            Refusal.SPREAD_STEP_TOO_LARGE,
+        ),
+    )
+    return tuple(
+        Move(before, after, (after - before) * up > 0, least, refusal)
+        for before, after, up, least, refusal in pairs
+        if before != after
+    )
+
+
+def step_ppm(move: Move, bounds: ClassBounds) -> Ppm:
+    """Give the relative step that the class allows in a move's direction."""
+    return bounds.loosen_ppm if move.loosens else bounds.tighten_ppm
+
+
+def allowed_step(move: Move, bounds: ClassBounds) -> int:
+    """Give the largest move from the last accepted value, in the move's unit."""
+    return max(move.old * step_ppm(move, bounds) // PPM, move.least)
+
+
+def charge(move: Move, bounds: ClassBounds) -> int:
+    """Give what a move takes of the drift budget, in 0.1 %, rounded up.
+
+    The share of the allowed step that it takes, times the relative step: the relative move itself
+    where the relative step governs.
+    """
+    size = abs(move.new - move.old)
+    return ceil_div(size * step_ppm(move, bounds), allowed_step(move, bounds) * DRIFT_UNIT_PPM)
+
+
+def drift_left(used: int, since_s: int, bounds: ClassBounds) -> int:
+    """Give what of the used drift (0.1 %) still counts so long after the last accepted change.
+
+    The bucket holds half a day's budget and empties at half a budget a day, rounded down.
+    """
+    half = bounds.daily_drift_ppm // DRIFT_UNIT_PPM // 2
+    return max(0, used - since_s * half // DAY_S)
+
+
+def judge_change(
+    old: Values, new: Values, bounds: ClassBounds, drift_used: int, since_s: int
+) -> int | Refusal:
+    """Judge a change against the last accepted values: the drift used after it, or the refusal.
+
+    `since_s`: seconds since the last accepted change. Refusal is an int too: ask isinstance first.
+    """
+    steps = moves(old, new, bounds)
+    for move in steps:
+        if abs(move.new - move.old) > allowed_step(move, bounds):
+            return move.refusal
+    used = drift_left(drift_used, since_s, bounds)
+    loosening = [charge(move, bounds) for move in steps if move.loosens]
+    if not loosening and not (old.reduce_only and not new.reduce_only):
+        return used
+    if since_s < bounds.loosen_delay_s:
+        return Refusal.TOO_SOON
+    used += max(loosening, default=0)
+    if used > bounds.daily_drift_ppm // DRIFT_UNIT_PPM // 2:
+        return Refusal.DRIFT_SPENT
+    return used
