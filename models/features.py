@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bars import BarMatrix, aggregate, clean
+from models.columns import DAY_MS, five_minute_columns, hour_columns
+
 FEATURE_VERSION = 1
 
 MINUTE_MS = 60_000
@@ -18,6 +21,13 @@ MINUTES_LOOK_BACK = 1_440
 """Bars of one minute that a window may hold: one day (design.md section 3)."""
 HOURS_MINIMUM = 72
 """Fewer present hours than 3 days cannot be scored (design.md section 3)."""
+RECENT_HOURS_MINIMUM = 12
+"""Fewer present hours in the last day say nothing about today."""
+FIVE_MINUTES_IN_DAY = 288
+MINUTES_MINIMUM = 72
+"""Bars of five minutes (6 hours) below which the minutes family is left unknown."""
+BOOK_NAMES = ("book_depth_10", "book_depth_25", "book_depth_50", "book_depth_100")
+"""Money within so many basis points of the mid, on the thinner side, in quote units."""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -148,11 +158,129 @@ class WarmingUp:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FeatureTable:
+    """Features of many rows: the columns->matrix form that training and serving share.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Column names, in order.
+    values : ndarray of float64, shape (rows, columns)
+        A row whose `faults` entry is set has no meaning.
+    faults : tuple of (str or None)
+        Why a row cannot be used, or None.
+    """
+
+    names: tuple[str, ...]
+    values: FloatArray
+    faults: tuple[str | None, ...]
+
+
 def feature_vectors(windows: Sequence[MarketWindow]) -> tuple[FeatureVector | WarmingUp, ...]:
     """Compute the features of many markets; each result is what that market alone would get."""
-    raise NotImplementedError
+    if not windows:
+        return ()
+    as_of = np.array([window.as_of_ms for window in windows], dtype=np.int64)
+    hours = hour_table(bar_matrix([(w.hours, w.as_of_ms) for w in windows], HOURS_LOOK_BACK), as_of)
+    minutes: list[dict[str, float]] = [{} for _ in windows]
+    for bar_ms in (MINUTE_MS, 5 * MINUTE_MS):
+        chosen = [i for i, w in enumerate(windows) if len(w.minutes) and w.minutes.bar_ms == bar_ms]
+        if chosen:
+            pairs = [(windows[i].minutes, windows[i].as_of_ms) for i in chosen]
+            table = minute_table(bar_matrix(pairs, DAY_MS // bar_ms))
+            for row, i in enumerate(chosen):
+                minutes[i] = _known_row(table, row)
+    return tuple(_vector(window, hours, row, minutes[row]) for row, window in enumerate(windows))
 
 
 def feature_vector(window: MarketWindow) -> FeatureVector | WarmingUp:
     """Compute the features of one market at its instant."""
     return feature_vectors((window,))[0]
+
+
+def hour_table(bars: BarMatrix, as_of_ms: IntArray) -> FeatureTable:
+    """Compute the hours family of many rows of 720 hourly bars that end at `as_of_ms`."""
+    cleaned = clean(bars)
+    columns = hour_columns(cleaned, as_of_ms)
+    present = cleaned.present
+    total, day, last = (
+        present.sum(axis=1),
+        present[:, -24:].sum(axis=1),
+        present[:, -3:].sum(axis=1),
+    )
+    faults = tuple(
+        _hours_fault(int(hours), int(recent), int(latest))
+        for hours, recent, latest in zip(total, day, last, strict=True)
+    )
+    return FeatureTable(names=tuple(columns), values=_stacked(columns), faults=faults)
+
+
+def minute_table(bars: BarMatrix) -> FeatureTable:
+    """Compute the minutes family of many rows of one day in bars of one or five minutes."""
+    cleaned = clean(aggregate(bars, bars.close.shape[1] // FIVE_MINUTES_IN_DAY))
+    columns = five_minute_columns(cleaned)
+    recent = cleaned.present[:, -6:].any(axis=1)
+    traded = cleaned.present.sum(axis=1)
+    usable = recent & (cleaned.known >= MINUTES_MINIMUM) & (traded >= MINUTES_MINIMUM // 4)
+    faults = tuple(None if ok else "too few bars of minutes" for ok in usable)
+    return FeatureTable(names=tuple(columns), values=_stacked(columns), faults=faults)
+
+
+def bar_matrix(pairs: Sequence[tuple[Candles, int]], bars: int) -> BarMatrix:
+    """Lay the last `bars` bars closed at each instant on a full grid; a missing bar is NaN."""
+    columns = [np.full((len(pairs), bars), np.nan) for _ in range(5)]
+    for row, (candles, as_of_ms) in enumerate(pairs):
+        start = (as_of_ms // candles.bar_ms - bars) * candles.bar_ms
+        first, end = np.searchsorted(candles.open_ms, (start, start + bars * candles.bar_ms))
+        place = (candles.open_ms[first:end] - start) // candles.bar_ms
+        sources = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+        for column, source in zip(columns, sources, strict=True):
+            column[row, place] = source[first:end]
+    names = ("open", "high", "low", "close", "volume")
+    return BarMatrix(**dict(zip(names, columns, strict=True)))
+
+
+def _vector(
+    window: MarketWindow, hours: FeatureTable, row: int, minutes: dict[str, float]
+) -> FeatureVector | WarmingUp:
+    fault = hours.faults[row]
+    if fault is not None:
+        return WarmingUp(market=window.market, as_of_ms=window.as_of_ms, reason=fault)
+    known = _known_row(hours, row) | minutes | _book_columns(window.book)
+    return FeatureVector(
+        market=window.market,
+        as_of_ms=window.as_of_ms,
+        names=tuple(known),
+        values=tuple(known.values()),
+    )
+
+
+def _known_row(table: FeatureTable, row: int) -> dict[str, float]:
+    if table.faults[row] is not None:
+        return {}
+    return dict(zip(table.names, (float(value) for value in table.values[row]), strict=True))
+
+
+def _book_columns(book: BookDepth | None) -> dict[str, float]:
+    """Depth of the thinner side at each distance, never deeper than at the next distance."""
+    if book is None:
+        return {}
+    thinner = [min(bid, ask) for bid, ask in zip(book.bid_usdc, book.ask_usdc, strict=True)]
+    for nearer in (2, 1, 0):
+        thinner[nearer] = min(thinner[nearer], thinner[nearer + 1])
+    return dict(zip(BOOK_NAMES, thinner, strict=True))
+
+
+def _hours_fault(hours: int, recent: int, latest: int) -> str | None:
+    if hours < HOURS_MINIMUM:
+        return f"{hours} hourly bars in the last 30 days, {HOURS_MINIMUM} are needed"
+    if recent < RECENT_HOURS_MINIMUM:
+        return f"{recent} hourly bars in the last day, {RECENT_HOURS_MINIMUM} are needed"
+    if latest == 0:
+        return "no hourly bar in the last 3 hours"
+    return None
+
+
+def _stacked(columns: dict[str, FloatArray]) -> FloatArray:
+    return np.stack(list(columns.values()), axis=1)

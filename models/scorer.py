@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from models.features import FeatureVector
+import numpy as np
+from numpy.typing import NDArray
 
-HORIZONS_S = (900, 3_600, 14_400, 86_400)
-"""Horizons of the forecasts in seconds: 15 min (the close-out period), 1 h, 4 h, 24 h."""
-REFERENCE_NOTIONALS_USDC = (10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0)
-"""Notionals whose cost to unwind is scored."""
+from models.features import BOOK_NAMES, FeatureVector
+from models.grid import depth_down, risk_up
+from models.heads import HORIZONS_S, LONG_SCORE, SHORT_SCORE, Domain, FittedModel, Head
+from models.liquidity import (
+    REFERENCE_NOTIONALS_USDC,
+    book_slippage,
+    candle_slippage,
+    stressed_book,
+    stressed_depth,
+)
+from models.tails import ExcursionTail
+
+FloatArray = NDArray[np.float64]
+Columns = Mapping[str, FloatArray]
+
+LEAST_HISTORY = math.log(0.1)
+"""Logarithm of the shortest history that is scored, 3 of 30 days: there the prior rules alone."""
+MOST_LOG_RISE = 10.0
+"""A rise beyond e^10 is no risk score any more; the bound keeps it finite."""
+
+__all__ = [
+    "HORIZONS_S",
+    "REFERENCE_NOTIONALS_USDC",
+    "HorizonTail",
+    "LiquidityScore",
+    "RiskScores",
+    "Scorer",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +101,129 @@ class RiskScores:
 class Scorer:
     """A trained model, ready to score; it has no state that a score could change."""
 
+    def __init__(self, model: FittedModel) -> None:
+        self._model = model
+
     def score(self, vectors: Sequence[FeatureVector]) -> tuple[RiskScores, ...]:
         """Score each vector; a market's scores do not depend on the others in the batch."""
-        raise NotImplementedError
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, vector in enumerate(vectors):
+            groups.setdefault(vector.names, []).append(place)
+        scores: dict[int, RiskScores] = {}
+        for names, places in groups.items():
+            chosen = [vectors[place] for place in places]
+            scores |= zip(places, self._score_alike(names, chosen), strict=True)
+        return tuple(scores[place] for place in range(len(vectors)))
+
+    def _score_alike(
+        self, names: tuple[str, ...], vectors: Sequence[FeatureVector]
+    ) -> tuple[RiskScores, ...]:
+        """Score vectors that know the same columns, as one matrix with rows side by side."""
+        table = np.array([vector.values for vector in vectors], dtype=np.float64)
+        columns = {name: table[:, place] for place, name in enumerate(names)}
+        heads = [self._head(horizon_s, columns) for horizon_s in HORIZONS_S]
+        deviations = [_deviation(head, columns) for head in heads]
+        tails = _tail_tables(heads, deviations, columns)
+        liquidity = _liquidity(columns, deviations[-1])
+        faults = _faults(self._model.domain, columns, len(vectors))
+        return tuple(
+            RiskScores(
+                market=vector.market,
+                as_of_ms=vector.as_of_ms,
+                volatility=tuple(risk_up(float(deviation[row])) for deviation in deviations),
+                tail_long=tails[row][0].long_995,
+                tail_short=tails[row][0].short_995,
+                tails=tails[row],
+                liquidity=liquidity[row],
+                out_of_domain=faults[row],
+            )
+            for row, vector in enumerate(vectors)
+        )
+
+    def _head(self, horizon_s: int, columns: Columns) -> Head:
+        """Return the richest head of a horizon whose columns are all known."""
+        for head in self._model.heads:
+            if head.horizon_s == horizon_s and all(name in columns for name in head.names):
+                return head
+        raise ValueError(f"features lack columns of every head of {horizon_s} s")
+
+
+def _deviation(head: Head, columns: Columns) -> FloatArray:
+    """Forecast standard deviation of the log return over the head's horizon, shape (rows,)."""
+    matrix = np.stack([columns[name] for name in head.names], axis=1)
+    return np.asarray(np.exp(0.5 * head.forecast.predict(matrix)), dtype=np.float64)
+
+
+def _tail_tables(
+    heads: Sequence[Head], deviations: Sequence[FloatArray], columns: Columns
+) -> list[tuple[HorizonTail, ...]]:
+    """Adverse excursions by horizon, side and level, for each row."""
+    history = columns["hours_history"]
+    longs = _side(heads, deviations, [head.long for head in heads], columns[LONG_SCORE], history)
+    shorts = _side(heads, deviations, [head.short for head in heads], columns[SHORT_SCORE], history)
+    # a long's loss ends at the whole price, a short's has no end
+    losses, gains = -np.expm1(-longs), np.expm1(np.minimum(shorts, MOST_LOG_RISE))
+    return [
+        tuple(
+            HorizonTail(
+                horizon_s=horizon_s,
+                long_990=risk_up(float(losses[row, place, 0])),
+                long_995=risk_up(float(losses[row, place, 1])),
+                short_990=risk_up(float(gains[row, place, 0])),
+                short_995=risk_up(float(gains[row, place, 1])),
+            )
+            for place, horizon_s in enumerate(HORIZONS_S)
+        )
+        for row in range(len(history))
+    ]
+
+
+def _side(
+    heads: Sequence[Head],
+    deviations: Sequence[FloatArray],
+    tails: Sequence[ExcursionTail],
+    score: FloatArray,
+    history: FloatArray,
+) -> FloatArray:
+    """Log excursions of one side, shape (rows, horizons, levels), rising in horizon and level."""
+    weight = np.clip(1.0 - history / LEAST_HISTORY, 0.0, 1.0)
+    tables = [
+        tail.predict(deviation * (1.0 + (head.widening - 1.0) * (1.0 - weight)), score, weight)
+        for head, tail, deviation in zip(heads, tails, deviations, strict=True)
+    ]
+    return np.maximum.accumulate(np.stack(tables, axis=1), axis=1)
+
+
+def _liquidity(columns: Columns, deviation_day: FloatArray) -> list[LiquidityScore]:
+    thin_day = np.exp(columns["hours_thin_day_usdc"])
+    depth = stressed_depth(deviation_day, thin_day, np.exp(columns["hours_amihud"]))
+    costs = [candle_slippage(n, deviation_day, thin_day) for n in REFERENCE_NOTIONALS_USDC]
+    with_book = BOOK_NAMES[0] in columns
+    scores = []
+    for row in range(len(thin_day)):
+        slippage, money = [float(cost[row]) for cost in costs], float(depth[row])
+        if with_book:
+            book = [float(columns[name][row]) for name in BOOK_NAMES]
+            money = min(money, stressed_book(book))
+            walked = [book_slippage(notional, book) for notional in REFERENCE_NOTIONALS_USDC]
+            slippage = [max(pair) for pair in zip(slippage, walked, strict=True)]
+        scores.append(
+            LiquidityScore(
+                slippage_ratio=tuple(risk_up(cost) for cost in slippage),
+                stressed_depth_usdc=depth_down(money),
+            )
+        )
+    return scores
+
+
+def _faults(domain: Domain, columns: Columns, rows: int) -> list[tuple[str, ...]]:
+    """Say of each row which columns lie outside the range that the model may be asked about."""
+    reasons: list[list[str]] = [[] for _ in range(rows)]
+    for name, low, high in zip(domain.names, domain.low, domain.high, strict=True):
+        if name not in columns:
+            continue
+        for row in np.flatnonzero((columns[name] < low) | (columns[name] > high)):
+            value = float(columns[name][row])
+            side = f"below {low:.2f}" if value < low else f"above {high:.2f}"
+            reasons[row].append(f"{name} is {value:.2f}, {side}")
+    return [tuple(found) for found in reasons]

@@ -1,0 +1,66 @@
+"""A model's card: one page that says what it was trained on and what it may be used for."""
+
+from __future__ import annotations
+
+from models.heads import FittedModel
+from models.manifest import Manifest
+
+USE = """## What it is for
+Volatility, tails of adverse excursions and liquidity of perpetual and spot markets in crypto
+assets, from hourly candles and, where there are any, minute candles and a book. It is one pooled
+model: markets it has never seen are scored by it, and wider while their history is short.
+
+## What it is not for
+Assets that hardly move against their quote (stablecoins), and anything not traded around the
+clock: such markets are reported as out of domain. It has seen no funding, no open interest and
+no other market's state. Costs to unwind without a book follow the square-root law and are not
+fitted to fills."""
+
+
+def card_text(name: str, manifest: Manifest, fitted: FittedModel) -> str:
+    """Write the card as Markdown."""
+    files = "\n".join(f"- {file} (`{digest}`)" for digest, file in manifest.data_files.items())
+    versions = ", ".join(f"{name} {value}" for name, value in manifest.library_versions.items())
+    return f"""# Risk model {name[:12]}
+
+Model hash `{name}`, features of version {manifest.feature_version},
+seed {manifest.seed}, {versions}.
+
+{USE}
+
+## What it was trained on
+Bars from {manifest.trained_from} that open before {manifest.trained_before}.
+
+{files}
+
+Markets: {", ".join(manifest.symbols)}.
+
+## Measured in training
+QLIKE is of forecasts for later folds than those learned from.
+
+| measure | value |
+|---|---|
+{_rows(dict(manifest.metrics))}
+
+## Tails
+Quantile of the adverse excursion in units of the forecast deviation, 99 % and 99.5 %.
+
+| horizon | columns | long | short | widening at 3 days |
+|---|---|---|---|---|
+{_heads(fitted)}
+"""
+
+
+def _rows(metrics: dict[str, float]) -> str:
+    return "\n".join(f"| {name} | {value:.6g} |" for name, value in sorted(metrics.items()))
+
+
+def _heads(fitted: FittedModel) -> str:
+    lines = []
+    for head in fitted.heads:
+        long, short = head.long.quantiles_, head.short.quantiles_
+        lines.append(
+            f"| {head.horizon_s} s | {len(head.names)} | {long[0]:.2f}, {long[1]:.2f} "
+            f"| {short[0]:.2f}, {short[1]:.2f} | {head.widening:.2f} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,184 @@
+"""A fitted model as names and arrays, and back: what is hashed, written and read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.heads import Domain, FittedModel, Head, is_variance
+from models.manifest import Arrays, Json
+from models.tails import ExcursionTail
+from models.trees import TreeTable
+from models.volatility import PooledBoosting, PooledLogHar, VolatilityForecast
+
+FloatArray = NDArray[np.float64]
+FLOATS, INTEGERS = np.dtype(np.float64), np.dtype(np.int64)
+TREE_COLUMNS = ("feature", "left", "right", "threshold", "value", "baseline", "depth")
+
+
+class ContentError(Exception):
+    """Arrays and layout do not make a model."""
+
+
+def taken_apart(model: FittedModel) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
+    """Return the layout (horizons and column names) and all numbers as named arrays."""
+    layout = {
+        "heads": [{"horizon_s": head.horizon_s, "names": list(head.names)} for head in model.heads],
+        "domain": list(model.domain.names),
+    }
+    arrays: dict[str, NDArray[np.generic]] = {
+        "domain/low": model.domain.low,
+        "domain/high": model.domain.high,
+    }
+    for place, head in enumerate(model.heads):
+        arrays |= {f"head{place}/{name}": array for name, array in _head_arrays(head).items()}
+    return layout, arrays
+
+
+def put_together(layout: Json, arrays: Arrays) -> FittedModel:
+    """Rebuild the model.
+
+    Raises
+    ------
+    ContentError
+        When a name is missing or left over, a shape is wrong or a number is not finite.
+    """
+    left = _Arrays(arrays)
+    try:
+        heads = tuple(
+            _head(spec["horizon_s"], tuple(spec["names"]), f"head{place}/", left)
+            for place, spec in enumerate(layout["heads"])
+        )
+        names = tuple(layout["domain"])
+    except (KeyError, TypeError, ValueError) as fault:
+        raise ContentError(f"layout and arrays do not fit: {fault}") from fault
+    domain = Domain(
+        names=names,
+        low=left.floats("domain/low", (len(names),)),
+        high=left.floats("domain/high", (len(names),)),
+    )
+    left.nothing_left()
+    return FittedModel(heads=heads, domain=domain)
+
+
+class _Arrays:
+    """Named arrays that are each taken once and checked."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._left = dict(arrays)
+
+    def floats(self, name: str, shape: tuple[int, ...]) -> FloatArray:
+        """Take finite numbers of this shape."""
+        array = self._taken(name)
+        if array.dtype != FLOATS or array.shape != shape or not np.isfinite(array).all():
+            raise ContentError(f"{name} must be finite float64 of shape {shape}")
+        return np.asarray(array, dtype=np.float64)
+
+    def number(self, name: str) -> float:
+        """Take one finite number."""
+        return float(self.floats(name, (1,))[0])
+
+    def tree(self, prefix: str, columns: int) -> TreeTable:
+        """Take the columns of a tree table that compares no column beyond `columns`."""
+        taken = {name: self._taken(prefix + name) for name in TREE_COLUMNS}
+        for name, array in taken.items():
+            whole = name in {"feature", "left", "right", "depth"}
+            if array.dtype != (INTEGERS if whole else FLOATS):
+                raise ContentError(f"{prefix}{name} holds {array.dtype}")
+            if not whole and not np.isfinite(array).all():
+                raise ContentError(f"{prefix}{name} must be finite")
+        feature = taken["feature"]
+        if feature.size and not 0 <= int(feature.min()) <= int(feature.max()) < columns:
+            raise ContentError(f"{prefix}feature points outside the {columns} columns")
+        return TreeTable(**{name: np.asarray(array) for name, array in taken.items()})
+
+    def nothing_left(self) -> None:
+        """Refuse arrays that belong to nothing."""
+        if self._left:
+            raise ContentError(f"unknown arrays: {', '.join(sorted(self._left))}")
+
+    def _taken(self, name: str) -> NDArray[np.generic]:
+        if name not in self._left:
+            raise ContentError(f"array {name} is missing")
+        return self._left.pop(name)
+
+
+def _head_arrays(head: Head) -> dict[str, NDArray[np.generic]]:
+    forecast = head.forecast
+    linear, boosting = forecast.linear_, forecast.boosting_
+    numbers = {
+        "linear/intercept": linear.intercept_,
+        "linear/bias": linear.bias_,
+        "boosting/bias": boosting.bias_,
+        "forecast/bias": forecast.bias_,
+        "forecast/boosting_weight": forecast.boosting_weight,
+        "widening": head.widening,
+    }
+    arrays: dict[str, NDArray[np.generic]] = {
+        name: np.array([value], dtype=np.float64) for name, value in numbers.items()
+    }
+    arrays |= {
+        "linear/centre": linear.centre_,
+        "linear/scale": linear.scale_,
+        "linear/coefficients": linear.coefficients_,
+    }
+    trees = boosting.trees_.arrays()
+    arrays |= {f"boosting/trees/{name}": array for name, array in trees.items()}
+    for side, tail in (("long", head.long), ("short", head.short)):
+        arrays[f"{side}/levels"] = np.array(tail.levels, dtype=np.float64)
+        arrays[f"{side}/quantiles"] = tail.quantiles_
+        arrays[f"{side}/centre"] = np.array([tail.centre_], dtype=np.float64)
+        arrays[f"{side}/memory"] = np.array([tail.memory_], dtype=np.float64)
+    return arrays
+
+
+def _head(horizon_s: int, names: Sequence[str], prefix: str, arrays: _Arrays) -> Head:
+    if type(horizon_s) is not int or not all(type(name) is str for name in names):
+        raise ContentError("a head needs a whole horizon and names")
+    return Head(
+        horizon_s=horizon_s,
+        names=tuple(names),
+        forecast=_forecast(names, prefix, arrays),
+        long=_tail(f"{prefix}long/", arrays),
+        short=_tail(f"{prefix}short/", arrays),
+        widening=arrays.number(f"{prefix}widening"),
+    )
+
+
+def _forecast(names: Sequence[str], prefix: str, arrays: _Arrays) -> VolatilityForecast:
+    shape = (len(names),)
+    rising = tuple(is_variance(name) for name in names)
+    linear = PooledLogHar()
+    linear.centre_ = arrays.floats(f"{prefix}linear/centre", shape)
+    linear.scale_ = arrays.floats(f"{prefix}linear/scale", shape)
+    linear.coefficients_ = arrays.floats(f"{prefix}linear/coefficients", shape)
+    linear.intercept_ = arrays.number(f"{prefix}linear/intercept")
+    linear.bias_ = arrays.number(f"{prefix}linear/bias")
+    boosting = PooledBoosting(rising=rising)
+    boosting.trees_ = arrays.tree(f"{prefix}boosting/trees/", len(names))
+    boosting.bias_ = arrays.number(f"{prefix}boosting/bias")
+    weight = arrays.number(f"{prefix}forecast/boosting_weight")
+    forecast = VolatilityForecast(rising=rising, boosting_weight=weight)
+    forecast.linear_, forecast.boosting_ = linear, boosting
+    forecast.bias_ = arrays.number(f"{prefix}forecast/bias")
+    return forecast
+
+
+def _tail(prefix: str, arrays: _Arrays) -> ExcursionTail:
+    levels = arrays.floats(f"{prefix}levels", (2,))
+    tail = ExcursionTail(levels=tuple(float(level) for level in levels))
+    tail.quantiles_ = arrays.floats(f"{prefix}quantiles", (2,))
+    tail.centre_ = arrays.number(f"{prefix}centre")
+    tail.memory_ = arrays.number(f"{prefix}memory")
+    return tail
+
+
+def same_kind(arrays: Mapping[str, object]) -> bool:
+    """Whether everything is a float64 or int64 array under a name, as an artifact may hold."""
+    return all(
+        type(name) is str and type(array) is np.ndarray and array.dtype in (FLOATS, INTEGERS)
+        for name, array in arrays.items()
+    )

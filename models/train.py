@@ -1,0 +1,277 @@
+"""Training: candle files in, a fitted model with its manifest out; same inputs, same model.
+
+Everything is learned from bars that open before a cutoff. Tails and their factors are
+calibrated on forecasts that were made without the rows they are calibrated on (expanding folds
+with an embargo of one horizon), as split conformal prediction asks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.backtests import qlike
+from models.dataset import (
+    FIVE_MINUTES_MS,
+    HOUR_MS,
+    DatasetError,
+    Rows,
+    Series,
+    file_sha256,
+    hour_rows,
+    joined,
+    minute_rows,
+    read_series,
+)
+from models.features import HOURS_MINIMUM
+from models.heads import (
+    LONG_SCORE,
+    SHORT_SCORE,
+    Domain,
+    FittedModel,
+    Head,
+    forecast_columns,
+    is_variance,
+)
+from models.manifest import Manifest, TrainedModel, library_versions
+from models.tails import ExcursionTail, upper_quantile
+from models.volatility import VolatilityForecast
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+DEFAULT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
+"""The shipped recipe is developed on what came before (reference, test protocol)."""
+HOUR_HORIZONS_S, MINUTE_HORIZONS_S = (14_400, 86_400), (900, 3_600)
+HOUR_STRIDE_MS = 5 * HOUR_MS
+"""Five hours share no factor with a day, so every hour of the day is learned from."""
+MINUTE_STRIDE_MS = 11 * FIVE_MINUTES_MS
+"""55 minutes likewise visit every place within the hour."""
+SHORT_STRIDE = 5
+"""A fifth of the rows is enough to measure what a short history costs."""
+FOLDS = (0.4, 0.55, 0.7, 0.85, 1.0)
+"""Shares of the rows in time: learn up to one, forecast to the next."""
+DOMAIN_TAIL = 0.001
+DOMAIN_MARGIN = 0.5
+"""A column may leave the trained range by half its width: a storm is not a wrong unit."""
+DOMAIN_SPANS = ("_24", "_168", "_720", "_60m", "_240m", "_1440m")
+MOST_WIDENING = 2.0
+EARLIEST_MS = 1_388_534_400_000
+"""2014-01-01: Bitfinex candles of 2013 hold prints far from any price (data README)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sample:
+    """Rows to learn from, and the same kind of rows with three days of history."""
+
+    whole: Rows
+    short: Rows
+
+
+def train(
+    paths: Sequence[Path],
+    *,
+    before: datetime = DEFAULT_BEFORE,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TrainedModel:
+    """Train all heads on the bars of `paths` that open before `before`.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Parquet candle files (`models.dataset.read_series`); at least one with bars of at most
+        five minutes, for the 15 min and 1 h heads. Files are read one after the other.
+    before : datetime
+        Cutoff, with a time zone.
+    seed : int
+        Seed of the boosting.
+    progress : callable, optional
+        Called with a stage's name, steps done and steps in all.
+
+    Raises
+    ------
+    DatasetError
+        When a file is of no use or no row can be learned from.
+    """
+    tell = progress or _silent
+    before_ms = int(before.timestamp() * 1_000)
+    hours, minutes = _samples(paths, before_ms, tell)
+    plan = [(minutes, column, True) for column in range(len(MINUTE_HORIZONS_S))]
+    plan += [(minutes, column, False) for column in range(len(MINUTE_HORIZONS_S))]
+    plan += [(hours, column, False) for column in range(len(HOUR_HORIZONS_S))]
+    heads, metrics = [], {}
+    for step, (sample, column, with_minutes) in enumerate(plan):
+        tell("fitting", step, len(plan))
+        horizons = MINUTE_HORIZONS_S if sample is minutes else HOUR_HORIZONS_S
+        names = forecast_columns(sample.whole.names, minutes=with_minutes)
+        head, error = fit_head(sample.whole, horizons[column], column, names, seed)
+        heads.append(_widened(head, sample, column))
+        family = "minutes" if with_minutes else "hours"
+        metrics[f"fold_qlike_{horizons[column]}_{family}"] = error
+    tell("fitting", len(plan), len(plan))
+    fitted = FittedModel(heads=tuple(heads), domain=_domain([minutes.whole, hours.whole]))
+    manifest = _manifest(paths, [hours.whole, minutes.whole], before, seed, metrics)
+    return TrainedModel(fitted=fitted, manifest=manifest)
+
+
+def fit_head(
+    rows: Rows, horizon_s: int, column: int, names: Sequence[str], seed: int
+) -> tuple[Head, float]:
+    """Fit one head to the outcomes in `column`; also return its QLIKE on forecasts of folds."""
+    rows = rows.select(np.isfinite(rows.variance[:, column]) & np.isfinite(rows.falls[:, column]))
+    features = columns_of(rows, names)
+    variance = rows.variance[:, column]
+    forecast = volatility_forecast(names, seed)
+    folded = _fold_forecasts(forecast, features, variance, rows.as_of_ms, horizon_s * 1_000)
+    judged = np.isfinite(folded)
+    forecast = volatility_forecast(names, seed).fit(features, variance)
+    deviation = np.exp(0.5 * folded[judged])
+    long_score = columns_of(rows, (LONG_SCORE,))[judged, 0]
+    short_score = columns_of(rows, (SHORT_SCORE,))[judged, 0]
+    head = Head(
+        horizon_s=horizon_s,
+        names=tuple(names),
+        forecast=forecast,
+        long=ExcursionTail().fit(rows.falls[judged, column], deviation, long_score),
+        short=ExcursionTail().fit(rows.rises[judged, column], deviation, short_score),
+        widening=1.0,
+    )
+    return head, float(qlike(variance[judged], np.exp(folded[judged])).mean())
+
+
+def volatility_forecast(names: Sequence[str], seed: int) -> VolatilityForecast:
+    """Return the unfitted forecast of the shipped recipe for these columns."""
+    return VolatilityForecast(rising=tuple(is_variance(name) for name in names), random_state=seed)
+
+
+def columns_of(rows: Rows, names: Sequence[str]) -> FloatArray:
+    """Return the features of these names, shape (rows, names)."""
+    places = [rows.names.index(name) for name in names]
+    return np.ascontiguousarray(rows.features[:, places])
+
+
+def _samples(paths: Sequence[Path], before_ms: int, tell: Progress) -> tuple[_Sample, _Sample]:
+    """Read every file once and make the rows of both families, whole and short."""
+    parts: dict[str, list[Rows]] = {"hours": [], "minutes": [], "hours_short": []}
+    parts["minutes_short"] = []
+    for step, path in enumerate(paths):
+        tell("reading", step, len(paths))
+        for series in read_series(path, before_ms=before_ms):
+            _add_rows(series, parts)
+    tell("reading", len(paths), len(paths))
+    if not parts["minutes"]:
+        raise DatasetError(
+            "no file has bars of at most five minutes: the heads of 15 min and 1 h need one"
+        )
+    samples = {name: _since(joined(rows)) for name, rows in parts.items()}
+    return (
+        _Sample(whole=samples["hours"], short=samples["hours_short"]),
+        _Sample(whole=samples["minutes"], short=samples["minutes_short"]),
+    )
+
+
+def _add_rows(series: Series, parts: dict[str, list[Rows]]) -> None:
+    for suffix, known, every in (("", 720, 1), ("_short", HOURS_MINIMUM, SHORT_STRIDE)):
+        stride = HOUR_STRIDE_MS * every
+        hours = hour_rows(series, horizons_s=HOUR_HORIZONS_S, stride_ms=stride, known_hours=known)
+        parts["hours" + suffix].append(hours)
+        if series.bar_ms <= FIVE_MINUTES_MS:
+            stride = MINUTE_STRIDE_MS * every
+            minutes = minute_rows(
+                series, horizons_s=MINUTE_HORIZONS_S, stride_ms=stride, known_hours=known
+            )
+            parts["minutes" + suffix].append(minutes)
+
+
+def _since(rows: Rows) -> Rows:
+    return rows.select(rows.as_of_ms >= EARLIEST_MS)
+
+
+def _fold_forecasts(
+    forecast: VolatilityForecast,
+    features: FloatArray,
+    variance: FloatArray,
+    as_of_ms: NDArray[np.int64],
+    embargo_ms: int,
+) -> FloatArray:
+    """Forecast each fold from what came before it; NaN in the part that is only learned from."""
+    result = np.full(len(variance), np.nan)
+    borders = [int(np.quantile(as_of_ms, share)) for share in FOLDS]
+    for start, end in itertools.pairwise(borders):
+        past = as_of_ms < start - embargo_ms
+        fold = (as_of_ms >= start) & ((as_of_ms < end) | (end == borders[-1]))
+        if past.any() and fold.any():
+            fitted = forecast.fit(features[past], variance[past])
+            result[fold] = fitted.predict(features[fold])
+    if not np.isfinite(result).any():
+        raise DatasetError("too little history to calibrate tails on forecasts of the past")
+    return result
+
+
+def _widened(head: Head, sample: _Sample, column: int) -> Head:
+    """Measure how much wider tails must be where only three days are known."""
+    ratios = []
+    for rows in (sample.whole, sample.short):
+        judged = rows.select(np.isfinite(rows.variance[:, column]))
+        deviation = np.exp(0.5 * head.forecast.predict(columns_of(judged, head.names)))
+        outcomes = (judged.falls[:, column], judged.rises[:, column])
+        ratios.append([upper_quantile(outcome / deviation, 0.995) for outcome in outcomes])
+    measured = max(short / whole for whole, short in zip(*ratios, strict=True))
+    return Head(
+        horizon_s=head.horizon_s,
+        names=head.names,
+        forecast=head.forecast,
+        long=head.long,
+        short=head.short,
+        widening=float(np.clip(measured, 1.0, MOST_WIDENING)),
+    )
+
+
+def _domain(samples: Sequence[Rows]) -> Domain:
+    """Robust range of each column of variance over a long span, with a wide margin."""
+    ranges: dict[str, tuple[float, float]] = {}
+    for rows in samples:
+        for name in rows.names:
+            if is_variance(name) and name.endswith(DOMAIN_SPANS):
+                values = columns_of(rows, (name,))[:, 0]
+                low, high = np.quantile(values, (DOMAIN_TAIL, 1.0 - DOMAIN_TAIL))
+                known = ranges.get(name, (float(low), float(high)))
+                ranges[name] = (min(known[0], float(low)), max(known[1], float(high)))
+    names = tuple(sorted(ranges))
+    low, high = np.array([ranges[name] for name in names]).T
+    margin = DOMAIN_MARGIN * (high - low)
+    return Domain(names=names, low=low - margin, high=high + margin)
+
+
+def _manifest(
+    paths: Sequence[Path],
+    samples: Sequence[Rows],
+    before: datetime,
+    seed: int,
+    metrics: dict[str, float],
+) -> Manifest:
+    first_ms = min(int(rows.as_of_ms.min()) for rows in samples)
+    counts = {
+        f"rows_{name}": float(len(rows.as_of_ms))
+        for name, rows in zip(("hours", "minutes"), samples, strict=True)
+    }
+    return Manifest(
+        library_versions=library_versions(),
+        trained_from=datetime.fromtimestamp(first_ms / 1_000, tz=UTC).isoformat(),
+        trained_before=before.astimezone(UTC).isoformat(),
+        seed=seed,
+        data_files={file_sha256(path): path.name for path in paths},
+        symbols=tuple(sorted({str(name) for rows in samples for name in np.unique(rows.symbols)})),
+        metrics=metrics | counts,
+    )
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Say nothing."""
