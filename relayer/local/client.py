@@ -22,6 +22,7 @@ from typing import Any, Final
 import aiohttp
 
 from contracts.units import UnixMs
+from relayer.errors import Unreachable
 from relayer.local.errors import WorldAbsentError, WorldFailedError, WorldRunningError
 from relayer.local.state import (
     LOG_FILE,
@@ -176,7 +177,7 @@ class LocalClock:
             yield
         finally:
             renewal.cancel()
-            with contextlib.suppress(asyncio.CancelledError, WorldFailedError):
+            with contextlib.suppress(asyncio.CancelledError, Unreachable):
                 await renewal
             await self._post("/clock/release", {"lease": lease})
 
@@ -204,7 +205,7 @@ class LocalClock:
                 answer.raise_for_status()
                 fields: dict[str, Any] = await answer.json()
         except (aiohttp.ClientError, TimeoutError) as fault:
-            raise WorldFailedError(f"the local clock does not answer: {fault}") from None
+            raise Unreachable(f"the local clock does not answer: {fault}") from None
         return fields
 
 

@@ -1,8 +1,8 @@
 """Why the local world cannot do what it was asked.
 
-The exceptions of this folder, by what to do::
+The exceptions of this folder; those that reach other processes' users are `Stop`s::
 
-    LocalWorldError              told to the user as it is
+    LocalWorldError (Stop)       told to the user as it is
     ├── ReplayError              the replay file is not one; mend the file, nothing was started
     ├── WorldRunningError        a world already lives in this state folder
     ├── WorldAbsentError         none lives there; start one
@@ -12,8 +12,10 @@ The exceptions of this folder, by what to do::
 
 from __future__ import annotations
 
+from relayer.errors import Stop
 
-class LocalWorldError(Exception):
+
+class LocalWorldError(Stop):
     """The local world cannot do this; the message says why and what to do."""
 
 

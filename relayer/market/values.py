@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.units import MarketId, UnixMs
+from relayer.errors import HoldCycle
 
 E18: Final = 10**18
 MINUTE_MS: Final = 60_000
@@ -25,8 +26,8 @@ Int64s = NDArray[np.int64]
 Float64s = NDArray[np.float64]
 
 
-class MarketDataError(ValueError):
-    """A value that says what market data cannot say; mend the adapter that made it."""
+class MarketDataError(HoldCycle, ValueError):
+    """A value that says what market data cannot say."""
 
 
 class QuoteRefusal(StrEnum):
@@ -135,8 +136,7 @@ class VenueFault:
     """One venue could not be asked, and what to do about it."""
 
     venue: str
-    action: str  # class name of the relayer's error: what to do
-    reason: str  # closed: the translated error's class name in snake case
+    reason: str  # one of relayer.errors.FAULT_REASONS
     detail: str
 
 
