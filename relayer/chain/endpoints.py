@@ -19,7 +19,7 @@ from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
 from relayer.chain import rpc
-from relayer.chain.rpc import BlockStamp, Receipt, SendRefusal
+from relayer.chain.rpc import AccountStanding, BlockStamp, Receipt, SendRefusal
 from relayer.errors import (
     BadAnswer,
     HoldCycle,
@@ -135,7 +135,25 @@ class ChainEndpoint:
 
     async def block(self, tag: str | int = "latest") -> BlockStamp:
         """Read a block's header by tag or number."""
-        return rpc.block_stamp(await self.call(*block_call(tag)))
+        method, params = block_call(tag)
+        return rpc.block_stamp(await self.call(method, *params))
+
+    async def account(self, address: str) -> AccountStanding:
+        """Read an account's nonces and balance, and the newest base fee, in one round trip."""
+        mined, pending, balance, block = await self.batch(
+            [
+                ("eth_getTransactionCount", (address, "latest")),
+                ("eth_getTransactionCount", (address, "pending")),
+                ("eth_getBalance", (address, "latest")),
+                block_call("latest"),
+            ]
+        )
+        return AccountStanding(
+            mined_nonce=rpc.quantity(mined),
+            pending_nonce=rpc.quantity(pending),
+            balance_wei=rpc.quantity(balance),
+            base_fee_wei=rpc.block_stamp(block).base_fee_wei,
+        )
 
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
         """Return a transaction's receipt, or None while there is none."""
@@ -221,6 +239,6 @@ def hexed(value: bytes | int) -> str:
     return hex(value) if isinstance(value, int) else "0x" + value.hex()
 
 
-def block_call(tag: str | int) -> tuple[str, str, bool]:
+def block_call(tag: str | int) -> Call:
     """Build the call for a block's header."""
-    return ("eth_getBlockByNumber", hexed(tag) if isinstance(tag, int) else tag, False)
+    return "eth_getBlockByNumber", (hexed(tag) if isinstance(tag, int) else tag, False)

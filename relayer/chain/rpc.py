@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from contracts.fields import checksummed, keccak256
+from contracts.fields import checksummed
+from contracts.refusals import decode_refusal
 from relayer.errors import (
     BadAnswer,
     ChainRefused,
@@ -29,7 +30,6 @@ _RETRY_IN: Final = re.compile(r"(?:retry|try again) (?:in|after) (?P<s>[0-9.]+)"
 _RATE_LIMITS: Final = frozenset({-32005, -32021, -32022, 429})
 # JSON-RPC's own, and the HTTP statuses of gateways that let a method through or do not.
 _METHOD_NOT_FOUND: Final = frozenset({-32601, 403, 404, 405})
-REFUSED_SELECTOR: Final = keccak256(b"Refused(uint256)")[:4]
 
 
 def quantity(value: object) -> int:
@@ -76,6 +76,16 @@ def block_stamp(answer: object) -> BlockStamp:
         timestamp_s=quantity(member(answer, "timestamp")),
         base_fee_wei=0 if fee is None else quantity(fee),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountStanding:
+    """What the chain counts of an account: transactions mined, mined or pending, and its gas."""
+
+    mined_nonce: int
+    pending_nonce: int
+    balance_wei: int
+    base_fee_wei: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,15 +153,10 @@ def fault(error: object) -> RelayerError:
         return RateLimited(message, retry_after_s=float(wait["s"]) if wait else None)
     revert = _revert_data(error)
     if code == 3 or revert or "revert" in message.lower():
-        return Reverted(message, code=refusal_code(revert), data=revert)
+        refusal = decode_refusal(revert)
+        name = "" if refusal is None else f" ({refusal.name})"
+        return Reverted(f"{message}{name}", code=refusal, data=revert)
     return ChainRefused(message, code=code)
-
-
-def refusal_code(revert: bytes) -> int | None:
-    """Return the number in `Refused(uint256)`, or None when it is another error."""
-    if len(revert) == 36 and revert[:4] == REFUSED_SELECTOR:
-        return int.from_bytes(revert[4:], "big")
-    return None
 
 
 def is_method_missing(error: RelayerError) -> bool:

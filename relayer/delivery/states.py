@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from contracts.refusals import Refusal
 from relayer.chain.values import SkippedItem
 
 
@@ -67,6 +68,7 @@ class FailureReason(StrEnum):
     NOT_IN_CONTRACT = "not_in_contract"
     NONCE_TAKEN = "nonce_taken"
     NO_FUNDS = "no_funds"
+    FEE_CAP = "fee_cap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +112,14 @@ Outcome: TypeAlias = Effective | Superseded | Expired | Failed
 def state_of(outcome: Outcome) -> DeliveryState:
     """Name the terminal state of an outcome."""
     return DeliveryState(type(outcome).__name__.lower())
+
+
+def outcome_of_refusal(
+    code: int | None, detail: str, latest_round: int, tx_hash: bytes | None = None
+) -> Outcome:
+    """Read a contract's refusal of a whole batch: what is over is not a failure."""
+    if code == Refusal.STALE_ROUND:
+        return Superseded(latest_round=latest_round, tx_hash=tx_hash)
+    if code in {Refusal.EXPIRED, Refusal.OBSERVATION_TOO_OLD}:
+        return Expired(detail=detail, tx_hash=tx_hash)
+    return Failed(reason=FailureReason.REVERTED, detail=detail, tx_hash=tx_hash)

@@ -1,0 +1,248 @@
+"""The outbox: what is to be delivered and every set of bytes that may have left, on disk first.
+
+A row is never removed, an attempt never altered; a delivery moves only along `states.TRANSITIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Final, Literal, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from contracts.messages import PriceRound, calldata
+from relayer.chain.values import SkippedItem
+from relayer.delivery.fees import Fees
+from relayer.delivery.states import (
+    TERMINAL,
+    DeliveryState,
+    Effective,
+    Expired,
+    Failed,
+    FailureReason,
+    Outcome,
+    Superseded,
+    advance,
+    state_of,
+)
+from relayer.signing.values import SignedMessage
+from relayer.storage import Database, attempts, deliveries
+
+DeliveryKind: TypeAlias = Literal["price", "risk"]
+_OPEN: Final = tuple(state.value for state in DeliveryState if state not in TERMINAL)
+
+
+class Purpose(StrEnum):
+    """What a transaction is for: to post the message, or to use up its nonce for nothing."""
+
+    POST = "post"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One set of signed bytes that may be on its way."""
+
+    purpose: Purpose
+    nonce: int
+    gas_limit: int
+    fees: Fees
+    raw: bytes
+    tx_hash: bytes
+    signed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A signed message on its way to a contract; attempts oldest first."""
+
+    id: int
+    kind: DeliveryKind
+    chain_id: int
+    contract: str
+    sender: str
+    round: int
+    valid_until_ms: int
+    message_hash: bytes
+    payload: bytes
+    state: DeliveryState
+    nonce: int | None
+    attempts: tuple[Attempt, ...]
+    outcome: Outcome | None = None
+
+
+class Outbox:
+    """Deliveries as values; each method is one transaction that is on disk when it returns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def plan(self, signed: SignedMessage, sender: str, now_ms: int) -> Delivery:
+        """Take a message in; the same message again returns its row, wherever that stands."""
+        values = _planned(signed, sender, now_ms)
+
+        def work(connection: Connection) -> Delivery:
+            found = _find(connection, _same_message(values))
+            if found:
+                return found[0]
+            connection.execute(sa.insert(deliveries).values(values))
+            return _find(connection, _same_message(values))[0]
+
+        return await self._database.write(work)
+
+    async def attach(self, delivery: Delivery, attempt: Attempt) -> Delivery:
+        """Keep signed bytes, before they are sent for the first time."""
+        planned = delivery.state is DeliveryState.PLANNED
+        state = advance(delivery.state, DeliveryState.SIGNED) if planned else delivery.state
+
+        def work(connection: Connection) -> None:
+            connection.execute(sa.insert(attempts).values(_attempt_columns(delivery.id, attempt)))
+            _update(connection, delivery, state, attempt.signed_at_ms, {"nonce": attempt.nonce})
+
+        await self._database.write(work)
+        tried = (*delivery.attempts, attempt)
+        return replace(delivery, state=state, nonce=attempt.nonce, attempts=tried)
+
+    async def mark(self, delivery: Delivery, state: DeliveryState, now_ms: int) -> Delivery:
+        """Move a delivery on to an open state."""
+        following = advance(delivery.state, state)
+        await self._database.write(lambda c: _update(c, delivery, following, now_ms, {}))
+        return replace(delivery, state=following)
+
+    async def close(self, delivery: Delivery, outcome: Outcome, now_ms: int) -> Delivery:
+        """Write how a delivery ended."""
+        following = advance(delivery.state, state_of(outcome))
+        facts = {
+            "outcome": _outcome_json(outcome),
+            "tx_hash": outcome.tx_hash,
+            "block_number": outcome.block_number if isinstance(outcome, Effective) else None,
+        }
+        await self._database.write(lambda c: _update(c, delivery, following, now_ms, facts))
+        return replace(delivery, state=following, outcome=outcome)
+
+    async def open_deliveries(self, chain_id: int, sender: str) -> tuple[Delivery, ...]:
+        """Return what has not ended, by nonce, what has none last: the work after a kill."""
+        condition = sa.and_(
+            deliveries.c.chain_id == chain_id,
+            deliveries.c.sender == sender,
+            deliveries.c.state.in_(_OPEN),
+        )
+        found = await self._database.read(lambda c: _find(c, condition))
+        return tuple(sorted(found, key=lambda d: (d.nonce is None, d.nonce or 0, d.id)))
+
+
+def _planned(signed: SignedMessage, sender: str, now_ms: int) -> dict[str, Any]:
+    message = signed.message
+    return {
+        "kind": "price" if isinstance(message, PriceRound) else "risk",
+        "chain_id": signed.domain.chain_id,
+        "contract": signed.domain.contract,
+        "sender": sender,
+        "round": message.round,
+        "valid_until_ms": message.valid_until_ms,
+        "message_hash": signed.message_hash,
+        "payload": calldata(message, signed.signatures),
+        "state": DeliveryState.PLANNED.value,
+        "outcome": {},
+        "created_at_ms": now_ms,
+        "updated_at_ms": now_ms,
+    }
+
+
+def _same_message(values: Mapping[str, Any]) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        deliveries.c.chain_id == values["chain_id"],
+        deliveries.c.contract == values["contract"],
+        deliveries.c.message_hash == values["message_hash"],
+    )
+
+
+def _find(connection: Connection, condition: sa.ColumnElement[bool]) -> list[Delivery]:
+    rows = connection.execute(sa.select(deliveries).where(condition)).all()
+    wanted = [row.id for row in rows]
+    query = sa.select(attempts).where(attempts.c.delivery_id.in_(wanted)).order_by(attempts.c.id)
+    tried = connection.execute(query).all() if wanted else []
+    return [_delivery(row, [a for a in tried if a.delivery_id == row.id]) for row in rows]
+
+
+def _update(
+    connection: Connection,
+    delivery: Delivery,
+    state: DeliveryState,
+    now_ms: int,
+    facts: Mapping[str, Any],
+) -> None:
+    connection.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.id == delivery.id)
+        .values(state=state.value, updated_at_ms=now_ms, **facts)
+    )
+
+
+def _attempt_columns(delivery_id: int, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "delivery_id": delivery_id,
+        "purpose": attempt.purpose.value,
+        "nonce": attempt.nonce,
+        "gas_limit": attempt.gas_limit,
+        "max_fee_wei": attempt.fees.max_fee_wei,
+        "priority_fee_wei": attempt.fees.priority_fee_wei,
+        "raw": attempt.raw,
+        "tx_hash": attempt.tx_hash,
+        "signed_at_ms": attempt.signed_at_ms,
+    }
+
+
+def _delivery(row: Row[Any], tried: list[Row[Any]]) -> Delivery:
+    return Delivery(
+        id=row.id,
+        kind=row.kind,
+        chain_id=row.chain_id,
+        contract=row.contract,
+        sender=row.sender,
+        round=row.round,
+        valid_until_ms=row.valid_until_ms,
+        message_hash=row.message_hash,
+        payload=row.payload,
+        state=DeliveryState(row.state),
+        nonce=row.nonce,
+        attempts=tuple(_attempt(item) for item in tried),
+        outcome=_outcome(row),
+    )
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        purpose=Purpose(row.purpose),
+        nonce=row.nonce,
+        gas_limit=row.gas_limit,
+        fees=Fees(max_fee_wei=row.max_fee_wei, priority_fee_wei=row.priority_fee_wei),
+        raw=row.raw,
+        tx_hash=row.tx_hash,
+        signed_at_ms=row.signed_at_ms,
+    )
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """Write an outcome without its transaction hash, which has a column of its own."""
+    fields = asdict(outcome)
+    del fields["tx_hash"]
+    return fields
+
+
+def _outcome(row: Row[Any]) -> Outcome | None:
+    fields = {**row.outcome, "tx_hash": row.tx_hash}
+    match DeliveryState(row.state):
+        case DeliveryState.EFFECTIVE:
+            skipped = tuple(SkippedItem(**item) for item in fields.pop("skipped"))
+            return Effective(skipped=skipped, **fields)
+        case DeliveryState.SUPERSEDED:
+            return Superseded(**fields)
+        case DeliveryState.EXPIRED:
+            return Expired(**fields)
+        case DeliveryState.FAILED:
+            return Failed(reason=FailureReason(fields.pop("reason")), **fields)
+    return None

@@ -1,0 +1,64 @@
+"""Delivers signed messages once, or says why not, whatever breaks on the way."""
+
+from __future__ import annotations
+
+from relayer.delivery.courier import Courier
+from relayer.delivery.outbox import Delivery
+from relayer.delivery.ports import DeliveryRules, Ports
+from relayer.delivery.sender import Sender
+from relayer.delivery.states import Outcome
+from relayer.errors import HoldCycle, Misconfigured
+from relayer.signing.keys import Key
+from relayer.signing.values import SignedMessage
+
+
+class Transactor:
+    """One gas-paying account. Call `resume` once at the start, and after any fault of `deliver`."""
+
+    def __init__(self, key: Key, ports: Ports, rules: DeliveryRules) -> None:
+        self._ports = ports
+        self._rules = rules
+        self._sender = Sender(key, ports, rules)
+        self._under_way: set[bytes] = set()
+
+    @property
+    def address(self) -> str:
+        """The account that pays gas."""
+        return self._sender.address
+
+    async def deliver(self, signed: SignedMessage) -> Outcome:
+        """Post a message and return how it ended; a message delivered before returns its outcome.
+
+        Raises
+        ------
+        Retry
+            The endpoint was not to be reached for too long; the message stays in the outbox.
+        HoldCycle
+            The outbox could not be written; what is in it decides what `resume` does.
+        """
+        if signed.domain.chain_id != self._ports.chain.chain_id:
+            served = self._ports.chain.chain_id
+            raise Misconfigured(f"message for chain {signed.domain.chain_id}, endpoint of {served}")
+        now_ms = await self._ports.clock.now_ms()
+        delivery = await self._ports.outbox.plan(signed, self.address, now_ms)
+        return await self._bring_to_end(delivery)
+
+    async def resume(self) -> tuple[Outcome, ...]:
+        """Bring to an end what an earlier process or an earlier fault left open, in its order."""
+        found = await self._ports.outbox.open_deliveries(self._ports.chain.chain_id, self.address)
+        waiting = [delivery for delivery in found if delivery.message_hash not in self._under_way]
+        for delivery in waiting:
+            if delivery.nonce is not None:
+                self._sender.nonces.take(delivery.nonce)
+        return tuple([await self._bring_to_end(delivery) for delivery in waiting])
+
+    async def _bring_to_end(self, delivery: Delivery) -> Outcome:
+        if delivery.outcome is not None:
+            return delivery.outcome
+        if delivery.message_hash in self._under_way:
+            raise HoldCycle(f"round {delivery.round} is being delivered already")
+        self._under_way.add(delivery.message_hash)
+        try:
+            return await Courier(delivery, self._sender, self._ports, self._rules).run()
+        finally:
+            self._under_way.discard(delivery.message_hash)
