@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from agent.errors import EvidenceError
 from agent.snapshot import Limits, MarketHistory, Observation
 from agent.triggers import Posted
+from contracts.halts import decode_controls, encode_controls
+from contracts.risk_bounds import decode_bounds, encode_bounds
+from contracts.risk_oracle import MarketState, decode_slot, encode_slot
 from contracts.units import MarketId, UnixMs
 from models.features import BookDepth
 from relayer.market.aggregate import AggregationRules
@@ -133,16 +136,19 @@ def _text(value: int | None) -> str | None:
 
 
 def _encode_limits(limits: Limits) -> Fields:
-    """Words as hexadecimal text, so that they read as the explorer shows them."""
+    """Words as the contracts return them, in hexadecimal, so that an explorer shows the same."""
     return {
         "chain_id": str(limits.chain_id),
-        "contract": limits.contract,
         "block_number": limits.block_number,
         "timestamp_s": limits.timestamp_s,
-        "round": limits.round,
-        "controls": [hex(word) for word in limits.controls],
-        "bounds": [[hex(word) for word in words] for words in limits.bounds],
-        "slots": [hex(word) for word in limits.slots],
+        "oracle": limits.oracle,
+        "oracle_round": limits.oracle_round,
+        "controls": hex(encode_controls(limits.controls)),
+        "epoch_ended_s": list(limits.controls.epoch_ended_s),
+        "bounds": {str(key): hex(encode_bounds(each)) for key, each in limits.bounds.items()},
+        "slots": [hex(encode_slot(state)) for state in limits.states],
+        "feed": limits.feed,
+        "feed_round": limits.feed_round,
         "posted": [_encode_posted(posted) for posted in limits.posted],
     }
 
@@ -156,15 +162,24 @@ def _encode_posted(posted: Posted | None) -> list[Any] | None:
 def _decode_limits(value: Fields) -> Limits:
     return Limits(
         chain_id=int(value["chain_id"]),
-        contract=value["contract"],
         block_number=value["block_number"],
         timestamp_s=value["timestamp_s"],
-        round=value["round"],
-        controls=tuple(int(word, 16) for word in value["controls"]),
-        bounds=tuple(tuple(int(word, 16) for word in words) for words in value["bounds"]),
-        slots=tuple(int(word, 16) for word in value["slots"]),
+        oracle=value["oracle"],
+        oracle_round=value["oracle_round"],
+        controls=decode_controls(int(value["controls"], 16), value["epoch_ended_s"]),
+        bounds={int(key): decode_bounds(int(each, 16)) for key, each in value["bounds"].items()},
+        states=tuple(_decode_state(word) for word in value["slots"]),
+        feed=value["feed"],
+        feed_round=value["feed_round"],
         posted=tuple(_decode_posted(posted) for posted in value["posted"]),
     )
+
+
+def _decode_state(word: str) -> MarketState:
+    state = decode_slot(int(word, 16))
+    if state is None:
+        raise ValueError(f"slot {word} holds no market")
+    return state
 
 
 def _decode_posted(value: list[Any] | None) -> Posted | None:

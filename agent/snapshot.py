@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from agent.decisions import Hold, HoldReason
 from agent.triggers import Posted
+from contracts.halts import Controls
+from contracts.risk_bounds import ClassBounds
+from contracts.risk_oracle import MarketState
 from contracts.units import MarketId, UnixMs, UnixS
 from models.features import BookDepth, Candles, MarketWindow
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, NoMarkReason, aggregate_round
@@ -25,19 +28,21 @@ HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The oracle's live limits at one block, as the words that the contract returned.
+    """What both contracts hold at one block: the live values that a plan starts from.
 
-    `slots` and `posted` are in the order of the market ids; `bounds` in that of the classes.
+    `states` and `posted` are in the order of the market ids.
     """
 
     chain_id: int
-    contract: str
     block_number: int
     timestamp_s: UnixS
-    round: int
-    controls: tuple[int, ...]
-    bounds: tuple[tuple[int, ...], ...]
-    slots: tuple[int, ...]
+    oracle: str
+    oracle_round: int
+    controls: Controls
+    bounds: Mapping[int, ClassBounds]
+    states: tuple[MarketState, ...]
+    feed: str
+    feed_round: int
     posted: tuple[Posted | None, ...]
 
 
@@ -70,7 +75,7 @@ class MarketSnapshot:
 
     history: MarketHistory
     mark: Mark
-    slot: int
+    state: MarketState
     posted: Posted | None
 
     @property
@@ -105,7 +110,7 @@ def snapshot_of(observation: Observation) -> Snapshot:
         mark = marks[history.market]
         if isinstance(mark, NoMark):
             holds.append(hold_of(mark))
-        elif history.market >= len(limits.slots):
+        elif history.market >= len(limits.states):
             detail = f"{history.symbol} is not on the oracle; add it there or take it out here"
             holds.append(
                 Hold(market=history.market, reason=HoldReason.UNKNOWN_MARKET, detail=detail)
@@ -126,7 +131,7 @@ def _market(history: MarketHistory, mark: Mark, limits: Limits) -> MarketSnapsho
     """Set one market beside what the chain has of it."""
     posted = limits.posted[history.market] if history.market < len(limits.posted) else None
     return MarketSnapshot(
-        history=history, mark=mark, slot=limits.slots[history.market], posted=posted
+        history=history, mark=mark, state=limits.states[history.market], posted=posted
     )
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 import pytest_socket
+
+# Seeded, and without a clock: a slow machine is not a fault in the code.
+hypothesis.settings.register_profile("aml", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("aml")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

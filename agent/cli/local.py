@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,74 @@ import typer
 
 app = typer.Typer(help="The embedded chain, exchanges and clock.", no_args_is_help=True)
 
-State = Annotated[
+DEFAULT_STATE = Path(".aml/local")
+StateOption = Annotated[
     Path, typer.Option("--state", help="Folder of the local world.", envvar="AML_STATE")
 ]
-DEFAULT_STATE = Path(".aml/local")
+ReplayOption = Annotated[
+    Path | None,
+    typer.Option("--replay", help="Candle file to play (parquet: symbol, ts, open ... volume)."),
+]
+FromOption = Annotated[
+    str | None, typer.Option("--from", help="Where play starts, e.g. 2025-05-20T00:00:00.")
+]
+SpeedOption = Annotated[
+    float, typer.Option("--speed", min=0.0, help="Clock seconds a wall second, at most.")
+]
+
+
+@app.command("up", epilog="Example: aml local up --replay candles.parquet --speed 60")
+def up(
+    state: StateOption = DEFAULT_STATE,
+    replay: ReplayOption = None,
+    start_at: FromOption = None,
+    speed: SpeedOption = 1.0,
+) -> None:
+    """Start the local world; it outlives this command."""
+    from relayer.local import client
+
+    world = client.start(state, replay=replay, start_at=moment(start_at), speed=speed)
+    typer.echo(f"chain      {world.rpc_url} (chain id {world.chain_id})")
+    for venue in world.venues:
+        typer.echo(f"venue      {venue.id} speaks {venue.ccxt_class} at {venue.url}")
+    source = f"{world.source}{', synthetic' if world.synthetic else ''}"
+    typer.echo(f"plays      {source}: {len(world.markets)} markets from {stamp(world.origin_ms)}")
+    typer.echo(f"process    {world.pid}; stop it with: aml local down --state {state}")
+
+
+@app.command("down", epilog="Example: aml local down")
+def down(state: StateOption = DEFAULT_STATE) -> None:
+    """Stop the local world."""
+    from relayer.local import client
+
+    stopped = client.stop(state)
+    typer.echo("stopped" if stopped else f"no local world runs in {state}; nothing to stop")
+
+
+@app.command("status", epilog="Example: aml local status")
+def status(state: StateOption = DEFAULT_STATE) -> None:
+    """Say where the local world is and what its clock shows."""
+    from relayer.local import client
+
+    found = client.status(state)
+    standing = ", standing still" if found.held else ""
+    typer.echo(f"clock      {stamp(found.now_ms)} at {found.state.speed:g}x{standing}")
+    typer.echo(f"chain      {found.state.rpc_url} (chain id {found.state.chain_id})")
+    typer.echo(f"markets    {', '.join(market.symbol for market in found.state.markets)}")
+    typer.echo(f"process    {found.state.pid}")
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read a time as typed; without a zone it is UTC."""
+    if text is None:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time; write 2025-05-20T00:00:00") from None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def stamp(at_ms: int) -> str:
+    """Write a time of the clock."""
+    return datetime.fromtimestamp(at_ms / 1_000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -7,7 +7,11 @@ import numpy as np
 from agent.policy import ClassPolicy, PolicySettings
 from agent.snapshot import Limits, MarketHistory, MarketSnapshot, Observation
 from agent.triggers import Posted
-from contracts.units import MarketId, Ppm, PriceE18, UnixMs, UnixS
+from contracts.halts import NO_CONTROLS
+from contracts.packing import round_down_amount
+from contracts.risk_bounds import ClassBounds, Values
+from contracts.risk_oracle import MarketState
+from contracts.units import MarketId, Ppm, PriceE18, UnixMs, UnixS, WholeUsdc
 from models.features import BookDepth
 from models.scorer import HORIZONS_S, HorizonTail, LiquidityScore, RiskScores
 from relayer.market.aggregate import AggregationRules, Mark
@@ -42,7 +46,7 @@ def policy(**changes: object) -> PolicySettings:
     majors = ClassPolicy(
         maintenance_floor_ratio=0.005, max_leverage=50, liquidation_notional_usdc=100_000
     )
-    return PolicySettings(classes={"0": majors}, **changes)  # type: ignore[arg-type]
+    return PolicySettings(classes={"1": majors}, **changes)  # type: ignore[arg-type]
 
 
 def mark(market: int = 0, *, price: float = 100.0, age_ms: int = 500) -> Mark:
@@ -88,7 +92,7 @@ def history(market: int = 0, *, days: int = 30) -> MarketHistory:
     return MarketHistory(
         market=MarketId(market),
         symbol=f"M{market}",
-        class_id=0,
+        class_id=1,
         hours=candles(HOUR_MS, 24 * days, market=market, seed=market),
         minutes=candles(MINUTE_MS, 1_440, market=market, seed=market),
         depth=BookDepth(bid_usdc=(1e5, 2e5, 4e5, 8e5), ask_usdc=(1e5, 2e5, 4e5, 8e5)),
@@ -99,22 +103,76 @@ def market_snapshot(**changes: object) -> MarketSnapshot:
     values: dict[str, object] = {
         "history": history(),
         "mark": mark(),
-        "slot": 0,
+        "state": state(),
         "posted": posted(),
     }
     return MarketSnapshot(**(values | changes))  # type: ignore[arg-type]
 
 
+def bounds(**changes: object) -> ClassBounds:
+    values: dict[str, object] = {
+        "min_cap_e2": 100,
+        "max_cap_e2": 5_000,
+        "floor_maintenance_ppm": 10_000,
+        "profit_share_ppm": 500_000,
+        "max_open_interest_cap_usdc": round_down_amount(WholeUsdc(100_000_000)),
+        "min_size_scale_usdc": 1_000,
+        "max_spread_ppm": 10_000,
+        "notice_s": 3_600,
+        "max_validity_s": 3_600,
+        "tighten_ppm": 500_000,
+        "loosen_ppm": 100_000,
+        "min_step_cap_e2": 10,
+        "min_step_amount_usdc": round_down_amount(WholeUsdc(10_000)),
+        "min_step_spread_ppm": 40,
+        "loosen_delay_s": 3_600,
+        "daily_drift_ppm": 600_000,
+    }
+    return ClassBounds(**(values | changes))  # type: ignore[arg-type]
+
+
+def live(**changes: object) -> Values:
+    values: dict[str, object] = {
+        "cap_e2": 1_900,
+        "open_interest_cap_usdc": round_down_amount(WholeUsdc(20_000_000)),
+        "size_scale_usdc": round_down_amount(WholeUsdc(2_000_000)),
+        "spread_ppm": 300,
+        "reduce_only": False,
+    }
+    return Values(**(values | changes))  # type: ignore[arg-type]
+
+
+def state(**changes: object) -> MarketState:
+    values: dict[str, object] = {
+        "values": live(),
+        "previous": live(),
+        "frozen": False,
+        "revertible": False,
+        "held": False,
+        "class_id": 1,
+        "ai_epoch": 0,
+        "drift_used": 0,
+        "validity_s": 900,
+        "observed_at_ms": UnixMs(NOW_MS - 60_000),
+        "ramp_from_ppm": 26_315,
+        "changed_at_s": UnixS(NOW_MS // 1_000 - 86_400),
+        "ramp_s": 0,
+    }
+    return MarketState(**(values | changes))  # type: ignore[arg-type]
+
+
 def limits(**changes: object) -> Limits:
     values: dict[str, object] = {
         "chain_id": 131_277_322_940_537,
-        "contract": "0x" + "11" * 20,
         "block_number": 12,
         "timestamp_s": UnixS(NOW_MS // 1_000),
-        "round": 4,
-        "controls": (0,),
-        "bounds": ((1, 2**200),),
-        "slots": (7, 2**255),
+        "oracle": "0x" + "11" * 20,
+        "oracle_round": 4,
+        "controls": NO_CONTROLS,
+        "bounds": {1: bounds()},
+        "states": (state(), state()),
+        "feed": "0x" + "22" * 20,
+        "feed_round": 9,
         "posted": (posted(), None),
     }
     return Limits(**(values | changes))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ SETTINGS = GuardSettings()
 
 
 def decision() -> Decision:
-    made = decide(scores(), 0, policy())
+    made = decide(scores(), 1, policy())
     assert isinstance(made, Decision)
     return made
 

@@ -17,13 +17,13 @@ RATIO = st.floats(min_value=0.0008, max_value=0.5)
 
 
 def decided(tail: float, **changes: object) -> Decision:
-    decision = decide(scores(tail=tail, **changes), 0, policy())
+    decision = decide(scores(tail=tail, **changes), 1, policy())
     assert isinstance(decision, Decision)
     return decision
 
 
 def test_policy__calm_market__adds_tail_slippage_fee_and_buffer() -> None:
-    margin = margin_of(scores(tail=0.02), policy().classes["0"], policy())
+    margin = margin_of(scores(tail=0.02), policy().classes["1"], policy())
     assert margin.ratio == pytest.approx((0.02 + 0.0005 + 0.0005) * 1.25)
 
 
@@ -45,18 +45,18 @@ def test_policy__cap__is_coherent_and_its_maintenance_covers_the_ratio(ratio: fl
 
 
 def test_policy__tail_beyond_half__holds() -> None:
-    hold = decide(scores(tail=0.6), 0, policy())
+    hold = decide(scores(tail=0.6), 1, policy())
     assert isinstance(hold, Hold)
     assert hold.reason is HoldReason.NO_FEASIBLE_CAP
 
 
 def test_policy__tail_not_a_number__holds() -> None:
-    hold = decide(scores(tail=math.nan), 0, policy())
+    hold = decide(scores(tail=math.nan), 1, policy())
     assert isinstance(hold, Hold)
 
 
 def test_policy__out_of_domain__holds_with_the_models_reason() -> None:
-    hold = decide(scores(out_of_domain=("volume is absurd",)), 0, policy())
+    hold = decide(scores(out_of_domain=("volume is absurd",)), 1, policy())
     assert hold == Hold(market=0, reason=HoldReason.OUT_OF_DOMAIN, detail="volume is absurd")  # type: ignore[arg-type]
 
 
@@ -77,7 +77,7 @@ def test_policy__notional_beyond_the_largest_reference__counts_as_total_loss() -
 def test_policy__now_twice_as_rough_as_the_day__uses_the_buffer_up() -> None:
     rough = scores(volatility=(0.004, 0.008, 0.016, 0.004 * math.sqrt(96) / 2))
     assert stress(rough) == pytest.approx(1.0)
-    assert margin_of(rough, policy().classes["0"], policy()).buffer == pytest.approx(0.0)
+    assert margin_of(rough, policy().classes["1"], policy()).buffer == pytest.approx(0.0)
 
 
 def test_policy__spread__is_rounded_up_to_a_ppm_and_bounded() -> None:
