@@ -15,13 +15,11 @@ from typing import Any, Final
 from eth.abc import (
     BlockAPI,
     BlockHeaderAPI,
-    ComputationAPI,
     MiningChainAPI,
     SignedTransactionAPI,
     StateAPI,
 )
-from eth.exceptions import HeaderNotFound, PyEVMError, Revert, TransactionNotFound, VMError
-from eth.vm.spoof import SpoofTransaction
+from eth.exceptions import HeaderNotFound, PyEVMError, TransactionNotFound, VMError
 from eth_keys.exceptions import BadSignature
 from eth_tester.backends.pyevm.main import PyEVMBackend
 from eth_tester.backends.pyevm.serializers import (
@@ -37,13 +35,10 @@ from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 from contracts.units import seconds_ceil, seconds_floor
 from relayer.local.accounts import BALANCE_WEI, canonical_addresses
 from relayer.local.clock import WorldClock
-from relayer.local.errors import RpcError
+from relayer.local.errors import SERVER_ERROR, RpcError
+from relayer.local.pool_rules import BLOCK_GAS_LIMIT, check_transaction
 
-BLOCK_GAS_LIMIT: Final = 1_000_000_000  # updates of hundreds of markets fit in one block
-CALL_GAS: Final = 200_000_000  # MegaETH's limit of compute for one transaction
 GENESIS_AGE_S: Final = 60  # the genesis lies this long before the clock's origin
-SERVER_ERROR: Final = -32000
-REVERTED: Final = 3
 _COINBASE: Final = b"\x00" * 20
 # everything that py-evm, rlp and eth-keys raise over bytes that are no signed transaction
 _UNREADABLE: Final = (
@@ -57,17 +52,6 @@ _UNREADABLE: Final = (
 )
 
 Fields = dict[str, Any]  # eth-tester's own serialised form: snake case, ints and bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRequest:
-    """What eth_call and eth_estimateGas execute."""
-
-    sender: bytes
-    to: bytes
-    data: bytes
-    value: int
-    gas: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,72 +126,28 @@ class EmbeddedChain:
         block = self._chain.get_block_by_header(header)
         return dict(serialize_block(block, full, is_pending=False))
 
-    # --- execution without effect -------------------------------------------------------------
-
-    def call(self, request: CallRequest, header: BlockHeaderAPI) -> bytes:
-        """Execute on the state after a block, at that block's own time and number."""
-        computation = self._execute(request, header, request.gas or CALL_GAS)
-        _raise_failure(computation)
-        return bytes(computation.output)
-
-    def estimate_gas(self, request: CallRequest) -> int:
-        """Find a gas limit with which the next block would execute this, at most ~5 % too high."""
-        header = self._pending()
-        limit = min(request.gas or CALL_GAS, CALL_GAS)
-        computation = self._execute(request, header, limit)
-        _raise_failure(computation)
-        low = limit - computation.get_gas_remaining() + computation.data_floor_gas
-        candidate = low
-        while candidate < limit:
-            if not self._execute(request, header, candidate).is_error:
-                return candidate
-            candidate = candidate * 105 // 100 + 1  # refunds and the 63/64 rule need more than used
-        return limit
-
     def state(self, header: BlockHeaderAPI) -> StateAPI:
         """Give the state after a block."""
         return self._chain.get_vm(header).state
 
-    def pending_state(self) -> StateAPI:
-        """Give the state on which the next block builds (there is no pool of waiting ones)."""
-        return self.state(self._chain.get_canonical_head())
-
-    def _pending(self) -> BlockHeaderAPI:
+    def pending_header(self) -> BlockHeaderAPI:
         """Give the header that the next transaction's block would have."""
         head = self._chain.get_canonical_head()
         return self._chain.header.copy(timestamp=self._next_stamp(), state_root=head.state_root)
 
-    def _execute(self, request: CallRequest, header: BlockHeaderAPI, gas: int) -> ComputationAPI:
-        """Execute in a copy of a header's state that is thrown away; gas costs nothing there."""
-        vm: Any = self._chain.get_vm(header)  # py-evm's interfaces say less than its classes do
-        free = header.copy(base_fee_per_gas=0)
-        state = vm.build_state(
-            self._chain.chaindb.db, free, vm.chain_context, vm.previous_hashes or ()
-        )
-        unsigned = vm.get_transaction_builder().new_unsigned_dynamic_fee_transaction(
-            chain_id=self.chain_id,
-            nonce=state.get_nonce(request.sender),
-            max_priority_fee_per_gas=0,
-            max_fee_per_gas=0,
-            gas=gas,
-            to=request.to,
-            value=request.value,
-            data=request.data,
-            access_list=(),
-        )
-        try:
-            spoofed = SpoofTransaction(unsigned, from_=request.sender)
-            computation: ComputationAPI = state.apply_transaction(spoofed)
-        except ValidationError as refused:
-            raise RpcError(SERVER_ERROR, str(refused)) from None
-        return computation
+    def machine(self, header: BlockHeaderAPI) -> Any:  # noqa: ANN401 -- py-evm's interfaces say less than its classes do
+        """Give py-evm's virtual machine at a header."""
+        return self._chain.get_vm(header)
 
     # --- transactions -------------------------------------------------------------------------
 
     def send_raw(self, raw: bytes) -> bytes:
         """Mine a signed transaction in a block of its own and give its hash."""
         transaction = self._decode(raw)
-        self._check(transaction)
+        state = self.state(self._chain.get_canonical_head())
+        check_transaction(
+            transaction, state, self.chain_id, int(self._chain.header.base_fee_per_gas or 0)
+        )
         self._chain.set_header_timestamp(self._next_stamp())
         try:
             self._chain.apply_transaction(transaction)
@@ -249,36 +189,6 @@ class EmbeddedChain:
             raise RpcError(SERVER_ERROR, f"invalid transaction: {fault}") from None
         return transaction
 
-    def _check(self, transaction: SignedTransactionAPI) -> None:
-        """Refuse what a node's pool refuses, in its words."""
-        chain_id = transaction.chain_id
-        if chain_id is not None and chain_id != self.chain_id:
-            message = f"invalid chain id for signer: have {chain_id} want {self.chain_id}"
-            raise RpcError(SERVER_ERROR, message)
-        state = self.pending_state()
-        sender, nonce = transaction.sender, transaction.nonce
-        expected = state.get_nonce(sender)
-        if nonce != expected:
-            word = "low" if nonce < expected else "high"
-            message = f"nonce too {word}: next nonce {expected}, tx nonce {nonce}"
-            raise RpcError(SERVER_ERROR, message)
-        if transaction.gas > BLOCK_GAS_LIMIT:
-            raise RpcError(SERVER_ERROR, "exceeds block gas limit")
-        if transaction.gas < transaction.intrinsic_gas:
-            needed = transaction.intrinsic_gas
-            message = f"intrinsic gas too low: gas {transaction.gas}, minimum needed {needed}"
-            raise RpcError(SERVER_ERROR, message)
-        base_fee = int(self._chain.header.base_fee_per_gas or 0)
-        if transaction.max_fee_per_gas < base_fee:
-            message = "max fee per gas less than block base fee"
-            detail = f"maxFeePerGas: {transaction.max_fee_per_gas}, baseFee: {base_fee}"
-            raise RpcError(SERVER_ERROR, f"{message}: {detail}")
-        cost = transaction.gas * transaction.max_fee_per_gas + transaction.value
-        balance = state.get_balance(sender)
-        if balance < cost:
-            message = "insufficient funds for gas * price + value"
-            raise RpcError(SERVER_ERROR, f"{message}: balance {balance}, tx cost {cost}")
-
     def _next_stamp(self) -> int:
         """Give the stamp of a block made now."""
         parent = self._chain.get_canonical_head().timestamp
@@ -316,22 +226,6 @@ class EmbeddedChain:
         logs = self._receipt(block, len(block.transactions) - 1)["logs"]
         self._logs.extend(logs)
         self._log_blocks.extend([block.number] * len(logs))
-
-
-def _raise_failure(computation: ComputationAPI) -> None:
-    """Answer a failed execution as a node does: a revert carries its data."""
-    if not computation.is_error:
-        return
-    if isinstance(computation.error, Revert):
-        data = "0x" + bytes(computation.output).hex()
-        raise RpcError(REVERTED, "execution reverted", data)
-    name = type(computation.error).__name__
-    raise RpcError(SERVER_ERROR, f"{_words(name)}: {computation.error}")
-
-
-def _words(name: str) -> str:
-    """Turn OutOfGas into `out of gas`."""
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
 
 
 def _matches(log: Mapping[str, Any], wanted: LogFilter) -> bool:

@@ -12,7 +12,11 @@ The exceptions of this folder; those that reach other processes' users are `Stop
 
 from __future__ import annotations
 
+from typing import Final
+
 from relayer.errors import Stop
+
+SERVER_ERROR: Final = -32000  # JSON-RPC's code of what a node refuses
 
 
 class LocalWorldError(Stop):

@@ -9,15 +9,9 @@ from typing import Final
 
 from eth.abc import BlockHeaderAPI
 
-from relayer.local.chain import (
-    BLOCK_GAS_LIMIT,
-    SERVER_ERROR,
-    CallRequest,
-    EmbeddedChain,
-    Fields,
-    LogFilter,
-)
-from relayer.local.errors import RpcError
+from relayer.local.chain import EmbeddedChain, Fields, LogFilter
+from relayer.local.errors import SERVER_ERROR, RpcError
+from relayer.local.execution import CallRequest, Executor
 from relayer.local.hexes import (
     Json,
     as_address,
@@ -30,6 +24,7 @@ from relayer.local.hexes import (
     rpc_receipt,
     rpc_transaction,
 )
+from relayer.local.pool_rules import BLOCK_GAS_LIMIT
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -47,6 +42,7 @@ class RpcServer:
 
     def __init__(self, chain: EmbeddedChain) -> None:
         self._chain = chain
+        self._executor = Executor(chain)
         self._methods: Mapping[str, Callable[[Parameters], Json]] = {
             "web3_clientVersion": lambda _: CLIENT_VERSION,
             "net_version": lambda _: str(chain.chain_id),
@@ -184,11 +180,11 @@ class RpcServer:
 
     def _call(self, parameters: Parameters) -> Json:
         header = self._header(parameters, 1)
-        return hex_bytes(self._chain.call(_call_request(parameters[0]), header))
+        return hex_bytes(self._executor.call(_call_request(parameters[0]), header))
 
     def _estimate_gas(self, parameters: Parameters) -> Json:
         self._chain.head()
-        return hex_number(self._chain.estimate_gas(_call_request(parameters[0])))
+        return hex_number(self._executor.estimate_gas(_call_request(parameters[0])))
 
     def _send_raw(self, parameters: Parameters) -> Json:
         return hex_bytes(self._chain.send_raw(as_bytes(parameters[0])))
