@@ -182,21 +182,18 @@ def test_plan__any_state_and_decision__the_contract_takes_it_and_it_is_one_tuple
 
 
 @settings(max_examples=25)
-@given(states(), GUARDED)
+@given(live_values(), GUARDED)
 def test_plan__repeated_with_time_between__arrives_within_the_deadbands(
-    before: MarketState, guarded: GuardedDecision
+    start: Values, guarded: GuardedDecision
 ) -> None:
-    """No sequence of feasible steps gets stuck half way: a year of hourly plans arrives."""
+    """No sequence of feasible steps gets stuck half way."""
     wide = {"daily_drift_ppm": 1_000_000, "loosen_ppm": 200_000, "loosen_delay_s": 3_600}
-    current, made = before, planned(guarded, before, **wide)
+    values, rules = start, bounds(**wide)
     for _ in range(400):
+        made = planned(guarded, state(values=values), **wide)
         if made.move is Move.RENEW:
             break
-        after = apply_item(current, made.word, bounds(**wide), STAMP, NO_CONTROLS)
+        after = apply_item(state(values=values), made.word, rules, STAMP, NO_CONTROLS)
         assert isinstance(after, MarketState)
-        current = state(values=after.values)
-        made = planned(guarded, current, **wide)
-    assert made.move is Move.RENEW
-    assert made.note in {"near enough", "frozen"} or "waits" in made.note
-    if not before.frozen:
-        assert made.note == "near enough"
+        values = after.values
+    assert made.note == "near enough"
