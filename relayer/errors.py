@@ -16,6 +16,7 @@
     └── Stop                  no later cycle mends it; an operator has to
         ├── Misconfigured     an option, address or capability that cannot be used
         ├── WrongChain        the endpoint serves another chain than the deployment's
+        ├── DeploymentWrong   the contracts are not those of the plan or of the deployment file
         ├── KeyRefused        a key file missing, readable by others, or not decryptable
         └── SchemaOutdated    the database's tables are not those of this version
 
@@ -115,6 +116,10 @@ class WrongChain(Stop):
         self.actual = actual
 
 
+class DeploymentWrong(Stop):
+    """The contracts are not those of the plan or of the deployment file."""
+
+
 class KeyRefused(Stop):
     """A key file is missing, readable by others, or not decryptable."""
 
@@ -128,7 +133,7 @@ FAULT_REASONS = (
     *("unreachable", "rate_limited", "bad_answer"),
     *("venue_refused", "chain_refused", "reverted", "chain_moved", "unexpected"),
     *("evidence_missing", "evidence_damaged", "storage_failed"),
-    *("misconfigured", "wrong_chain", "key_refused", "schema_outdated"),
+    *("misconfigured", "wrong_chain", "deployment_wrong", "key_refused", "schema_outdated"),
 )
 
 

@@ -171,7 +171,9 @@ class ChainEndpoint:
         Reverted
             The contract would refuse it; `code` says which guard.
         """
-        request = {"from": sender, "to": contract, "data": hexed(payload)}
+        request = {"from": sender, "data": hexed(payload)}
+        if contract != "0x":  # a creation has no recipient
+            request["to"] = contract
         return rpc.quantity(await self.call("eth_estimateGas", request))
 
     async def send(self, raw: bytes) -> SendAnswer:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from contracts.fields import keccak256
+from contracts.fields import checksummed, keccak256
 from relayer.delivery.fees import Fees
 from relayer.signing.keys import Key
 
@@ -15,7 +15,10 @@ _TYPE: Final = b"\x02"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
-    """What a transaction says, before it is signed; it never moves value."""
+    """What a transaction says, before it is signed; it never moves value.
+
+    `recipient` "0x" creates a contract from the payload.
+    """
 
     chain_id: int
     nonce: int
@@ -49,6 +52,11 @@ def sign(transaction: Transaction, key: Key) -> SignedTransaction:
     r, s, parity = key.sign_parts(keccak256(_TYPE + _rlp(fields)))
     raw = _TYPE + _rlp([*fields, parity, r, s])
     return SignedTransaction(raw=raw, tx_hash=keccak256(raw))
+
+
+def created_address(sender: str, nonce: int) -> str:
+    """Return where a contract will stand that a transaction of this account creates."""
+    return checksummed("0x" + keccak256(_rlp([bytes.fromhex(sender[2:]), nonce]))[-20:].hex())
 
 
 def _rlp(item: int | bytes | Sequence[int | bytes | Sequence[bytes]]) -> bytes:

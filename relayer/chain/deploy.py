@@ -1,0 +1,187 @@
+"""Puts both contracts on a chain from a plan, configures them, and launches them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eth_abi.abi import encode
+
+from contracts.artifacts import Artifact, load
+from contracts.fields import checksummed
+from contracts.packing import MarketParameters, pack_risk_word
+from contracts.price_feed import ClassRules, encode_rules
+from contracts.risk_bounds import ClassBounds, encode_bounds
+from relayer.chain.endpoints import ChainEndpoint, NotTaken
+from relayer.chain.rpc import Receipt
+from relayer.chain.values import DeployedMarket, Deployment
+from relayer.chain.views import View, view
+from relayer.delivery.fees import FeeRules, first_offer, gas_limit
+from relayer.delivery.transactions import Transaction, created_address, sign
+from relayer.errors import ChainRefused, Misconfigured, Unreachable
+from relayer.signing.keys import Key
+
+SET_CLASS: Final = view("set_class(uint256,uint256)")
+ADD_PRICE_MARKET: Final = view("add_market(uint256,uint256)")
+ADD_RISK_MARKET: Final = view("add_market(uint256,uint256,uint256)")
+LAUNCH: Final = view("launch()")
+PROPOSE_OWNER: Final = view("propose_owner(address)")
+CONSTRUCTOR: Final = ("address", "address", "uint256", "address[]", "uint256", "bytes32")
+
+_RECEIPT_TIMEOUT_S: Final = 120.0
+_POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassPlan:
+    """The limits that one class of markets starts with, in both contracts."""
+
+    class_id: int
+    rules: ClassRules
+    bounds: ClassBounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketPlan:
+    """One market and the owner's first parameters for it (expired until a signed update)."""
+
+    symbol: str
+    class_id: int
+    parameters: MarketParameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentPlan:
+    """All that a deployment needs to be told; markets in the order of their ids."""
+
+    owner: str
+    guardian: str
+    timelock_s: int
+    price_signers: tuple[str, ...]
+    price_threshold: int
+    risk_signers: tuple[str, ...]
+    risk_threshold: int
+    policy_hash: bytes
+    classes: tuple[ClassPlan, ...]
+    markets: tuple[MarketPlan, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that the contracts would refuse half-way through."""
+        for planned in self.classes:
+            if fault := planned.rules.fault() or planned.bounds.fault():
+                raise Misconfigured(f"class {planned.class_id}: {fault}")
+        known = {planned.class_id for planned in self.classes}
+        for index, market in enumerate(self.markets):
+            if market.parameters.market != index:
+                raise Misconfigured(f"market {market.symbol}: its id must be {index}")
+            if market.class_id not in known:
+                raise Misconfigured(
+                    f"market {market.symbol}: class {market.class_id} has no limits"
+                )
+
+
+class Deployer:
+    """The account that deploys; owner until the plan's owner has accepted."""
+
+    def __init__(self, endpoint: ChainEndpoint, key: Key, fees: FeeRules) -> None:
+        self._endpoint = endpoint
+        self._key = key
+        self._fees = fees
+        self._gas: dict[tuple[str, bytes], int] = {}
+
+    async def deploy(
+        self, plan: DeploymentPlan, progress: Callable[[str], None] = lambda _: None
+    ) -> Deployment:
+        """Deploy, configure and launch both contracts.
+
+        Raises
+        ------
+        ChainRefused
+            A transaction was refused or reverted; the message says which.
+        """
+        progress("price feed")
+        feed, first_block = await self._create("PriceFeed", plan, price=True)
+        progress("risk oracle")
+        oracle, _ = await self._create("RiskOracle", plan, price=False)
+        for planned in plan.classes:
+            progress(f"class {planned.class_id}")
+            await self._tell(feed, SET_CLASS, planned.class_id, encode_rules(planned.rules))
+            await self._tell(oracle, SET_CLASS, planned.class_id, encode_bounds(planned.bounds))
+        for index, market in enumerate(plan.markets):
+            progress(f"market {market.symbol}")
+            word = pack_risk_word(market.parameters)
+            await self._tell(feed, ADD_PRICE_MARKET, index, market.class_id)
+            await self._tell(oracle, ADD_RISK_MARKET, index, market.class_id, word)
+        progress("launch")
+        for contract in (feed, oracle):
+            await self._tell(contract, LAUNCH)
+            if checksummed(plan.owner) != self._key.address:
+                await self._tell(contract, PROPOSE_OWNER, plan.owner)
+        return Deployment(
+            chain_id=self._endpoint.chain_id,
+            price_feed=feed,
+            risk_oracle=oracle,
+            block_number=first_block,
+            markets=tuple(
+                DeployedMarket(market=m.parameters.market, symbol=m.symbol, class_id=m.class_id)
+                for m in plan.markets
+            ),
+        )
+
+    async def _create(self, name: str, plan: DeploymentPlan, *, price: bool) -> tuple[str, int]:
+        arguments = constructor_arguments(plan, owner=self._key.address, price=price)
+        artifact: Artifact = load(name)
+        nonce, receipt = await self._send("0x", artifact.bytecode + arguments, name)
+        return created_address(self._key.address, nonce), receipt.block_number
+
+    async def _tell(self, contract: str, function: View, *values: Any) -> None:  # noqa: ANN401
+        await self._send(contract, function.payload(*values), f"a call to {contract}")
+
+    async def _send(self, recipient: str, payload: bytes, what: str) -> tuple[int, Receipt]:
+        standing = await self._endpoint.account(self._key.address)
+        offer = first_offer(standing.base_fee_wei, self._fees)
+        if offer is None:
+            raise ChainRefused("the base fee is above max_fee_cap_wei")
+        signed = sign(
+            Transaction(
+                chain_id=self._endpoint.chain_id,
+                nonce=standing.pending_nonce,
+                fees=offer,
+                gas_limit=await self._gas_for(recipient, payload),
+                recipient=recipient,
+                payload=payload,
+            ),
+            self._key,
+        )
+        answer = await self._endpoint.send(signed.raw)
+        if isinstance(answer, NotTaken):
+            raise ChainRefused(f"{what}: {answer.detail}")
+        receipt = answer.receipt or await self._wait(signed.tx_hash, what)
+        if not receipt.succeeded:
+            raise ChainRefused(f"{what}: reverted in block {receipt.block_number}")
+        return standing.pending_nonce, receipt
+
+    async def _gas_for(self, recipient: str, payload: bytes) -> int:
+        # The first market of a kind writes the most: what it needs is enough for the later ones.
+        shape = recipient, payload[:4]
+        if recipient == "0x" or shape not in self._gas:
+            estimate = await self._endpoint.estimate_gas(self._key.address, recipient, payload)
+            self._gas[shape] = gas_limit(estimate, self._fees)
+        return self._gas[shape]
+
+    async def _wait(self, tx_hash: bytes, what: str) -> Receipt:
+        for _ in range(int(_RECEIPT_TIMEOUT_S / _POLL_S)):
+            if receipt := await self._endpoint.receipt(tx_hash):
+                return receipt
+            await asyncio.sleep(_POLL_S)
+        raise Unreachable(f"{what}: not mined in {_RECEIPT_TIMEOUT_S:.0f} s (0x{tx_hash.hex()})")
+
+
+def constructor_arguments(plan: DeploymentPlan, *, owner: str, price: bool) -> bytes:
+    """Encode the constructor arguments, as an explorer asks for to verify a deployment."""
+    signers: Sequence[str] = plan.price_signers if price else plan.risk_signers
+    threshold = plan.price_threshold if price else plan.risk_threshold
+    values = (owner, plan.guardian, plan.timelock_s, signers, threshold, plan.policy_hash)
+    return encode(CONSTRUCTOR, values)
