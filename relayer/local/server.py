@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -201,9 +202,16 @@ def _describe(
         shift_ms=0,
         speed=world.speed,
         source=world.recording.source,
+        data_id=_data_id(Path(world.recording.source), world.seed),
         synthetic=world.recording.synthetic,
         seed=world.seed,
     )
+
+
+def _data_id(candles: Path, seed: int) -> str:
+    """Name what the exchanges play: the candles' bytes and the seed of the venues' differences."""
+    content = hashlib.sha256(candles.read_bytes()).hexdigest()
+    return hashlib.sha256(f"{content} {seed}".encode()).hexdigest()[:16]
 
 
 def _parse(arguments: Sequence[str] | None) -> ServerSettings:

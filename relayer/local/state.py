@@ -57,6 +57,7 @@ class WorldState:
     shift_ms: int  # recorded stamps are kept, so 0
     speed: float
     source: str
+    data_id: str  # of the candles and the seed: history of another one must not be mixed with it
     synthetic: bool
     seed: int
     format: int = FORMAT

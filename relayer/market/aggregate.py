@@ -5,7 +5,6 @@ Rules and their sources: docs/market-data.md. Pure: quotes, a time and rules in,
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,7 +44,7 @@ class AggregationRules:
     minimum_venues: int = 2
     stale_after_ms: int = 5_000  # by the exchange's own stamp
     future_tolerance_ms: int = 1_000  # exchange clocks run ahead of ours by less
-    simultaneous_within_ms: int = 1_000  # a snapshot's quotes lie within one second
+    simultaneous_within_ms: int = 1_000  # of the median stamp: a snapshot is of one moment
     maximum_deviation_ppm: int = 20_000  # from the median, beyond which a venue is excluded
     minimum_confidence_ppm: int = 50  # the contract's unit of confidence
     peg_low_e18: int = 98 * E18 // 100
@@ -237,7 +236,7 @@ def _agree(votes: Sequence[_Vote], now_ms: int, rules: AggregationRules) -> _Agr
         return fresh
     together = _simultaneous(fresh, rules)
     if len(together) < rules.minimum_venues or 2 * len(together) <= len(fresh):
-        detail = f"{len(together)} of {len(fresh)} within {rules.simultaneous_within_ms} ms"
+        detail = f"{len(together)} of {len(fresh)} are of one moment"
         return _Refused(reason=NoMarkReason.NOT_SIMULTANEOUS, detail=detail)
     middle = median([vote.value_e18 for vote in together])
     limit = rules.maximum_deviation_ppm * middle
@@ -267,16 +266,14 @@ def _fresh(
 
 
 def _simultaneous(votes: Sequence[_Vote], rules: AggregationRules) -> tuple[_Vote, ...]:
-    """Keep the largest group within the window, the newest of equals.
+    """Keep the votes within the window around the median stamp.
 
-    The largest, not the newest: one venue whose clock runs ahead cannot push the others out.
+    Around the median stamp, not the newest: it lies inside the honest venues' stamps, so no
+    minority whose clocks are wrong can push an honest vote out.
     """
-    stamps = sorted(vote.observed_at_ms for vote in votes)
+    moment = median([vote.observed_at_ms for vote in votes])
     width = rules.simultaneous_within_ms
-    held = [bisect_right(stamps, start + width) - place for place, start in enumerate(stamps)]
-    best = max(range(len(stamps)), key=lambda place: (held[place], stamps[place]))
-    start = stamps[best]
-    return tuple(vote for vote in votes if start <= vote.observed_at_ms <= start + width)
+    return tuple(vote for vote in votes if abs(vote.observed_at_ms - moment) <= width)
 
 
 def _mark(market: MarketId, agreed: _Agreed, rules: AggregationRules) -> Mark:

@@ -35,12 +35,10 @@ def outside(series: CandleSeries, refs: Iterable[SegmentRef]) -> CandleSeries:
     return series_of(series.market, series.bar_ms, columns)
 
 
-def runs(days: Sequence[int]) -> list[tuple[int, int]]:
-    """Join ascending days into runs of [start, end) in milliseconds."""
-    joined: list[tuple[int, int]] = []
-    for day in days:
-        start, end = day * DAY_MS, (day + 1) * DAY_MS
-        if joined and joined[-1][1] == start:
-            start = joined.pop()[0]
-        joined.append((start, end))
-    return joined
+def joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join ascending spans of [start, end) in milliseconds that touch."""
+    whole: list[tuple[int, int]] = []
+    for start, end in spans:
+        first = whole.pop()[0] if whole and whole[-1][1] == start else start
+        whole.append((first, end))
+    return whole

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from contracts.units import MarketId, UnixMs
 from relayer.errors import EvidenceDamaged, EvidenceMissing, RelayerError, fault_reason
-from relayer.market.days import FOREVER_MS, merge, of_day, outside, runs
+from relayer.market.days import FOREVER_MS, joined, merge, of_day, outside
 from relayer.market.segments import IndexEntry, SegmentFolder, SegmentRef
 from relayer.market.tails import TailFiles
 from relayer.market.values import (
@@ -30,6 +30,7 @@ from relayer.market.values import (
 LOOK_BACK_MS: Final = {HOUR_MS: 30 * DAY_MS, MINUTE_MS: DAY_MS}  # what features may look at
 KEPT_DAYS: Final = {HOUR_MS: 60, MINUTE_MS: 3}  # retention; older segments are removed
 PAGE_BARS: Final = 300
+SEAL_AFTER_MS: Final = 5 * MINUTE_MS  # venues publish a day's last bars late
 CONCURRENT_MARKETS: Final = 12
 
 Key = tuple[MarketId, int]  # market and bar length
@@ -107,9 +108,8 @@ class HistoryStore:
         self._entries: dict[tuple[str, int, int], IndexEntry] = {}
         self._series: dict[Key, CandleSeries] = {}
         self._damaged: list[SegmentRef] = []
-        self._asked: set[tuple[str, int, int]] = (
-            set()
-        )  # days that the venues have no (more) bars of
+        self._barless: set[tuple[str, int, int]] = set()  # days that no venue has bars of
+        self._rechecked: set[tuple[str, int, int]] = set()  # days whose gaps were asked for again
         self._pruned_day = 0
 
     def open(self) -> tuple[SegmentRef, ...]:
@@ -208,36 +208,35 @@ class HistoryStore:
 
     def _gaps(self, market: Market, bar_ms: int, now_ms: int) -> list[tuple[int, int]]:
         """List what to fetch: runs of days without a segment, then the day in progress."""
-        today = now_ms // DAY_MS
+        today = (now_ms - SEAL_AFTER_MS) // DAY_MS
         first = (now_ms - LOOK_BACK_MS[bar_ms]) // DAY_MS
         series = self._series[market.market, bar_ms]
         missing = []
         for day in range(first, today):
             key = market.symbol, bar_ms, day
-            if key in self._entries or key in self._asked:
+            if key in self._entries or key in self._barless:
                 continue
             if len(of_day(series, day)) == DAY_MS // bar_ms:
                 self._seal(market, bar_ms, [day])  # the tail had it all: nothing to fetch
             else:
-                missing.append(day)
-        end_ms = now_ms - now_ms % bar_ms
-        since_ms = self._tail_end(market, bar_ms, today)
-        return [*runs(missing), *([(since_ms, end_ms)] if since_ms < end_ms else [])]
+                missing.append((self._missing_from(market, bar_ms, day), (day + 1) * DAY_MS))
+        since_ms, end_ms = self._missing_from(market, bar_ms, today), now_ms - now_ms % bar_ms
+        return [*joined(missing), *([(since_ms, end_ms)] if since_ms < end_ms else [])]
 
-    def _tail_end(self, market: Market, bar_ms: int, today: int) -> int:
-        """Say where the day in progress is to be continued: after its last bar.
+    def _missing_from(self, market: Market, bar_ms: int, day: int) -> int:
+        """Say where a day is to be continued: after its last bar.
 
-        Once a process and day it starts anew where bars are missing inside.
+        Once a process it starts anew where bars are missing inside.
         """
-        tail = of_day(self._series[market.market, bar_ms], today)
-        start_ms, key = today * DAY_MS, (market.symbol, bar_ms, today)
-        if not len(tail):
+        bars = of_day(self._series[market.market, bar_ms], day)
+        start_ms, key = day * DAY_MS, (market.symbol, bar_ms, day)
+        if not len(bars):
             return start_ms
-        next_ms = int(tail.open_ms[-1]) + bar_ms
-        whole = len(tail) * bar_ms == next_ms - start_ms
-        if whole or key in self._asked:
+        next_ms = int(bars.open_ms[-1]) + bar_ms
+        whole = len(bars) * bar_ms == next_ms - start_ms
+        if whole or key in self._rechecked:
             return next_ms
-        self._asked.add(key)
+        self._rechecked.add(key)
         return start_ms
 
     def _seal(self, market: Market, bar_ms: int, days: Iterable[int]) -> int:
@@ -246,7 +245,7 @@ class HistoryStore:
         for day in days:
             bars = of_day(self._series[market.market, bar_ms], day)
             if not len(bars):
-                self._asked.add((market.symbol, bar_ms, day))
+                self._barless.add((market.symbol, bar_ms, day))
                 continue
             entry = self._folder.write(market.symbol, bars, day)
             self._entries[entry.key] = entry
