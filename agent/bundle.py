@@ -53,9 +53,7 @@ def encode_observation(observation: Observation) -> Encoded:
         "as_of_ms": observation.as_of_ms,
         "chain": _encode_limits(observation.limits),
         "aggregation_rules": asdict(observation.rules),
-        "quotes": [_quote_row(quote) for quote in observation.quotes.quotes],
-        "stablecoins": [_stablecoin_row(quote) for quote in observation.quotes.stablecoins],
-        "quotes_taken_at_ms": observation.quotes.taken_at_ms,
+        **encode_quotes(observation.quotes),
         "markets": [history.market for history in observation.histories],
     }
     for history in observation.histories:
@@ -82,19 +80,32 @@ def _decode(fields: Mapping[str, Any], get_blob: GetBlob) -> Observation:
         _decode_history(MarketId(market), fields[f"market/{market}"], get_blob)
         for market in fields["markets"]
     ]
-    quotes = QuoteRound(
+    return Observation(
+        as_of_ms=UnixMs(fields["as_of_ms"]),
+        limits=_decode_limits(fields["chain"]),
+        quotes=decode_quotes(fields),
+        rules=AggregationRules(**fields["aggregation_rules"]),
+        histories=tuple(histories),
+    )
+
+
+def encode_quotes(quotes: QuoteRound) -> Fields:
+    """Write what the venues answered; refusals and faults are the journal's."""
+    return {
+        "quotes": [_quote_row(quote) for quote in quotes.quotes],
+        "stablecoins": [_stablecoin_row(quote) for quote in quotes.stablecoins],
+        "quotes_taken_at_ms": quotes.taken_at_ms,
+    }
+
+
+def decode_quotes(fields: Mapping[str, Any]) -> QuoteRound:
+    """Read back what the venues answered."""
+    return QuoteRound(
         quotes=tuple(_quote(row) for row in fields["quotes"]),
         stablecoins=tuple(_stablecoin(row) for row in fields["stablecoins"]),
         refused=(),
         faults=(),
         taken_at_ms=UnixMs(fields["quotes_taken_at_ms"]),
-    )
-    return Observation(
-        as_of_ms=UnixMs(fields["as_of_ms"]),
-        limits=_decode_limits(fields["chain"]),
-        quotes=quotes,
-        rules=AggregationRules(**fields["aggregation_rules"]),
-        histories=tuple(histories),
     )
 
 
@@ -195,7 +206,6 @@ def _encode_history(
     depth = history.depth
     return {
         "symbol": history.symbol,
-        "class": history.class_id,
         "depth": None if depth is None else [list(depth.bid_usdc), list(depth.ask_usdc)],
         "hours": _encode_series(history.hours, DAY_MS, as_of_ms, chunks),
         "minutes": _encode_series(history.minutes, HOUR_MS, as_of_ms, chunks),
@@ -231,7 +241,6 @@ def _decode_history(market: MarketId, value: Fields, get_blob: GetBlob) -> Marke
     return MarketHistory(
         market=market,
         symbol=value["symbol"],
-        class_id=value["class"],
         hours=_decode_series(market, value["hours"], get_blob),
         minutes=_decode_series(market, value["minutes"], get_blob),
         depth=None

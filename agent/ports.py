@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.snapshot import Limits, Observation
@@ -89,3 +90,15 @@ class Records(Protocol):
     async def settle_decision(self, entry: DecisionEntry) -> None:
         """Write how far a decision came."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """All ports of the loops, as the composition root filled them."""
+
+    clock: Clock
+    world: World
+    quorum: Attestation
+    delivery: Delivery
+    evidence: Evidence
+    journal: Records

@@ -52,7 +52,6 @@ class MarketHistory:
 
     market: MarketId
     symbol: str
-    class_id: int
     hours: CandleSeries
     minutes: CandleSeries
     depth: BookDepth | None

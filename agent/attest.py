@@ -1,0 +1,66 @@
+"""Guarded items and marks to the messages that signers are asked for; nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.judge import Judgement
+from agent.snapshot import Limits
+from contracts.messages import MAX_PRICE_WORDS, MAX_RISK_WORDS, PriceRound, RiskUpdate
+from contracts.packing import PriceQuote, pack_price_words
+from contracts.units import MS_PER_S, UnixMs
+from relayer.market.aggregate import Mark
+
+
+def risk_updates(
+    judgement: Judgement, limits: Limits, as_of_ms: UnixMs, hashes: tuple[bytes, bytes]
+) -> tuple[RiskUpdate, ...]:
+    """Write the items as updates of at most as many words as the contract takes.
+
+    `hashes` are those of the model and of the evidence.
+    """
+    model_hash, evidence_hash = hashes
+    return tuple(
+        RiskUpdate(
+            round=limits.oracle_round + 1 + index,
+            observed_at_ms=as_of_ms,
+            valid_until_ms=UnixMs(as_of_ms + judgement.validity_s * MS_PER_S),
+            model_hash=model_hash,
+            evidence_hash=evidence_hash,
+            words=words,
+        )
+        for index, words in enumerate(_batches(judgement.words, MAX_RISK_WORDS))
+    )
+
+
+def price_rounds(
+    marks: Sequence[Mark], latest_round: int, valid_for_s: int, evidence_hash: bytes
+) -> tuple[PriceRound, ...]:
+    """Write marks as rounds; the newest observation is the round's, the others' ages are kept."""
+    observed_at_ms = UnixMs(max(mark.observed_at_ms for mark in marks))
+    quotes = [
+        PriceQuote(
+            market=mark.market,
+            price_e18=mark.price_e18,
+            confidence_ppm=mark.confidence_ppm,
+            observed_at_ms=mark.observed_at_ms,
+        )
+        for mark in marks
+    ]
+    return tuple(
+        PriceRound(
+            round=latest_round + 1 + index,
+            observed_at_ms=observed_at_ms,
+            valid_until_ms=UnixMs(observed_at_ms + valid_for_s * MS_PER_S),
+            evidence_hash=evidence_hash,
+            words=words,
+        )
+        for index, words in enumerate(
+            _batches(pack_price_words(quotes, observed_at_ms), MAX_PRICE_WORDS)
+        )
+    )
+
+
+def _batches(words: tuple[int, ...], size: int) -> list[tuple[int, ...]]:
+    """Cut words into batches that one call takes."""
+    return [words[first : first + size] for first in range(0, len(words), size)]

@@ -1,0 +1,78 @@
+"""The risk cycle: observe, score, decide, guard, plan, attest, deliver, confirm, journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.attest import risk_updates
+from agent.bundle import Encoded, encode_observation
+from agent.judge import Judgement, Rules, Scorer, judge
+from agent.ports import Evidence, Hands
+from agent.posting import Posting, cycle_entry, post
+from agent.record import encode_judgement, encode_rules
+from agent.snapshot import Observation, snapshot_of
+from relayer.journal import CycleEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mind:
+    """What judges: the model in service, the rules, and the code that they run in."""
+
+    model_hash: bytes
+    scorer: Scorer
+    rules: Rules
+    code: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleResult:
+    """One cycle as the journal keeps it, and the values that it went through."""
+
+    entry: CycleEntry
+    observation: Observation
+    judgement: Judgement
+    postings: tuple[Posting, ...]
+
+
+async def risk_cycle(hands: Hands, mind: Mind) -> CycleResult:
+    """Run one cycle at one instant; the clock stands still until it is journalled."""
+    async with hands.clock.hold():
+        observation = await hands.world.observe()
+        snapshot = snapshot_of(observation)
+        judgement = judge(snapshot, mind.scorer, mind.rules)
+        postings: list[Posting] = []
+        if judgement.words:
+            encoded = encode_cycle(observation, judgement, mind)
+            evidence_hash = store(encoded, hands.evidence)
+            hashes = (mind.model_hash, evidence_hash)
+            updates = risk_updates(judgement, snapshot.limits, snapshot.as_of_ms, hashes)
+            postings = [await post(each, "risk", hands, snapshot.as_of_ms) for each in updates]
+        times_ms = (observation.as_of_ms, await hands.clock.now_ms())
+        entry = cycle_entry("risk", times_ms, tuple(postings), judgement.holds)
+        await hands.journal.record_cycle(entry)
+        return CycleResult(
+            entry=entry, observation=observation, judgement=judgement, postings=tuple(postings)
+        )
+
+
+def encode_cycle(observation: Observation, judgement: Judgement, mind: Mind) -> Encoded:
+    """Write everything that a stranger needs to make the same judgement again."""
+    encoded = encode_observation(observation)
+    fields: dict[str, Any] = {
+        **encoded.fields,
+        **encode_judgement(judgement),
+        "kind": "risk",
+        "rules": encode_rules(mind.rules),
+        "model_hash": mind.model_hash.hex(),
+        "code": dict(mind.code),
+    }
+    return Encoded(fields=fields, chunks=encoded.chunks)
+
+
+def store(encoded: Encoded, evidence: Evidence) -> bytes:
+    """Keep a bundle and the chunks that it names; return the hash that is signed."""
+    for chunk in encoded.chunks.values():
+        evidence.put_blob(bytes(chunk))
+    return evidence.put(encoded.fields)

@@ -1,0 +1,114 @@
+"""The last stretch that prices and parameters share: attest, journal, deliver, confirm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from agent.decisions import Hold, HoldReason
+from agent.ports import Hands
+from contracts.messages import PriceRound, RiskUpdate
+from contracts.units import UnixMs
+from relayer.delivery.states import Effective, Outcome, Superseded, state_of
+from relayer.journal import CycleEntry, DecisionEntry, HoldEntry
+from relayer.signing.values import NoQuorum, SignedMessage
+
+Kind: TypeAlias = Literal["price", "risk"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One message and what became of it."""
+
+    message: PriceRound | RiskUpdate
+    outcome: Outcome | NoQuorum
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """Say why the message did not take effect, if it did not."""
+        if isinstance(self.outcome, Effective):
+            return ()
+        if isinstance(self.outcome, NoQuorum):
+            said = "; ".join(
+                f"{name}: {r.reason} ({r.field}) {r.detail}"
+                for name, r in sorted(self.outcome.refusals.items())
+            )
+            detail = f"{self.outcome.given} of {self.outcome.needed} signatures; {said}"
+            return (Hold(market=None, reason=HoldReason.NO_QUORUM, detail=detail),)
+        return (Hold(market=None, reason=HoldReason.NOT_DELIVERED, detail=detail_of(self.outcome)),)
+
+
+async def post(
+    message: PriceRound | RiskUpdate, kind: Kind, hands: Hands, decided_at_ms: UnixMs
+) -> Posting:
+    """Have a message signed, then delivered; the journal knows of it before the chain does."""
+    signed = await hands.quorum.sign(message)
+    if isinstance(signed, NoQuorum):
+        return Posting(message=message, outcome=signed)
+    entry = decision_entry(signed, kind, decided_at_ms)
+    await hands.journal.record_decision(entry)
+    outcome = await hands.delivery.deliver(signed)
+    await hands.journal.settle_decision(settled(entry, outcome))
+    return Posting(message=message, outcome=outcome)
+
+
+def decision_entry(signed: SignedMessage, kind: Kind, decided_at_ms: UnixMs) -> DecisionEntry:
+    """Write a signed message as the journal's row."""
+    message = signed.message
+    return DecisionEntry(
+        kind=kind,
+        chain_id=signed.domain.chain_id,
+        contract=signed.domain.contract,
+        round=message.round,
+        decided_at_ms=decided_at_ms,
+        message_hash=signed.message_hash,
+        evidence_hash=message.evidence_hash,
+        model_hash=message.model_hash if isinstance(message, RiskUpdate) else None,
+    )
+
+
+def settled(entry: DecisionEntry, outcome: Outcome) -> DecisionEntry:
+    """Add to a decision's row how far it came."""
+    effective = isinstance(outcome, Effective)
+    return replace(
+        entry,
+        state=state_of(outcome).value,
+        tx_hash=outcome.tx_hash,
+        block_number=outcome.block_number if isinstance(outcome, Effective) else None,
+        skipped=outcome.skipped if isinstance(outcome, Effective) else (),
+        reason="" if effective else detail_of(outcome),
+    )
+
+
+def detail_of(outcome: Outcome) -> str:
+    """Say in words how a delivery ended."""
+    if isinstance(outcome, Effective):
+        return f"effective in block {outcome.block_number}"
+    if isinstance(outcome, Superseded):
+        return f"superseded: the contract holds round {outcome.latest_round}"
+    return f"{state_of(outcome)}: {outcome.detail}"
+
+
+def cycle_entry(
+    kind: Kind, times_ms: tuple[int, int], postings: tuple[Posting, ...], holds: tuple[Hold, ...]
+) -> CycleEntry:
+    """Write one turn of a loop as the journal's row; its result is its worst posting's."""
+    holds = (*holds, *(hold for posting in postings for hold in posting.holds))
+    landed = [p for p in postings if isinstance(p.outcome, Effective)]
+    result = "effective" if landed and len(landed) == len(postings) else "held"
+    if any(not isinstance(p.outcome, Effective | NoQuorum) for p in postings):
+        result = "failed"
+    last = landed[-1] if landed else None
+    return CycleEntry(
+        kind=kind,
+        started_at_ms=times_ms[0],
+        finished_at_ms=times_ms[1],
+        result=result if postings or holds else "idle",
+        round=last.message.round if last else None,
+        block_number=last.outcome.block_number
+        if last and isinstance(last.outcome, Effective)
+        else None,
+        holds=tuple(
+            HoldEntry(market=h.market, reason=h.reason.value, detail=h.detail) for h in holds
+        ),
+    )

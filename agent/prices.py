@@ -1,0 +1,94 @@
+"""The price loop's tick: quotes, marks, triggers, and a round for the markets that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import Field
+
+from agent.attest import price_rounds
+from agent.bundle import encode_quotes
+from agent.ports import Hands
+from agent.posting import Posting, cycle_entry, post
+from agent.settings import Section
+from agent.snapshot import Limits, hold_of
+from agent.triggers import Trigger, TriggerSettings, due
+from contracts.units import MarketId
+from relayer.journal import CycleEntry
+from relayer.market.aggregate import AggregationRules, Mark, NoMark, aggregate_round
+from relayer.market.values import QuoteRound
+
+
+class PriceSettings(Section):
+    """How often prices are looked at, and how long a round may be used."""
+
+    tick_s: float = Field(default=1.0, gt=0)
+    valid_for_s: int = Field(default=60, ge=5, le=120)
+    triggers: TriggerSettings = TriggerSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickResult:
+    """One tick: its marks, why which market went, and what became of the rounds."""
+
+    entry: CycleEntry
+    limits: Limits
+    marks: Mapping[MarketId, Mark]
+    triggers: Mapping[MarketId, Trigger]
+    postings: tuple[Posting, ...]
+
+
+async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSettings) -> TickResult:
+    """Look at every market once; the clock stands still until a round has been read back."""
+    async with hands.clock.hold():
+        limits = await hands.world.limits()
+        quotes = await hands.world.quotes()
+        now_ms = await hands.clock.now_ms()
+        ids = [MarketId(market) for market in range(len(limits.posted))]
+        found = aggregate_round(quotes, ids, now_ms, rules)
+        marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
+        holds = tuple(hold_of(mark) for mark in found.values() if isinstance(mark, NoMark))
+        triggers = due(marks, dict(zip(ids, limits.posted, strict=True)), settings.triggers)
+        postings: list[Posting] = []
+        if triggers:
+            going = [marks[market] for market in triggers]
+            evidence_hash = hands.evidence.put(encode_tick(quotes, going, rules, triggers))
+            rounds = price_rounds(going, limits.feed_round, settings.valid_for_s, evidence_hash)
+            postings = [await post(each, "price", hands, now_ms) for each in rounds]
+        times_ms = (now_ms, await hands.clock.now_ms())
+        return TickResult(
+            entry=cycle_entry("price", times_ms, tuple(postings), holds),
+            limits=limits,
+            marks=marks,
+            triggers=triggers,
+            postings=tuple(postings),
+        )
+
+
+def encode_tick(
+    quotes: QuoteRound,
+    marks: list[Mark],
+    rules: AggregationRules,
+    triggers: Mapping[MarketId, Trigger],
+) -> dict[str, Any]:
+    """Write what a round's prices were made from, and what was made of it."""
+    return {
+        **encode_quotes(quotes),
+        "kind": "price",
+        "aggregation_rules": asdict(rules),
+        "triggers": {str(market): trigger.value for market, trigger in triggers.items()},
+        "marks": {str(mark.market): encode_mark(mark) for mark in marks},
+    }
+
+
+def encode_mark(mark: Mark) -> dict[str, Any]:
+    """Write a mark; its price as text, since it is beyond 2^53."""
+    return {
+        "price_e18": str(mark.price_e18),
+        "confidence_ppm": mark.confidence_ppm,
+        "observed_at_ms": mark.observed_at_ms,
+        "venues": list(mark.venues),
+        "excluded": list(mark.excluded),
+    }

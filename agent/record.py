@@ -1,0 +1,53 @@
+"""A judgement as evidence: each market's features, scores, decision and item as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from agent.decisions import Hold
+from agent.judge import Judged, Judgement, Rules
+from agent.plan import Plan
+
+
+def encode_judgement(judgement: Judgement) -> dict[str, Any]:
+    """Write a judgement as fields of a bundle, one a market and stage."""
+    fields: dict[str, Any] = {"words": [hex(word) for word in judgement.words]}
+    for judged in judgement.judged:
+        fields |= {f"{name}/{judged.market}": value for name, value in _stages(judged).items()}
+    return fields
+
+
+def _stages(judged: Judged) -> dict[str, Any]:
+    stages: dict[str, Any] = {"outcome": encode_outcome(judged.outcome)}
+    if judged.features is not None:
+        pairs = zip(judged.features.names, judged.features.values, strict=True)
+        stages["features"] = dict(pairs)
+    if judged.scores is not None:
+        stages["scores"] = asdict(judged.scores)
+    if judged.decision is not None:
+        stages["decision"] = asdict(judged.decision)
+    return stages
+
+
+def encode_outcome(outcome: Plan | Hold) -> dict[str, Any]:
+    """Write an item or a hold."""
+    if isinstance(outcome, Hold):
+        return {"hold": outcome.reason.value, "detail": outcome.detail}
+    return {
+        "move": outcome.move.value,
+        "note": outcome.note,
+        "parameters": asdict(outcome.parameters),
+        "word": hex(outcome.word),
+    }
+
+
+def encode_rules(rules: Rules) -> dict[str, Any]:
+    """Write the rules that a judgement was made by."""
+    return rules.model_dump(mode="json")
+
+
+def decode_rules(value: Mapping[str, Any]) -> Rules:
+    """Read rules back."""
+    return Rules.model_validate(dict(value), strict=False)
