@@ -200,7 +200,8 @@ class HistoryStore:
             async for page in fetch(source, key, start_ms, end_ms):
                 pages += 1
                 self._series[key] = merge(self._series[key], page)
-            segments += self._seal(market, bar_ms, range(start_ms // DAY_MS, end_ms // DAY_MS))
+            whole = range(start_ms // DAY_MS, min(end_ms // DAY_MS, _unsealed_day(now_ms)))
+            segments += self._seal(market, bar_ms, whole)
         oldest_ms = now_ms - LOOK_BACK_MS[bar_ms] - 2 * DAY_MS
         self._series[key] = self._series[key].between(oldest_ms, FOREVER_MS)
         self._store_tail(market, bar_ms)
@@ -208,7 +209,7 @@ class HistoryStore:
 
     def _gaps(self, market: Market, bar_ms: int, now_ms: int) -> list[tuple[int, int]]:
         """List what to fetch: runs of days without a segment, then the day in progress."""
-        today = (now_ms - SEAL_AFTER_MS) // DAY_MS
+        today = _unsealed_day(now_ms)
         first = (now_ms - LOOK_BACK_MS[bar_ms]) // DAY_MS
         series = self._series[market.market, bar_ms]
         missing = []
@@ -306,6 +307,11 @@ async def fetch(
         yield page
         passed_ms = since_ms + count * bar_ms
         since_ms = int(page.open_ms[-1]) + bar_ms if len(page) else passed_ms
+
+
+def _unsealed_day(now_ms: int) -> int:
+    """Give the first day whose bars may not all be published yet."""
+    return (now_ms - SEAL_AFTER_MS) // DAY_MS
 
 
 def _ref(market: MarketId, entry: IndexEntry) -> SegmentRef:
