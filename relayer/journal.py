@@ -117,6 +117,17 @@ class Journal:
         rows = await self._database.read(lambda c: c.execute(query).all())
         return tuple(_decision(row) for row in rows)
 
+    async def highest_round(self, chain_id: int, contract: str) -> int:
+        """Return the highest round ever decided for a contract; 0 when none.
+
+        A round that was signed and never landed is not to be used again: its signers remember it.
+        """
+        query = sa.select(sa.func.max(decisions.c.round)).where(
+            decisions.c.chain_id == chain_id, decisions.c.contract == contract
+        )
+        highest: int | None = await self._database.read(lambda c: c.scalar(query))
+        return highest or 0
+
     async def decision_of_transaction(self, tx_hash: bytes) -> DecisionEntry | None:
         """Return the decision that a transaction carried."""
         query = sa.select(decisions).where(decisions.c.tx_hash == tx_hash)

@@ -66,7 +66,7 @@ class FailureReason(StrEnum):
     REVERTED = "reverted"
     REFUSED_BY_CHAIN = "refused_by_chain"
     NOT_IN_CONTRACT = "not_in_contract"
-    NONCE_TAKEN = "nonce_taken"
+    ALL_SKIPPED = "all_skipped"
     NO_FUNDS = "no_funds"
     FEE_CAP = "fee_cap"
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from contracts.fields import checksummed
 from contracts.messages import Domain, PriceRound, RiskUpdate, digest
+from contracts.packing import MarketParameters
+from contracts.price_feed import FeedState
+from contracts.risk_oracle import OracleState
 from contracts.units import MarketId, PriceE18, UnixMs
 
 Postable: TypeAlias = PriceRound | RiskUpdate
@@ -32,12 +36,13 @@ class RefusalReason(StrEnum):
     NOT_CANONICAL = "not_canonical"
     UNKNOWN_MARKET = "unknown_market"
     DUPLICATE_MARKET = "duplicate_market"
-    CONTRACT_WOULD_SKIP = "contract_would_skip"
+    CONTRACT_WOULD_REFUSE = "contract_would_refuse"
     NO_OWN_MARK = "no_own_mark"
     OFF_OWN_MARK = "off_own_mark"
     LOOSER_THAN_OWN = "looser_than_own"
     SIGNED_ANOTHER = "signed_another"
     NO_VIEW = "no_view"
+    NO_MEMORY = "no_memory"
     BAD_SIGNATURE = "bad_signature"
     NO_ANSWER = "no_answer"
 
@@ -57,11 +62,11 @@ class Proposal:
 
     message: Postable
     domain: Domain
+    digest: bytes = field(init=False)
 
-    @property
-    def digest(self) -> bytes:
-        """The 32 bytes that a signature is for."""
-        return digest(self.message, self.domain)
+    def __post_init__(self) -> None:
+        """Compute what a signature is for, here and from the message alone."""
+        object.__setattr__(self, "digest", digest(self.message, self.domain))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,48 @@ class OwnMark:
     market: MarketId
     price_e18: PriceE18
     observed_at_ms: UnixMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignerView:
+    """What a signer knows by itself: its clock, the contracts at a block, its own market view.
+
+    `feed` is needed for price rounds, `oracle` for risk updates. `derived` are the parameters that
+    the signer would have decided itself; None: it cannot decide, and only the limits bind.
+    """
+
+    now_ms: UnixMs
+    chain_id: int
+    feed: FeedState | None = None
+    oracle: OracleState | None = None
+    marks: Mapping[MarketId, OwnMark] = field(default_factory=dict)
+    derived: Mapping[MarketId, MarketParameters] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignerRules:
+    """How far a signer lets a proposal differ from what it knows.
+
+    The contracts' own limits bind anyway; these may only be narrower. `price_tolerance_ppm` counts
+    beside the confidence that the quote itself admits.
+    """
+
+    price_feed: str
+    risk_oracle: str
+    max_price_age_ms: int = 10_000
+    max_risk_age_ms: int = 120_000
+    future_tolerance_ms: int = 1_000
+    max_price_validity_ms: int = 120_000
+    max_risk_validity_ms: int = 3_600_000
+    max_mark_age_ms: int = 10_000
+    price_tolerance_ppm: int = 5_000
+    looser_tolerance_ppm: int = 10_000
+    accepted_models: frozenset[bytes] | None = None  # None: the owner's policy names no list
+
+    def __post_init__(self) -> None:
+        """Write the addresses as messages do."""
+        for name in ("price_feed", "risk_oracle"):
+            object.__setattr__(self, name, checksummed(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
