@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import EvidenceError
-from agent.snapshot import Limits, MarketHistory, Observation
+from agent.snapshot import Feed, Limits, MarketHistory, Observation
 from agent.triggers import Posted
 from contracts.halts import decode_controls, encode_controls
 from contracts.risk_bounds import decode_bounds, encode_bounds
@@ -158,9 +158,9 @@ def _encode_limits(limits: Limits) -> Fields:
         "epoch_ended_s": list(limits.controls.epoch_ended_s),
         "bounds": {str(key): hex(encode_bounds(each)) for key, each in limits.bounds.items()},
         "slots": [hex(encode_slot(state)) for state in limits.states],
-        "feed": limits.feed,
-        "feed_round": limits.feed_round,
-        "posted": [_encode_posted(posted) for posted in limits.posted],
+        "feed": limits.feed.contract,
+        "feed_round": limits.feed.round,
+        "posted": [_encode_posted(posted) for posted in limits.feed.posted],
     }
 
 
@@ -180,9 +180,11 @@ def _decode_limits(value: Fields) -> Limits:
         controls=decode_controls(int(value["controls"], 16), value["epoch_ended_s"]),
         bounds={int(key): decode_bounds(int(each, 16)) for key, each in value["bounds"].items()},
         states=tuple(_decode_state(word) for word in value["slots"]),
-        feed=value["feed"],
-        feed_round=value["feed_round"],
-        posted=tuple(_decode_posted(posted) for posted in value["posted"]),
+        feed=Feed(
+            contract=value["feed"],
+            round=value["feed_round"],
+            posted=tuple(_decode_posted(posted) for posted in value["posted"]),
+        ),
     )
 
 

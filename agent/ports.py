@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agent.snapshot import Limits, Observation
+from agent.snapshot import Feed, Observation
 from contracts.messages import PriceRound, RiskUpdate
 from contracts.units import UnixMs
 from relayer.delivery.states import Outcome
@@ -35,8 +35,8 @@ class Clock(Protocol):
 class World(Protocol):
     """The chain and the venues, as one instant."""
 
-    async def limits(self) -> Limits:
-        """Read both contracts at one block."""
+    async def feed(self) -> Feed:
+        """Read the price feed at one block."""
         ...
 
     async def quotes(self) -> QuoteRound:

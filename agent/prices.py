@@ -13,7 +13,7 @@ from agent.bundle import encode_quotes
 from agent.ports import Hands
 from agent.posting import Posting, cycle_entry, post
 from agent.settings import Section
-from agent.snapshot import Limits, hold_of
+from agent.snapshot import Feed, hold_of
 from agent.triggers import Trigger, TriggerSettings, due
 from contracts.units import MarketId
 from relayer.journal import CycleEntry
@@ -34,7 +34,7 @@ class TickResult:
     """One tick: its marks, why which market went, and what became of the rounds."""
 
     entry: CycleEntry
-    limits: Limits
+    feed: Feed
     marks: Mapping[MarketId, Mark]
     triggers: Mapping[MarketId, Trigger]
     postings: tuple[Posting, ...]
@@ -43,24 +43,26 @@ class TickResult:
 async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSettings) -> TickResult:
     """Look at every market once; the clock stands still until a round has been read back."""
     async with hands.clock.hold():
-        limits = await hands.world.limits()
+        feed = await hands.world.feed()
         quotes = await hands.world.quotes()
         now_ms = await hands.clock.now_ms()
-        ids = [MarketId(market) for market in range(len(limits.posted))]
+        ids = [MarketId(market) for market in range(len(feed.posted))]
         found = aggregate_round(quotes, ids, now_ms, rules)
         marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
         holds = tuple(hold_of(mark) for mark in found.values() if isinstance(mark, NoMark))
-        triggers = due(marks, dict(zip(ids, limits.posted, strict=True)), settings.triggers)
+        triggers = due(marks, dict(zip(ids, feed.posted, strict=True)), settings.triggers)
         postings: list[Posting] = []
         if triggers:
             going = [marks[market] for market in triggers]
-            evidence_hash = hands.evidence.put(encode_tick(quotes, going, rules, triggers))
-            rounds = price_rounds(going, limits.feed_round, settings.valid_for_s, evidence_hash)
+            evidence_hash = hands.evidence.put(
+                encode_tick((now_ms, quotes), going, rules, triggers)
+            )
+            rounds = price_rounds(going, feed.round, settings.valid_for_s, evidence_hash)
             postings = [await post(each, "price", hands, now_ms) for each in rounds]
         times_ms = (now_ms, await hands.clock.now_ms())
         return TickResult(
             entry=cycle_entry("price", times_ms, tuple(postings), holds),
-            limits=limits,
+            feed=feed,
             marks=marks,
             triggers=triggers,
             postings=tuple(postings),
@@ -68,15 +70,17 @@ async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSetti
 
 
 def encode_tick(
-    quotes: QuoteRound,
+    seen: tuple[int, QuoteRound],
     marks: list[Mark],
     rules: AggregationRules,
     triggers: Mapping[MarketId, Trigger],
 ) -> dict[str, Any]:
     """Write what a round's prices were made from, and what was made of it."""
+    now_ms, quotes = seen
     return {
         **encode_quotes(quotes),
         "kind": "price",
+        "as_of_ms": now_ms,
         "aggregation_rules": asdict(rules),
         "triggers": {str(market): trigger.value for market, trigger in triggers.items()},
         "marks": {str(mark.market): encode_mark(mark) for mark in marks},

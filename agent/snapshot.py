@@ -27,10 +27,19 @@ HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """What the price feed holds at one block; `posted` is in the order of the market ids."""
+
+    contract: str
+    round: int
+    posted: tuple[Posted | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What both contracts hold at one block: the live values that a plan starts from.
 
-    `states` and `posted` are in the order of the market ids.
+    `states` are in the order of the market ids.
     """
 
     chain_id: int
@@ -41,9 +50,7 @@ class Limits:
     controls: Controls
     bounds: Mapping[int, ClassBounds]
     states: tuple[MarketState, ...]
-    feed: str
-    feed_round: int
-    posted: tuple[Posted | None, ...]
+    feed: Feed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,9 +135,10 @@ def hold_of(mark: NoMark) -> Hold:
 
 def _market(history: MarketHistory, mark: Mark, limits: Limits) -> MarketSnapshot:
     """Set one market beside what the chain has of it."""
-    posted = limits.posted[history.market] if history.market < len(limits.posted) else None
+    posted = limits.feed.posted
+    known = posted[history.market] if history.market < len(posted) else None
     return MarketSnapshot(
-        history=history, mark=mark, state=limits.states[history.market], posted=posted
+        history=history, mark=mark, state=limits.states[history.market], posted=known
     )
 
 

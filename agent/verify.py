@@ -59,12 +59,11 @@ def verify_price(fields: Mapping[str, Any], message: PriceRound) -> tuple[Differ
     try:
         rules = AggregationRules(**fields["aggregation_rules"])
         recorded, quotes = fields["marks"], decode_quotes(fields)
+        as_of_ms = int(fields["as_of_ms"])
         ids = [MarketId(int(market)) for market in recorded]
     except (KeyError, TypeError, ValueError) as fault:
         raise EvidenceError(f"the bundle holds no readable quotes: {fault}") from fault
-    # The instant that staleness counted from is the one at which the quotes were taken or later;
-    # a mark that was fresh then is recomputed at its round's own observation.
-    found = aggregate_round(quotes, ids, message.observed_at_ms, rules)
+    found = aggregate_round(quotes, ids, as_of_ms, rules)
     marks = [mark for mark in found.values() if isinstance(mark, Mark)]
     again = {str(mark.market): encode_mark(mark) for mark in marks}
     words = pack_price_words([quote_of(mark) for mark in marks], message.observed_at_ms)
@@ -98,7 +97,7 @@ STAGES = ("features", "scores", "decision", "outcome")
 
 def is_stage(name: str) -> bool:
     """Tell whether a field is something that was computed, not observed."""
-    return name.split("/")[0] in STAGES
+    return name.split("/", maxsplit=1)[0] in STAGES
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agent.policy import ClassPolicy, PolicySettings
-from agent.snapshot import Limits, MarketHistory, MarketSnapshot, Observation
+from agent.snapshot import Feed, Limits, MarketHistory, MarketSnapshot, Observation
 from agent.triggers import Posted
 from contracts.halts import NO_CONTROLS
 from contracts.packing import round_down_amount
@@ -92,7 +92,6 @@ def history(market: int = 0, *, days: int = 30) -> MarketHistory:
     return MarketHistory(
         market=MarketId(market),
         symbol=f"M{market}",
-        class_id=1,
         hours=candles(HOUR_MS, 24 * days, market=market, seed=market),
         minutes=candles(MINUTE_MS, 1_440, market=market, seed=market),
         depth=BookDepth(bid_usdc=(1e5, 2e5, 4e5, 8e5), ask_usdc=(1e5, 2e5, 4e5, 8e5)),
@@ -171,9 +170,7 @@ def limits(**changes: object) -> Limits:
         "controls": NO_CONTROLS,
         "bounds": {1: bounds()},
         "states": (state(), state()),
-        "feed": "0x" + "22" * 20,
-        "feed_round": 9,
-        "posted": (posted(), None),
+        "feed": Feed(contract="0x" + "22" * 20, round=9, posted=(posted(), None)),
     }
     return Limits(**(values | changes))  # type: ignore[arg-type]
 

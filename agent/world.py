@@ -1,0 +1,131 @@
+"""The world as the loops see it: contracts, venues and local history, at one instant."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from agent.ports import Clock
+from agent.snapshot import Feed, Limits, MarketHistory, Observation
+from agent.triggers import Posted
+from contracts.price_feed import FeedState, MarketPrice
+from contracts.units import UnixS
+from models.features import BookDepth
+from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.reads import ChainState, read_chain, read_feed
+from relayer.chain.values import Deployment
+from relayer.market.aggregate import AggregationRules, ConversionRate, NoMark, conversion_rates
+from relayer.market.depth import depth_within
+from relayer.market.history import HistoryStore
+from relayer.market.values import E18, SETTLEMENT_CURRENCY, Book, Market, QuoteRound
+from relayer.market.venues import VenuePool
+
+Rates = Mapping[str, ConversionRate | NoMark]
+
+
+class LiveWorld:
+    """The `World` port over one endpoint, the venue pool and the history store."""
+
+    def __init__(
+        self,
+        chain: tuple[ChainEndpoint, Deployment],
+        pool: VenuePool,
+        history: HistoryStore,
+        clock: Clock,
+        rules: AggregationRules,
+    ) -> None:
+        self._endpoint, self._deployment = chain
+        self._pool = pool
+        self._history = history
+        self._clock = clock
+        self._rules = rules
+
+    async def feed(self) -> Feed:
+        """Read the price feed at one block."""
+        reading = await read_feed(self._endpoint, self._deployment)
+        return feed_of(self._deployment, reading.feed)
+
+    async def quotes(self) -> QuoteRound:
+        """Ask every venue for its quotes."""
+        return await self._pool.quotes()
+
+    async def observe(self) -> Observation:
+        """Bring the history up to now, then take chain, quotes and books together."""
+        await self._history.fill(self._pool, await self._clock.now_ms())
+        ids = [market.market for market in self._pool.markets]
+        state, quotes, books = await asyncio.gather(
+            read_chain(self._endpoint, self._deployment),
+            self._pool.quotes(),
+            self._pool.books(ids),
+        )
+        as_of_ms = await self._clock.now_ms()
+        rates = conversion_rates(quotes.stablecoins, as_of_ms, self._rules)
+        depths = {book.market: depth_of(book, rates) for book in books.books}
+        return Observation(
+            as_of_ms=as_of_ms,
+            limits=limits_of(self._deployment, state),
+            quotes=quotes,
+            rules=self._rules,
+            histories=tuple(
+                self._history_of(market, as_of_ms, depths.get(market.market))
+                for market in self._pool.markets
+            ),
+        )
+
+    def _history_of(self, market: Market, as_of_ms: int, depth: BookDepth | None) -> MarketHistory:
+        """Take one market's closed bars."""
+        window = self._history.window(market.market, as_of_ms)
+        return MarketHistory(
+            market=market.market,
+            symbol=market.symbol,
+            hours=window.hours,
+            minutes=window.minutes,
+            depth=depth,
+        )
+
+
+def depth_of(book: Book, rates: Rates) -> BookDepth | None:
+    """Give a book's depth in USDC; None where its currency cannot be converted."""
+    rate = rates.get(book.quote_currency)
+    if book.quote_currency != SETTLEMENT_CURRENCY and not isinstance(rate, ConversionRate):
+        return None
+    factor = rate.value_e18 / E18 if isinstance(rate, ConversionRate) else 1.0
+    bids, asks = depth_within(book)
+    b10, b25, b50, b100 = (value * factor for value in bids)
+    a10, a25, a50, a100 = (value * factor for value in asks)
+    return BookDepth(bid_usdc=(b10, b25, b50, b100), ask_usdc=(a10, a25, a50, a100))
+
+
+def feed_of(deployment: Deployment, state: FeedState) -> Feed:
+    """Give the feed's prices as the triggers read them."""
+    return Feed(
+        contract=deployment.price_feed,
+        round=state.latest_round,
+        posted=tuple(posted_of(market) for market in state.markets),
+    )
+
+
+def posted_of(market: MarketPrice) -> Posted | None:
+    """Give one market's last accepted price, or None before the first."""
+    if not market.has_price:
+        return None
+    return Posted(
+        price_e18=market.price_e18,
+        observed_at_ms=market.observed_at_ms,
+        unconfirmed=market.unconfirmed,
+    )
+
+
+def limits_of(deployment: Deployment, state: ChainState) -> Limits:
+    """Give what the plans start from."""
+    return Limits(
+        chain_id=state.chain_id,
+        block_number=state.block_number,
+        timestamp_s=UnixS(state.timestamp_s),
+        oracle=deployment.risk_oracle,
+        oracle_round=state.oracle.latest_round,
+        controls=state.oracle.controls,
+        bounds=state.oracle.bounds,
+        states=state.oracle.markets,
+        feed=feed_of(deployment, state.feed),
+    )
