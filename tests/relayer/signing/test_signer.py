@@ -1,0 +1,123 @@
+"""Facts about a signer and its memory: one message a round, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from contracts.units import UnixMs
+from relayer.errors import ChainMoved, RelayerError
+from relayer.signing.keys import recover
+from relayer.signing.memory import SignedRounds
+from relayer.signing.signer import Signer, SignerPorts
+from relayer.signing.values import (
+    Proposal,
+    Refusal,
+    RefusalReason,
+    SignerAnswer,
+    SignerView,
+)
+from relayer.storage import Database
+from tests.relayer import builders as b
+
+
+@dataclass
+class Views:
+    """A view that the test holds."""
+
+    shown: SignerView = field(default_factory=b.signer_view)
+    fault: RelayerError | None = None
+
+    async def view(self, proposal: Proposal) -> SignerView:
+        if self.fault:
+            raise self.fault
+        return self.shown
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with b.database(tmp_path) as opened:
+        yield opened
+
+
+def signer(database: Database, views: Views | None = None) -> Signer:
+    ports = SignerPorts(views=views or Views(), memory=SignedRounds(database))
+    return Signer("signer-0", b.PRICE_KEYS[0], ports, b.signer_rules())
+
+
+async def test_sign__sound__is_its_signature_of_the_message(database: Database) -> None:
+    proposal = b.price_proposal()
+    answer = await signer(database).sign(proposal)
+    assert isinstance(answer, SignerAnswer)
+    assert recover(proposal.digest, answer.signature) == b.PRICE_KEYS[0].address == answer.address
+
+
+async def test_sign__same_message_again__is_the_same_signature(database: Database) -> None:
+    one = signer(database)
+    assert await one.sign(b.price_proposal()) == await one.sign(b.price_proposal())
+
+
+async def test_sign__another_message_for_a_signed_round__is_refused(database: Database) -> None:
+    one, proposal = signer(database), b.price_proposal()
+    await one.sign(proposal)
+    verdict = await one.sign(b.renewed(proposal, evidence_hash=b"\xdd" * 32))
+    assert isinstance(verdict, Refusal)
+    assert (verdict.reason, verdict.field) == (RefusalReason.SIGNED_ANOTHER, "round")
+    assert proposal.digest.hex() in verdict.detail
+
+
+async def test_sign__after_a_restart__still_remembers(tmp_path: Path) -> None:
+    proposal = b.price_proposal()
+    async with b.database(tmp_path) as before:
+        await signer(before).sign(proposal)
+    async with b.database(tmp_path) as after:
+        verdict = await signer(after).sign(b.renewed(proposal, evidence_hash=b"\xdd" * 32))
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is RefusalReason.SIGNED_ANOTHER
+
+
+async def test_sign__two_different_messages_at_once__signs_one(database: Database) -> None:
+    one, proposal = signer(database), b.price_proposal()
+    others = [b.renewed(proposal, evidence_hash=bytes([n]) * 32) for n in range(1, 9)]
+    answers = await asyncio.gather(*(one.sign(other) for other in others))
+    assert sum(isinstance(answer, SignerAnswer) for answer in answers) == 1
+
+
+async def test_remember__two_processes_at_once__one_word_stands(tmp_path: Path) -> None:
+    proposal = b.price_proposal()
+    other = b.renewed(proposal, evidence_hash=b"\xdd" * 32)
+    async with b.database(tmp_path) as first, b.database(tmp_path) as second:
+        standing = await asyncio.gather(
+            SignedRounds(first).remember("0xa", proposal, 1),
+            SignedRounds(second).remember("0xa", other, 1),
+        )
+    assert len(set(standing)) == 1
+
+
+async def test_sign__refused__remembers_nothing(database: Database) -> None:
+    views = Views()
+    views.shown = replace(views.shown, now_ms=UnixMs(b.NOW_MS + 60_000))
+    assert isinstance(await signer(database, views).sign(b.price_proposal()), Refusal)
+    memory = SignedRounds(database)
+    assert await memory.highest_round(b.PRICE_KEYS[0].address, b.CHAIN_ID, b.PRICE_FEED) == 0
+    assert isinstance(await signer(database).sign(b.price_proposal()), SignerAnswer)
+    assert await memory.highest_round(b.PRICE_KEYS[0].address, b.CHAIN_ID, b.PRICE_FEED) == 10
+
+
+async def test_sign__view_cannot_be_had__is_refused_not_raised(database: Database) -> None:
+    verdict = await signer(database, Views(fault=ChainMoved("moved"))).sign(b.price_proposal())
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is RefusalReason.NO_VIEW
+
+
+async def test_sign__memory_cannot_be_written__no_signature(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE signed_rounds"))
+    verdict = await signer(database).sign(b.price_proposal())
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is RefusalReason.NO_MEMORY
