@@ -22,7 +22,7 @@ def risk_updates(
     model_hash, evidence_hash = hashes
     return tuple(
         RiskUpdate(
-            round=limits.oracle_round + 1 + index,
+            round=limits.round + 1 + index,
             observed_at_ms=as_of_ms,
             valid_until_ms=UnixMs(as_of_ms + judgement.validity_s * MS_PER_S),
             model_hash=model_hash,

@@ -21,6 +21,7 @@ from agent.errors import EvidenceError
 from agent.snapshot import Feed, Limits, MarketHistory, Observation
 from agent.triggers import Posted
 from contracts.halts import decode_controls, encode_controls
+from contracts.messages import Domain
 from contracts.risk_bounds import decode_bounds, encode_bounds
 from contracts.risk_oracle import MarketState, decode_slot, encode_slot
 from contracts.units import MarketId, UnixMs
@@ -149,19 +150,27 @@ def _text(value: int | None) -> str | None:
 def _encode_limits(limits: Limits) -> Fields:
     """Words as the contracts return them, in hexadecimal, so that an explorer shows the same."""
     return {
-        "chain_id": str(limits.chain_id),
+        "domain": _encode_domain(limits.domain),
         "block_number": limits.block_number,
         "timestamp_s": limits.timestamp_s,
-        "oracle": limits.oracle,
-        "oracle_round": limits.oracle_round,
+        "round": limits.round,
         "controls": hex(encode_controls(limits.controls)),
         "epoch_ended_s": list(limits.controls.epoch_ended_s),
         "bounds": {str(key): hex(encode_bounds(each)) for key, each in limits.bounds.items()},
         "slots": [hex(encode_slot(state)) for state in limits.states],
-        "feed": limits.feed.contract,
+        "feed": _encode_domain(limits.feed.domain),
         "feed_round": limits.feed.round,
         "posted": [_encode_posted(posted) for posted in limits.feed.posted],
     }
+
+
+def _encode_domain(domain: Domain) -> list[str]:
+    return [str(domain.chain_id), domain.contract, domain.config_digest.hex()]
+
+
+def _decode_domain(value: list[str]) -> Domain:
+    chain_id, contract, digest = value
+    return Domain(chain_id=int(chain_id), contract=contract, config_digest=bytes.fromhex(digest))
 
 
 def _encode_posted(posted: Posted | None) -> list[Any] | None:
@@ -172,16 +181,15 @@ def _encode_posted(posted: Posted | None) -> list[Any] | None:
 
 def _decode_limits(value: Fields) -> Limits:
     return Limits(
-        chain_id=int(value["chain_id"]),
+        domain=_decode_domain(value["domain"]),
         block_number=value["block_number"],
         timestamp_s=value["timestamp_s"],
-        oracle=value["oracle"],
-        oracle_round=value["oracle_round"],
+        round=value["round"],
         controls=decode_controls(int(value["controls"], 16), value["epoch_ended_s"]),
         bounds={int(key): decode_bounds(int(each, 16)) for key, each in value["bounds"].items()},
         states=tuple(_decode_state(word) for word in value["slots"]),
         feed=Feed(
-            contract=value["feed"],
+            domain=_decode_domain(value["feed"]),
             round=value["feed_round"],
             posted=tuple(_decode_posted(posted) for posted in value["posted"]),
         ),

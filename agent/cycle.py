@@ -14,6 +14,7 @@ from agent.posting import Posting, cycle_entry, post
 from agent.record import encode_judgement, encode_rules
 from agent.snapshot import Observation, snapshot_of
 from relayer.journal import CycleEntry
+from relayer.signing.values import Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,8 @@ async def risk_cycle(hands: Hands, mind: Mind) -> CycleResult:
             evidence_hash = store(encoded, hands.evidence)
             hashes = (mind.model_hash, evidence_hash)
             updates = risk_updates(judgement, snapshot.limits, snapshot.as_of_ms, hashes)
-            postings = [await post(each, "risk", hands, snapshot.as_of_ms) for each in updates]
+            proposals = [Proposal(message=m, domain=snapshot.limits.domain) for m in updates]
+            postings = [await post(p, "risk", hands, snapshot.as_of_ms) for p in proposals]
         times_ms = (observation.as_of_ms, await hands.clock.now_ms())
         entry = cycle_entry("risk", times_ms, tuple(postings), judgement.holds)
         await hands.journal.record_cycle(entry)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.snapshot import Feed, Observation
-from contracts.messages import PriceRound, RiskUpdate
 from contracts.units import UnixMs
 from relayer.delivery.states import Outcome
 from relayer.journal import CycleEntry, DecisionEntry
 from relayer.market.values import QuoteRound
-from relayer.signing.values import NoQuorum, SignedMessage
+from relayer.signing.values import NoQuorum, Proposal, SignedMessage
 
 
 class Clock(Protocol):
@@ -51,8 +50,8 @@ class World(Protocol):
 class Attestation(Protocol):
     """The quorum of signers."""
 
-    async def sign(self, message: PriceRound | RiskUpdate) -> SignedMessage | NoQuorum:
-        """Put a message before the signers in the domain of its contract."""
+    async def collect(self, proposal: Proposal) -> SignedMessage | NoQuorum:
+        """Put a whole message, in its contract's domain, before the signers."""
         ...
 
 

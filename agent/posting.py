@@ -11,7 +11,7 @@ from contracts.messages import PriceRound, RiskUpdate
 from contracts.units import UnixMs
 from relayer.delivery.states import Effective, Outcome, Superseded, state_of
 from relayer.journal import CycleEntry, DecisionEntry, HoldEntry
-from relayer.signing.values import NoQuorum, SignedMessage
+from relayer.signing.values import NoQuorum, Proposal, SignedMessage
 
 Kind: TypeAlias = Literal["price", "risk"]
 
@@ -38,11 +38,10 @@ class Posting:
         return (Hold(market=None, reason=HoldReason.NOT_DELIVERED, detail=detail_of(self.outcome)),)
 
 
-async def post(
-    message: PriceRound | RiskUpdate, kind: Kind, hands: Hands, decided_at_ms: UnixMs
-) -> Posting:
+async def post(proposal: Proposal, kind: Kind, hands: Hands, decided_at_ms: UnixMs) -> Posting:
     """Have a message signed, then delivered; the journal knows of it before the chain does."""
-    signed = await hands.quorum.sign(message)
+    message = proposal.message
+    signed = await hands.quorum.collect(proposal)
     if isinstance(signed, NoQuorum):
         return Posting(message=message, outcome=signed)
     entry = decision_entry(signed, kind, decided_at_ms)

@@ -19,6 +19,7 @@ from contracts.units import MarketId
 from relayer.journal import CycleEntry
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, aggregate_round
 from relayer.market.values import QuoteRound
+from relayer.signing.values import Proposal
 
 
 class PriceSettings(Section):
@@ -58,7 +59,8 @@ async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSetti
                 encode_tick((now_ms, quotes), going, rules, triggers)
             )
             rounds = price_rounds(going, feed.round, settings.valid_for_s, evidence_hash)
-            postings = [await post(each, "price", hands, now_ms) for each in rounds]
+            proposals = [Proposal(message=message, domain=feed.domain) for message in rounds]
+            postings = [await post(each, "price", hands, now_ms) for each in proposals]
         times_ms = (now_ms, await hands.clock.now_ms())
         return TickResult(
             entry=cycle_entry("price", times_ms, tuple(postings), holds),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.decisions import Hold, HoldReason
 from agent.triggers import Posted
 from contracts.halts import Controls
+from contracts.messages import Domain
 from contracts.risk_bounds import ClassBounds
 from contracts.risk_oracle import MarketState
 from contracts.units import MarketId, UnixMs, UnixS
@@ -30,7 +31,7 @@ HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
 class Feed:
     """What the price feed holds at one block; `posted` is in the order of the market ids."""
 
-    contract: str
+    domain: Domain
     round: int
     posted: tuple[Posted | None, ...]
 
@@ -42,11 +43,10 @@ class Limits:
     `states` are in the order of the market ids.
     """
 
-    chain_id: int
+    domain: Domain
     block_number: int
     timestamp_s: UnixS
-    oracle: str
-    oracle_round: int
+    round: int
     controls: Controls
     bounds: Mapping[int, ClassBounds]
     states: tuple[MarketState, ...]

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from agent.ports import Clock
 from agent.snapshot import Feed, Limits, MarketHistory, Observation
 from agent.triggers import Posted
+from contracts.envelope import Configuration
+from contracts.messages import Domain
 from contracts.price_feed import FeedState, MarketPrice
 from contracts.units import UnixS
 from models.features import BookDepth
@@ -43,7 +45,7 @@ class LiveWorld:
     async def feed(self) -> Feed:
         """Read the price feed at one block."""
         reading = await read_feed(self._endpoint, self._deployment)
-        return feed_of(self._deployment, reading.feed)
+        return feed_of(self._endpoint.chain_id, self._deployment, reading.feed)
 
     async def quotes(self) -> QuoteRound:
         """Ask every venue for its quotes."""
@@ -96,13 +98,19 @@ def depth_of(book: Book, rates: Rates) -> BookDepth | None:
     return BookDepth(bid_usdc=(b10, b25, b50, b100), ask_usdc=(a10, a25, a50, a100))
 
 
-def feed_of(deployment: Deployment, state: FeedState) -> Feed:
+def feed_of(chain_id: int, deployment: Deployment, state: FeedState) -> Feed:
     """Give the feed's prices as the triggers read them."""
+    domain = domain_of(chain_id, deployment.price_feed, state.config)
     return Feed(
-        contract=deployment.price_feed,
+        domain=domain,
         round=state.latest_round,
         posted=tuple(posted_of(market) for market in state.markets),
     )
+
+
+def domain_of(chain_id: int, contract: str, config: Configuration) -> Domain:
+    """Give the domain that a contract's messages are signed in now."""
+    return Domain(chain_id=chain_id, contract=contract, config_digest=config.config_digest)
 
 
 def posted_of(market: MarketPrice) -> Posted | None:
@@ -119,13 +127,12 @@ def posted_of(market: MarketPrice) -> Posted | None:
 def limits_of(deployment: Deployment, state: ChainState) -> Limits:
     """Give what the plans start from."""
     return Limits(
-        chain_id=state.chain_id,
+        domain=domain_of(state.chain_id, deployment.risk_oracle, state.oracle.config),
         block_number=state.block_number,
         timestamp_s=UnixS(state.timestamp_s),
-        oracle=deployment.risk_oracle,
-        oracle_round=state.oracle.latest_round,
+        round=state.oracle.latest_round,
         controls=state.oracle.controls,
         bounds=state.oracle.bounds,
         states=state.oracle.markets,
-        feed=feed_of(deployment, state.feed),
+        feed=feed_of(state.chain_id, deployment, state.feed),
     )

@@ -65,7 +65,7 @@ def instrument(tape: Tape) -> Instrument:
 
 
 def class_of(base: str) -> int:
-    """Give a base's market class: 0 major, 1 large, 2 the rest."""
+    """Give a base's market class: 1 major, 2 large, 3 the rest (0 is no class on the oracle)."""
     if base in _MAJOR:
-        return 0
-    return 1 if base in _LARGE else 2
+        return 1
+    return 2 if base in _LARGE else 3

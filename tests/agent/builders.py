@@ -8,6 +8,7 @@ from agent.policy import ClassPolicy, PolicySettings
 from agent.snapshot import Feed, Limits, MarketHistory, MarketSnapshot, Observation
 from agent.triggers import Posted
 from contracts.halts import NO_CONTROLS
+from contracts.messages import Domain
 from contracts.packing import round_down_amount
 from contracts.risk_bounds import ClassBounds, Values
 from contracts.risk_oracle import MarketState
@@ -160,17 +161,22 @@ def state(**changes: object) -> MarketState:
     return MarketState(**(values | changes))  # type: ignore[arg-type]
 
 
+def domain(byte: str) -> Domain:
+    return Domain(
+        chain_id=131_277_322_940_537, contract="0x" + byte * 20, config_digest=b"\x07" * 32
+    )
+
+
 def limits(**changes: object) -> Limits:
     values: dict[str, object] = {
-        "chain_id": 131_277_322_940_537,
+        "domain": domain("11"),
         "block_number": 12,
         "timestamp_s": UnixS(NOW_MS // 1_000),
-        "oracle": "0x" + "11" * 20,
-        "oracle_round": 4,
+        "round": 4,
         "controls": NO_CONTROLS,
         "bounds": {1: bounds()},
         "states": (state(), state()),
-        "feed": Feed(contract="0x" + "22" * 20, round=9, posted=(posted(), None)),
+        "feed": Feed(domain=domain("22"), round=9, posted=(posted(), None)),
     }
     return Limits(**(values | changes))  # type: ignore[arg-type]
 

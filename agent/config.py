@@ -1,0 +1,146 @@
+"""The whole configuration of one network: each table beside the code that it is for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from agent.judge import Rules
+from agent.prices import PriceSettings
+from agent.settings import Section, read
+from contracts.price_feed import ClassRules
+from contracts.risk_bounds import ClassBounds
+from relayer.market.aggregate import AggregationRules
+from relayer.market.settings import VenueSettings
+
+FOLDER = Path(__file__).resolve().parent.parent / "config"
+
+Value = TypeVar("Value")
+
+
+def table_of(kind: type[Value]) -> BeforeValidator:
+    """Read a table into one of the house's own frozen values, with the nearest valid name."""
+
+    def read_table(given: Any) -> Value:  # noqa: ANN401 - TOML's own values
+        names = set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+        if not isinstance(given, Mapping):
+            raise ValueError("must be a table")  # noqa: TRY004 - pydantic reports ValueErrors
+        for name in given.keys() - names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(sorted(names))}"
+            raise ValueError(f"{name}: unknown key; {hint}")
+        wrong = [name for name, value in given.items() if type(value) is not int]
+        if wrong:
+            raise ValueError(f"{wrong[0]}: must be a whole number")
+        try:
+            return kind(**given)
+        except TypeError as fault:
+            raise ValueError(str(fault).split(") ")[-1]) from None
+
+    return BeforeValidator(read_table)
+
+
+class NetworkSettings(Section):
+    """Which chain; a local one brings its endpoint, venues, keys and markets itself."""
+
+    name: str
+    chain_id: int | None = None
+    rpc_url: str | None = None
+
+
+class MetricsSettings(Section):
+    """Where Prometheus scrapes."""
+
+    port: int = Field(default=9108, ge=0, le=65_535)
+
+
+class CycleSettings(Section):
+    """How often parameters are decided."""
+
+    every_s: int = Field(default=60, ge=1)
+
+
+class ModelSettings(Section):
+    """Which model is in service; the one that ships with the package when none is named."""
+
+    folder: Path | None = None
+    hash: str | None = Field(default=None, pattern=r"^(0x)?[0-9a-f]{64}$")
+
+
+class FirstValues(Section):
+    """The owner's first values for a market of a class; expired until a signed update."""
+
+    cap_e2: int = Field(ge=100)
+    open_interest_cap_usdc: int = Field(gt=0)
+    size_scale_usdc: int = Field(gt=0)
+    spread_ppm: int = Field(ge=0)
+
+
+class ClassSettings(Section):
+    """What a class of markets starts with in both contracts."""
+
+    rules: Annotated[Any, table_of(ClassRules)]
+    bounds: Annotated[Any, table_of(ClassBounds)]
+    first: FirstValues
+
+
+class DeploymentSettings(Section):
+    """What `aml deploy` puts on the chain."""
+
+    timelock_s: int = Field(ge=3_600)
+    price_threshold: int = Field(ge=1, le=16)
+    risk_threshold: int = Field(ge=1, le=16)
+    classes: dict[str, ClassSettings]
+
+
+class ListingSettings(Section):
+    """How one venue lists a market."""
+
+    symbol: str
+    quote_currency: str = "USDT"
+    multiplier: int = Field(default=1, ge=1)
+
+
+class MarketSettings(Section):
+    """One market: its class, and its listing at each venue."""
+
+    symbol: str
+    class_id: int = Field(ge=1, le=7)
+    listings: dict[str, ListingSettings]
+
+
+class KeySettings(Section):
+    """Files of the keys; each role has its own, and none is in this configuration."""
+
+    password_file: Path | None = None
+    gas_payer: Path
+    price_signers: tuple[Path, ...]
+    risk_signers: tuple[Path, ...]
+    guardian: Path | None = None
+    deployer: Path | None = None
+
+
+class Settings(Section):
+    """Everything that a daemon is told."""
+
+    network: NetworkSettings
+    rules: Rules
+    metrics: MetricsSettings = MetricsSettings()
+    cycle: CycleSettings = CycleSettings()
+    prices: PriceSettings = PriceSettings()
+    marks: Annotated[Any, table_of(AggregationRules)] = AggregationRules()
+    model: ModelSettings = ModelSettings()
+    deployment: DeploymentSettings | None = None
+    venues: tuple[VenueSettings, ...] = ()
+    markets: tuple[MarketSettings, ...] = ()
+    keys: KeySettings | None = None
+
+
+def load_settings(network: str, path: Path | None = None) -> Settings:
+    """Read a network's configuration: the file that is named, or the one that comes with us."""
+    settings: Settings = read(Settings, path or FOLDER / f"{network}.toml")
+    return settings

@@ -1,0 +1,91 @@
+"""The embedded signers: three in this process, each judging with a view that is not the agent's."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from agent.ports import Clock
+from contracts.messages import PriceRound, RiskUpdate
+from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.reads import read_chain, read_feed
+from relayer.chain.values import Deployment
+from relayer.market.aggregate import AggregationRules, Mark, aggregate_round
+from relayer.market.venues import VenuePool
+from relayer.signing.quorum import Quorum
+from relayer.signing.values import (
+    NoQuorum,
+    OwnMark,
+    Proposal,
+    SignedMessage,
+    SignerView,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewSources:
+    """Where the signers look: their own endpoint connection, their own venue connections."""
+
+    endpoint: ChainEndpoint
+    deployment: Deployment
+    pool: VenuePool
+    clock: Clock
+    rules: AggregationRules
+
+
+class EmbeddedViews:
+    """One look at clock, chain and venues a proposal, shared by the signers of this process."""
+
+    def __init__(self, sources: ViewSources) -> None:
+        self._sources = sources
+        self._looking: tuple[bytes, asyncio.Task[SignerView]] | None = None
+
+    async def view(self, proposal: Proposal) -> SignerView:
+        """Look, or wait for the look that another signer of this process began."""
+        if self._looking is None or self._looking[0] != proposal.digest:
+            self._looking = (proposal.digest, asyncio.create_task(self._look(proposal)))
+        return await asyncio.shield(self._looking[1])
+
+    async def _look(self, proposal: Proposal) -> SignerView:
+        """Read what the kind of message is judged by; nothing is taken from the proposal."""
+        sources = self._sources
+        if isinstance(proposal.message, RiskUpdate):
+            state = await read_chain(sources.endpoint, sources.deployment)
+            now_ms = await sources.clock.now_ms()
+            return SignerView(now_ms=now_ms, chain_id=state.chain_id, oracle=state.oracle)
+        reading, quotes = await asyncio.gather(
+            read_feed(sources.endpoint, sources.deployment), sources.pool.quotes()
+        )
+        now_ms = await sources.clock.now_ms()
+        ids = [market.market for market in sources.pool.markets]
+        marks = aggregate_round(quotes, ids, now_ms, sources.rules)
+        own = {m: own_mark(mark) for m, mark in marks.items() if isinstance(mark, Mark)}
+        return SignerView(
+            now_ms=now_ms,
+            chain_id=sources.endpoint.chain_id,
+            feed=reading.feed,
+            marks=own,
+        )
+
+
+def own_mark(mark: Mark) -> OwnMark:
+    """Give a mark as the signer's own."""
+    return OwnMark(market=mark.market, price_e18=mark.price_e18, observed_at_ms=mark.observed_at_ms)
+
+
+class Quorums:
+    """The `Attestation` port: each kind of message goes to the signers of its contract."""
+
+    def __init__(self, price: Quorum, risk: Quorum) -> None:
+        self._price = price
+        self._risk = risk
+
+    async def collect(self, proposal: Proposal) -> SignedMessage | NoQuorum:
+        """Put a message before the signers of its contract."""
+        price = isinstance(proposal.message, PriceRound)
+        return await (self._price if price else self._risk).collect(proposal)
+
+    async def close(self) -> None:
+        """Wait for the slow ones."""
+        await self._price.close()
+        await self._risk.close()
