@@ -74,6 +74,7 @@ event ClassRulesChanged:
 
 
 MAX_WORDS: constant(uint256) = 128
+WORDS_BYTES: constant(uint256) = 32 * MAX_WORDS
 MAX_SKIPPED: constant(uint256) = 256  # two markets a word
 MAX_SLOTS: constant(uint256) = 65_536  # what the word's 16 bits can name
 MAX_MARKETS: constant(uint256) = 65_536
@@ -101,7 +102,9 @@ CONFIDENCE_MASK: constant(uint256) = 2**12 - 1
 OBSERVED_MASK: constant(uint256) = 2**40 - 1
 CLASS_MASK: constant(uint256) = 2**3 - 1
 CLASS_FIELD_MASK: constant(uint256) = CLASS_MASK << 124
+CONFIDENCE_FIELD: constant(uint256) = CONFIDENCE_MASK << 38  # in a word's half
 UNCONFIRMED_BIT: constant(uint256) = 1 << 127
+LARGEST_CODE: constant(uint256) = 2**16 - 1  # a market's half is larger: its class is not zero
 
 # bits of a class's rules: rate_ppm_per_s 16 | window_ms 24 | max_age_ms 17 | max_confidence 12 | new_risk_age_ms 24
 RULES_BITS: constant(uint256) = 93
@@ -139,7 +142,7 @@ def post_round(
     observed_at: uint64,
     valid_until: uint64,
     evidence_hash: bytes32,
-    words: DynArray[uint256, MAX_WORDS],
+    words: Bytes[WORDS_BYTES],
     signatures: DynArray[bytes32, 32],
 ):
     """
@@ -148,49 +151,54 @@ def post_round(
     @param observed_at Milliseconds; the newest of the round's observations.
     @param valid_until Milliseconds; the round may not land later.
     @param evidence_hash Names what the round was made from.
-    @param words Two markets each.
+    @param words Two markets each, 32 bytes each, side by side as the digest hashes them.
     @param signatures Exactly k pairs (r, vs), signers ascending.
     """
     quorum._next_round(round)
-    # An empty round would cost its number and say nothing.
-    if len(words) == 0:
-        refusals.refuse(refusals.EMPTY_BATCH)
+    # An empty round would cost its number and say nothing; part of a word is no word.
+    if len(words) == 0 or len(words) & 31 != 0:
+        refusals.refuse(refusals.NO_WHOLE_WORDS)
     message_hash: bytes32 = quorum._digest(
-        self._round_hash(round, observed_at, valid_until, evidence_hash, words)
+        self._round_hash(round, observed_at, valid_until, evidence_hash, keccak256(words))
     )
     quorum._verify(message_hash, signatures)
     at_ms: uint256 = quorum._fresh(observed_at, valid_until, MAX_AGE_MS, MAX_VALIDITY_MS)
     now_ms: uint256 = unsafe_sub(unsafe_mul(block.timestamp, 1_000), quorum.EPOCH_MS)
 
-    rules: uint256[8] = empty(uint256[8])
+    classes: uint256[8] = empty(uint256[8])
     skipped: DynArray[uint256, MAX_SKIPPED] = []
-    for word: uint256 in words:
+    for i: uint256 in range(len(words) >> 5, bound=MAX_WORDS):
+        word: uint256 = extract32(words, i << 5, output_type=uint256)
         slot: uint256 = word & (MAX_SLOTS - 1)
+        offers: uint256 = word >> 16
         # Bits that mean nothing must be zero, or one decision had many hashes; and a word that touches
         # neither of its markets is a mistake of whoever made it.
-        if word >> WORD_BITS != 0 or word >> 16 == 0:
+        if word >> WORD_BITS != 0 or offers == 0:
             skipped.append((slot << 17) | refusals.NOT_CANONICAL)
             continue
         stored: uint256 = self.markets[slot]
         written: uint256 = stored
         for side: uint256 in range(2):
-            offered: uint256 = (word >> unsafe_add(16, unsafe_mul(66, side))) & WORD_HALF_MASK
+            offered: uint256 = offers & WORD_HALF_MASK
+            offers = offers >> 66
             if offered == 0:
                 continue
-            offset: uint256 = side << 7
-            half: uint256 = (stored >> offset) & HALF_MASK
+            half: uint256 = (stored >> (side << 7)) & HALF_MASK
             class_id: uint256 = (half >> 124) & CLASS_MASK
-            code: uint256 = refusals.UNKNOWN_MARKET
+            result: uint256 = refusals.UNKNOWN_MARKET
             if class_id != 0:
-                if rules[class_id] == 0:
-                    rules[class_id] = self.class_rules[class_id]
-                accepted: uint256 = 0
-                accepted, code = self._accept(half, offered, at_ms, now_ms, rules[class_id])
-                written = written ^ ((half ^ accepted) << offset)
-            if code != 0:
-                skipped.append((slot << 17) | (side << 16) | code)
-        if written != stored:
-            self.markets[slot] = written
+                limits: uint256 = classes[class_id]
+                if limits == 0:
+                    limits = self.class_rules[class_id]
+                    classes[class_id] = limits
+                result = self._accept(half, offered, at_ms, now_ms, limits)
+            if result > LARGEST_CODE:
+                written = written ^ ((half ^ result) << (side << 7))
+                if result < UNCONFIRMED_BIT:
+                    continue
+                result = refusals.OUT_OF_BAND
+            skipped.append((slot << 17) | (side << 16) | result)
+        self.markets[slot] = written
     log PriceRoundPosted(
         round=round,
         observed_at=observed_at,
@@ -272,12 +280,14 @@ def digest_price_round(
     observed_at: uint64,
     valid_until: uint64,
     evidence_hash: bytes32,
-    words: DynArray[uint256, MAX_WORDS],
+    words: Bytes[WORDS_BYTES],
 ) -> bytes32:
     """
     @notice What the signers sign for this round in the present configuration.
     """
-    return quorum._digest(self._round_hash(round, observed_at, valid_until, evidence_hash, words))
+    return quorum._digest(
+        self._round_hash(round, observed_at, valid_until, evidence_hash, keccak256(words))
+    )
 
 
 @external
@@ -348,61 +358,70 @@ def slots(first: uint256, count: uint256) -> DynArray[uint256, 256]:
 
 @internal
 @pure
-def _accept(
-    half: uint256, offered: uint256, at_ms: uint256, now_ms: uint256, rules: uint256
-) -> (uint256, uint256):
+def _accept(half: uint256, offered: uint256, at_ms: uint256, now_ms: uint256, limits: uint256) -> uint256:
     """
     @notice Judge one market's offered price.
     @param half What is stored.
     @param offered The word's half.
     @param at_ms The round's observation time, since 2010.
     @param now_ms The block's time, since 2010.
-    @param rules The class's.
-    @return What to store, and why the offer was skipped (0: accepted).
+    @param limits The class's rules.
+    @return What to store (unconfirmed: the price was out of band), or, up to LARGEST_CODE, why not.
     @dev Unchecked arithmetic: every factor is a bit field; the widest product has 146 bits. `at_ms` is at
          least the largest age (quorum._fresh).
     """
     mantissa: uint256 = offered & MANTISSA_MASK
     if mantissa < LOWEST_MANTISSA:
-        return half, refusals.NOT_CANONICAL
+        return refusals.NOT_CANONICAL
     # A clamped encoder makes these: a price at its field's limit is no price.
     price_bits: uint256 = offered & PRICE_MASK
-    confidence: uint256 = (offered >> 38) & CONFIDENCE_MASK
-    if price_bits == PRICE_MASK or price_bits == LOWEST_MANTISSA or confidence == CONFIDENCE_MASK:
-        return half, refusals.AT_ABSOLUTE_LIMIT
+    if (
+        price_bits == PRICE_MASK
+        or price_bits == LOWEST_MANTISSA
+        or offered & CONFIDENCE_FIELD == CONFIDENCE_FIELD
+    ):
+        return refusals.AT_ABSOLUTE_LIMIT
     observed: uint256 = unsafe_sub(at_ms, offered >> 50)
-    elapsed: uint256 = unsafe_sub(observed, (half >> 84) & OBSERVED_MASK)
-    # Wraps around when the offer is the older one: then it is far beyond 40 bits.
-    if unsafe_sub(elapsed, 1) > OBSERVED_MASK:
-        return half, refusals.OLDER_OBSERVATION
-    if unsafe_add(observed, (rules >> 40) & 131_071) < now_ms:
-        return half, refusals.ITEM_TOO_OLD
+    last_ms: uint256 = (half >> 84) & OBSERVED_MASK
+    if observed <= last_ms:
+        return refusals.OLDER_OBSERVATION
+    if unsafe_add(observed, (limits >> 40) & 131_071) < now_ms:
+        return refusals.ITEM_TOO_OLD
 
-    exponent: uint256 = price_bits >> 32
     average: uint256 = mantissa
     last_mantissa: uint256 = half & MANTISSA_MASK
     if last_mantissa != 0:
+        elapsed: uint256 = unsafe_sub(observed, last_ms)
         last_exponent: uint256 = (half >> 32) & EXPONENT_MASK
-        if elapsed < (rules >> 16) & 16_777_215:
+        if elapsed < (limits >> 16) & 16_777_215:
             # Allowed move f(t) = rt + (rt)^2, superadditive: no sequence of rounds within t gains on one.
-            reach: uint256 = unsafe_mul(rules & 65_535, elapsed)
             last: uint256 = last_mantissa << last_exponent
-            new: uint256 = mantissa << exponent
-            move: uint256 = unsafe_sub(max(last, new), min(last, new))
-            allowed: uint256 = unsafe_add(reach, unsafe_div(unsafe_mul(reach, reach), PPB))
-            if unsafe_mul(move, PPB) > unsafe_mul(last, allowed):
-                return half | UNCONFIRMED_BIT, refusals.OUT_OF_BAND
-        # The price that was in force counts for the time it was; the new one for none yet.
-        weight: uint256 = min(elapsed, AVERAGE_MS)
+            move: uint256 = mantissa << (price_bits >> 32)
+            if move > last:
+                move = unsafe_sub(move, last)
+            else:
+                move = unsafe_sub(last, move)
+            reach: uint256 = unsafe_mul(limits & 65_535, elapsed)
+            reach = unsafe_add(reach, unsafe_div(unsafe_mul(reach, reach), PPB))
+            if unsafe_mul(move, PPB) > unsafe_mul(last, reach):
+                return half | UNCONFIRMED_BIT
+        # The price that was in force counts for the time it was; the new one for none yet. Rounded down once,
+        # in the new price's unit; saturating at four times the price.
+        if elapsed > AVERAGE_MS:
+            elapsed = AVERAGE_MS
         average = unsafe_add(
-            unsafe_mul((half >> 38) & AVERAGE_MASK, unsafe_sub(AVERAGE_MS, weight)),
-            unsafe_mul(last_mantissa, weight),
+            unsafe_mul((half >> 38) & AVERAGE_MASK, unsafe_sub(AVERAGE_MS, elapsed)),
+            unsafe_mul(last_mantissa, elapsed),
         )
-        # Rounded down once, to the new price's unit; saturating at four times the price.
-        average = min(unsafe_div(average << last_exponent, AVERAGE_MS) >> exponent, AVERAGE_MASK)
+        average = unsafe_div(average << last_exponent, AVERAGE_MS) >> (price_bits >> 32)
+        if average > AVERAGE_MASK:
+            average = AVERAGE_MASK
     return (
-        price_bits | (average << 38) | (confidence << 72) | (observed << 84) | (half & CLASS_FIELD_MASK),
-        0,
+        price_bits
+        | (average << 38)
+        | ((offered & CONFIDENCE_FIELD) << 34)
+        | (observed << 84)
+        | (half & CLASS_FIELD_MASK)
     )
 
 
@@ -413,10 +432,11 @@ def _round_hash(
     observed_at: uint64,
     valid_until: uint64,
     evidence_hash: bytes32,
-    words: DynArray[uint256, MAX_WORDS],
+    words_hash: bytes32,
 ) -> bytes32:
     """
-    @return EIP-712 hash of the message: an array is hashed as its words side by side.
+    @param words_hash Of the words side by side, as EIP-712 hashes an array.
+    @return EIP-712 hash of the message.
     """
     return keccak256(
         abi_encode(
@@ -425,7 +445,7 @@ def _round_hash(
             observed_at,
             valid_until,
             evidence_hash,
-            keccak256(slice(abi_encode(words), 64, 32 * len(words))),
+            words_hash,
         )
     )
 

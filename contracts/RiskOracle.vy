@@ -29,7 +29,7 @@ from contracts.interfaces import IRiskOracle
 implements: IRiskOracle
 initializes: authority
 initializes: quorum[authority := authority]
-initializes: halts[authority := authority]
+initializes: halts[authority := authority, quorum := quorum]
 
 exports: (
     authority.owner,
@@ -166,6 +166,7 @@ event TighteningLifted:
 
 
 MAX_WORDS: constant(uint256) = 256
+WORDS_BYTES: constant(uint256) = 32 * MAX_WORDS
 MAX_MARKETS: constant(uint256) = 65_536
 MAX_AGE_MS: constant(uint256) = 600_000  # ten minutes, in which an operator may have to approve
 VALIDITY_UNIT_MS: constant(uint256) = 10_000
@@ -219,16 +220,25 @@ OBSERVED_AT: constant(uint256) = 151
 FROM_AT: constant(uint256) = 191
 CHANGED_AT: constant(uint256) = 210
 RAMP_AT: constant(uint256) = 240
-# what a renewal replaces: ai_epoch, validity, observed_ms
+# ai_epoch, validity, observed_ms: what every accepted item replaces
 STAMP_MASK: constant(uint256) = (BITS_6 << 124) | (BITS_12 << 139) | (BITS_40 << 151)
-CHANGED_MASK: constant(uint256) = BITS_30 << 210
+RENEWAL_KEEPS: constant(uint256) = ~(STAMP_MASK | (BITS_30 << 210))
 # what an accepted change keeps: frozen and class
 KEPT_MASK: constant(uint256) = FROZEN_BIT | (7 << 121)
 
-# bits of a class's bounds: min_cap_e2 16 | max_cap_e2 16 | floor_maintenance_ppm 20 | profit_share_ppm 20 |
-# max_open_interest_cap 16 | min_size_scale 16 | max_spread 10 | notice_s 16 | max_validity 12 | tighten_ppm 20 |
-# loosen_ppm 20 | min_step_cap_e2 10 | min_step_amount 16 | min_step_spread 6 | loosen_delay_s 17 | daily_drift 10
-BOUNDS_BITS: constant(uint256) = 241
+# bits of a class's bounds; a bound of a value stands where the value stands in a word, max_validity where the
+# validity stands in a slot, so that they compare without moving:
+# min_cap_e2 16 | max_cap_e2 16 | floor_maintenance_ppm 20 | max_open_interest_cap 16 | min_size_scale 16 |
+# max_spread 10 | 0 1 | notice_s 16 | profit_share_ppm 20 | min_step_spread 6 | 0 2 | max_validity 12 |
+# tighten_ppm 20 | loosen_ppm 20 | min_step_cap_e2 10 | min_step_amount 16 | loosen_delay_s 17 | daily_drift 10
+BOUNDS_BITS: constant(uint256) = 244
+BOUNDS_GAPS: constant(uint256) = (1 << 94) | (3 << 137)
+CAP_FIELD: constant(uint256) = BITS_16 << 16
+OPEN_INTEREST_FIELD: constant(uint256) = BITS_16 << 52
+SCALE_FIELD: constant(uint256) = BITS_16 << 68
+SPREAD_FIELD: constant(uint256) = BITS_10 << 84
+RAMP_FIELD: constant(uint256) = BITS_16 << 95
+VALIDITY_FIELD: constant(uint256) = BITS_12 << 139
 
 # permissions
 MAY_OPEN: constant(uint256) = 1
@@ -274,7 +284,7 @@ def post_update(
     valid_until: uint64,
     model_hash: bytes32,
     evidence_hash: bytes32,
-    words: DynArray[uint256, MAX_WORDS],
+    words: Bytes[WORDS_BYTES],
     signatures: DynArray[bytes32, 32],
 ):
     """
@@ -284,43 +294,46 @@ def post_update(
     @param valid_until Milliseconds; the parameters expire then.
     @param model_hash The model that decided.
     @param evidence_hash Names what the decision was made from.
-    @param words One market each.
+    @param words One market each, 32 bytes each, side by side as the digest hashes them.
     @param signatures Exactly k pairs (r, vs), signers ascending.
     """
-    quorum._next_round(round)
-    # An empty update would cost its number and say nothing.
-    if len(words) == 0:
-        refusals.refuse(refusals.EMPTY_BATCH)
+    stream: uint256 = quorum._next_round(round)
+    # An empty update would cost its number and say nothing; part of a word is no word.
+    if len(words) == 0 or len(words) & 31 != 0:
+        refusals.refuse(refusals.NO_WHOLE_WORDS)
     message_hash: bytes32 = quorum._digest(
-        self._update_hash(round, observed_at, valid_until, model_hash, evidence_hash, words)
+        self._update_hash(round, observed_at, valid_until, model_hash, evidence_hash, keccak256(words))
     )
     quorum._verify(message_hash, signatures)
     at_ms: uint256 = quorum._fresh(observed_at, valid_until, MAX_AGE_MS, MAX_VALIDITY_MS)
-    controls: uint256 = halts.word
-    halts._accepting(controls, halts.KIND_RISK_UPDATE)
+    halts._accepting(stream, halts.KIND_RISK_UPDATE)
     now_s: uint256 = unsafe_sub(block.timestamp, EPOCH_S)
-    epoch: uint256 = (controls >> halts.EPOCH_AT) & BITS_6
-    validity: uint256 = unsafe_div(
-        convert(unsafe_sub(valid_until, observed_at), uint256), VALIDITY_UNIT_MS
+    stamp: uint256 = (
+        (((stream >> halts.EPOCH_AT) & BITS_6) << EPOCH_AT)
+        | (
+            unsafe_div(convert(unsafe_sub(valid_until, observed_at), uint256), VALIDITY_UNIT_MS)
+            << VALIDITY_AT
+        )
+        | (at_ms << OBSERVED_AT)
     )
-    stamp: uint256 = (epoch << EPOCH_AT) | (validity << VALIDITY_AT) | (at_ms << OBSERVED_AT)
-
-    bounds: uint256[8] = empty(uint256[8])
+    classes: uint256[8] = empty(uint256[8])
     skipped: DynArray[uint256, MAX_WORDS] = []
-    for word: uint256 in words:
+    for i: uint256 in range(len(words) >> 5, bound=MAX_WORDS):
+        word: uint256 = extract32(words, i << 5, output_type=uint256)
         market: uint256 = word & BITS_16
         stored: uint256 = self.markets[market]
         class_id: uint256 = (stored >> CLASS_AT) & 7
-        code: uint256 = refusals.UNKNOWN_MARKET
+        result: uint256 = refusals.UNKNOWN_MARKET
         if class_id != 0:
-            if bounds[class_id] == 0:
-                bounds[class_id] = self.class_bounds[class_id]
-            written: uint256 = 0
-            written, code = self._apply(stored, word, bounds[class_id], stamp, now_s)
-            if code == 0:
-                self.markets[market] = written
-        if code != 0:
-            skipped.append((market << 16) | code)
+            limits: uint256 = classes[class_id]
+            if limits == 0:
+                limits = self.class_bounds[class_id]
+                classes[class_id] = limits
+            result = self._apply(stored, word, limits, stamp, now_s)
+        if result > BITS_16:
+            self.markets[market] = result
+        else:
+            skipped.append((market << 16) | result)
     log RiskUpdatePosted(
         round=round,
         observed_at=observed_at,
@@ -351,12 +364,12 @@ def add_market(market: uint256, class_id: uint256, word: uint256):
     if code != 0:
         refusals.refuse(code)
     self.market_count = market + 1
-    values: uint256 = self._values(word)
+    values: uint256 = ((word >> 16) & BITS_16) | (((word >> 52) & BITS_43) << 16)
     self.markets[market] = (
         values
         | (values << 59)
         | (class_id << CLASS_AT)
-        | (((halts.word >> halts.EPOCH_AT) & BITS_6) << EPOCH_AT)
+        | (((quorum.stream >> halts.EPOCH_AT) & BITS_6) << EPOCH_AT)
         | ((HALF_PPM_E2 // (values & BITS_16)) << FROM_AT)
         | ((block.timestamp - EPOCH_S) << CHANGED_AT)
     )
@@ -560,7 +573,7 @@ def verify_position_terms(terms: PositionTerms, signatures: DynArray[bytes32, 32
     digest: bytes32 = quorum._digest(self._terms_hash(terms))
     quorum._verify(digest, signatures)
     quorum._fresh(terms.observed_at, terms.valid_until, MAX_AGE_MS, MAX_DECISION_VALIDITY_MS)
-    halts._accepting(halts.word, halts.KIND_POSITION_TERMS)
+    halts._accepting(quorum.stream, halts.KIND_POSITION_TERMS)
     return digest
 
 
@@ -579,7 +592,7 @@ def verify_position_action(action: PositionAction, signatures: DynArray[bytes32,
     digest: bytes32 = quorum._digest(self._action_hash(action))
     quorum._verify(digest, signatures)
     quorum._fresh(action.observed_at, action.valid_until, MAX_AGE_MS, MAX_DECISION_VALIDITY_MS)
-    halts._accepting(halts.word, convert(action.kind, uint256) + halts.KIND_POSITION_TERMS)
+    halts._accepting(quorum.stream, convert(action.kind, uint256) + halts.KIND_POSITION_TERMS)
     return digest
 
 
@@ -591,13 +604,13 @@ def digest_risk_update(
     valid_until: uint64,
     model_hash: bytes32,
     evidence_hash: bytes32,
-    words: DynArray[uint256, MAX_WORDS],
+    words: Bytes[WORDS_BYTES],
 ) -> bytes32:
     """
     @notice What the signers sign for this update in the present configuration.
     """
     return quorum._digest(
-        self._update_hash(round, observed_at, valid_until, model_hash, evidence_hash, words)
+        self._update_hash(round, observed_at, valid_until, model_hash, evidence_hash, keccak256(words))
     )
 
 
@@ -629,7 +642,7 @@ def parameters(market: uint256) -> Parameters:
     """
     stored: uint256 = self._slot(market)
     limit: uint256 = self.guarded[market] >> 64
-    bounds: uint256 = self.class_bounds[(stored >> CLASS_AT) & 7]
+    limits: uint256 = self.class_bounds[(stored >> CLASS_AT) & 7]
     values: uint256 = stored & VALUES_MASK
     if limit & BITS_32 > block.timestamp:
         values = self._tighter(
@@ -647,8 +660,8 @@ def parameters(market: uint256) -> Parameters:
         effective_maintenance_ppm=self._effective(
             stored, self._elapsed(stored, block.timestamp - EPOCH_S)
         ),
-        floor_maintenance_ppm=(bounds >> 32) & BITS_20,
-        profit_share_ppm=(bounds >> 52) & BITS_20,
+        floor_maintenance_ppm=(limits >> 32) & BITS_20,
+        profit_share_ppm=(limits >> 111) & BITS_20,
         open_interest_cap_usdc=self._amount((values >> 16) & BITS_16),
         size_scale_usdc=self._amount((values >> 32) & BITS_16),
         spread_ppm=((values >> 48) & BITS_10) * SPREAD_UNIT_PPM,
@@ -679,7 +692,7 @@ def permissions(market: uint256) -> uint256:
     liquidation_s: uint256 = max(
         max((controls >> 96) & BITS_32, (controls >> 160) & BITS_32), (guarded >> 32) & BITS_32
     )
-    deciding: bool = not halts._ai_stopped(controls)
+    deciding: bool = not halts._decisions_stopped()
     withdrawing: bool = (controls >> 64) & BITS_32 <= now_s and not stopped
     limited: bool = (guarded >> 64) & BITS_32 > now_s and (guarded >> 128) != 0
     allowed: uint256 = 0
@@ -744,187 +757,206 @@ def guards(first: uint256, count: uint256) -> DynArray[uint256, 256]:
 
 @internal
 @view
-def _apply(
-    stored: uint256, word: uint256, bounds: uint256, stamp: uint256, now_s: uint256
-) -> (uint256, uint256):
+def _apply(stored: uint256, word: uint256, limits: uint256, stamp: uint256, now_s: uint256) -> uint256:
     """
     @notice Judge one market's item. Constant work, no calls outside.
     @param stored The market's slot.
     @param word The item.
-    @param bounds Its class's.
+    @param limits Its class's bounds.
     @param stamp The batch's ai_epoch, validity and observed_ms, at their places in the slot.
     @param now_s The block's time, since 2010.
-    @return What to store, and why the item was skipped (0: accepted).
+    @return What to store, or, below 2^16, why the item is skipped.
+    @dev Unchecked arithmetic: every factor is a bit field. Written out, because a call costs as much as a check.
     """
-    if (stamp >> OBSERVED_AT) <= (stored >> OBSERVED_AT) & BITS_40:
-        return stored, refusals.OLDER_OBSERVATION
-    if (stamp >> VALIDITY_AT) & BITS_12 > (bounds >> 130) & BITS_12:
-        return stored, refusals.CLASS_VALIDITY_TOO_LONG
-    code: uint256 = self._misfit(word, bounds)
+    if stamp >> OBSERVED_AT <= (stored >> OBSERVED_AT) & BITS_40:
+        return refusals.OLDER_OBSERVATION
+    if stamp & VALIDITY_FIELD > limits & VALIDITY_FIELD:
+        return refusals.CLASS_VALIDITY_TOO_LONG
+    code: uint256 = self._misfit(word, limits)
     if code != 0:
-        return stored, code
-    values: uint256 = self._values(word)
-    ramp_s: uint256 = word >> 95
-    elapsed: uint256 = self._elapsed(stored, now_s)
-    restart: bool = ramp_s != 0 and stored & HELD_BIT != 0
-    if values == stored & VALUES_MASK and not restart:
+        return code
+    values: uint256 = ((word >> 16) & BITS_16) | (((word >> 52) & BITS_43) << 16)
+    start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
+    changed: uint256 = (values ^ stored) & VALUES_MASK
+    restart: bool = stored & HELD_BIT != 0 and word >> 95 != 0
+    if changed == 0 and not restart:
         # A renewal. A ramp that stood still goes on from where it stopped: its start moves, not its value.
-        start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
+        elapsed: uint256 = self._elapsed(stored, now_s)
         if elapsed < stored >> RAMP_AT:
             start_s = max(start_s, unsafe_sub(now_s, elapsed))
-        return (
-            (stored & ~(STAMP_MASK | CHANGED_MASK)) | stamp | (start_s << CHANGED_AT)
-        ), 0
+        return (stored & RENEWAL_KEEPS) | stamp | (start_s << CHANGED_AT)
     # Frozen is a flag beside the values: they may not move, and are not forgotten.
     if stored & FROZEN_BIT != 0:
-        return stored, refusals.MARKET_FROZEN
-    drift: uint256 = 0
-    drift, code = self._drift(stored, values, bounds, now_s)
-    if code != 0:
-        return stored, code
-    flags: uint256 = (stored & KEPT_MASK) | REVERTIBLE_BIT
-    if restart or (values ^ stored) & BITS_16 != 0:
+        return refusals.MARKET_FROZEN
+
+    # Every moved field takes a step from its last accepted value, relative, or absolute where that is more.
+    # `charge`: the largest relative loosening in ppm, rounded up; a move that only the absolute minimum
+    # allows counts as one whole relative step.
+    looser: bool = stored & ~values & REDUCE_ONLY_BIT != 0
+    charge: uint256 = 0
+    loosen_ppm: uint256 = (limits >> 171) & BITS_20
+    if changed & BITS_16 != 0:
+        old: uint256 = stored & BITS_16
+        new: uint256 = values & BITS_16
+        if new > old:
+            looser = True
+            charge = unsafe_div(unsafe_add(unsafe_mul(unsafe_sub(new, old), PPM), unsafe_sub(old, 1)), old)
+            if charge > loosen_ppm:
+                if unsafe_sub(new, old) > (limits >> 191) & BITS_10:
+                    return refusals.CAP_STEP_TOO_LARGE
+                charge = loosen_ppm
+        elif (
+            unsafe_mul(unsafe_sub(old, new), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20)
+            and unsafe_sub(old, new) > (limits >> 191) & BITS_10
+        ):
+            return refusals.CAP_STEP_TOO_LARGE
+    if changed & (BITS_16 << 16) != 0:
+        old: uint256 = ((stored >> 16) & 2_047) << ((stored >> 27) & 31)
+        new: uint256 = ((values >> 16) & 2_047) << ((values >> 27) & 31)
+        if new > old:
+            looser = True
+            share: uint256 = self._share(unsafe_sub(new, old), old, limits)
+            if share > PPM:
+                return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
+            charge = max(charge, share)
+        elif (
+            unsafe_mul(unsafe_sub(old, new), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20)
+            and unsafe_sub(old, new) > self._least_amount(limits)
+        ):
+            return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
+    if changed & (BITS_16 << 32) != 0:
+        old: uint256 = ((stored >> 32) & 2_047) << ((stored >> 43) & 31)
+        new: uint256 = ((values >> 32) & 2_047) << ((values >> 43) & 31)
+        if new > old:
+            looser = True
+            share: uint256 = self._share(unsafe_sub(new, old), old, limits)
+            if share > PPM:
+                return refusals.SIZE_SCALE_STEP_TOO_LARGE
+            charge = max(charge, share)
+        elif (
+            unsafe_mul(unsafe_sub(old, new), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20)
+            and unsafe_sub(old, new) > self._least_amount(limits)
+        ):
+            return refusals.SIZE_SCALE_STEP_TOO_LARGE
+    if changed & (BITS_10 << 48) != 0:
+        old: uint256 = (stored >> 48) & BITS_10
+        new: uint256 = (values >> 48) & BITS_10
+        if new < old:
+            looser = True
+            share: uint256 = unsafe_div(
+                unsafe_add(unsafe_mul(unsafe_sub(old, new), PPM), unsafe_sub(old, 1)), old
+            )
+            if share > loosen_ppm:
+                if unsafe_sub(old, new) > (limits >> 131) & BITS_6:
+                    return refusals.SPREAD_STEP_TOO_LARGE
+                share = loosen_ppm
+            charge = max(charge, share)
+        elif (
+            unsafe_mul(unsafe_sub(new, old), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20)
+            and unsafe_sub(new, old) > (limits >> 131) & BITS_6
+        ):
+            return refusals.SPREAD_STEP_TOO_LARGE
+
+    # Drift: the bucket holds half of the day's budget and empties at half a budget a day, so that in any 24
+    # hours at most the whole budget goes in. Emptying is rounded down, charges up.
+    since_s: uint256 = 0
+    if now_s > start_s:
+        since_s = unsafe_sub(now_s, start_s)
+        start_s = now_s
+    drift: uint256 = (stored >> DRIFT_AT) & BITS_9
+    if drift != 0:
+        emptied: uint256 = unsafe_div(unsafe_mul(since_s, limits >> 235), DAY_S)
+        drift = unsafe_sub(max(drift, emptied), emptied)
+    if looser:
+        # Tightened at once, loosened slowly: a wrong loosening has this long to be noticed.
+        if since_s < (limits >> 217) & BITS_17:
+            return refusals.TOO_SOON
+        drift = unsafe_add(drift, unsafe_div(unsafe_add(charge, 999), 1_000))
+        if drift > limits >> 235:
+            return refusals.DRIFT_SPENT
+
+    # The ramp begins at the live value, so no position's health changes in this block.
+    elapsed: uint256 = self._elapsed(stored, now_s)
+    flags: uint256 = REVERTIBLE_BIT
+    ramp_s: uint256 = stored >> RAMP_AT
+    if restart or changed & BITS_16 != 0:
+        ramp_s = word >> 95
         if ramp_s == 0:
-            ramp_s = (bounds >> 114) & BITS_16
+            ramp_s = (limits >> 95) & BITS_16
     else:
         # Another field moved: the ramp goes on to the same target, in the time it had left.
-        ramp_s = stored >> RAMP_AT
-        ramp_s = unsafe_sub(ramp_s, min(ramp_s, elapsed))
-        flags |= stored & HELD_BIT
-    # The ramp begins at the live value, so no position's health changes in this block.
+        ramp_s = unsafe_sub(max(ramp_s, elapsed), elapsed)
+        flags = REVERTIBLE_BIT | (stored & HELD_BIT)
     return (
         values
         | ((stored & VALUES_MASK) << 59)
+        | (stored & KEPT_MASK)
         | flags
         | stamp
         | (drift << DRIFT_AT)
         | (self._effective(stored, elapsed) << FROM_AT)
-        | (max(now_s, (stored >> CHANGED_AT) & BITS_30) << CHANGED_AT)
+        | (start_s << CHANGED_AT)
         | (ramp_s << RAMP_AT)
-    ), 0
+    )
 
 
 @internal
 @pure
-def _misfit(word: uint256, bounds: uint256) -> uint256:
+def _share(move: uint256, old: uint256, limits: uint256) -> uint256:
+    """
+    @notice Judge the loosening of an amount.
+    @return Its relative size in ppm, rounded up, or TOO_LARGE.
+    """
+    loosen_ppm: uint256 = (limits >> 171) & BITS_20
+    # Not the rounded share: old may be 0.
+    if unsafe_mul(move, PPM) <= unsafe_mul(old, loosen_ppm):
+        return unsafe_div(unsafe_add(unsafe_mul(move, PPM), unsafe_sub(old, 1)), old)
+    if move > self._least_amount(limits):
+        return TOO_LARGE
+    return loosen_ppm
+
+
+@internal
+@pure
+def _least_amount(limits: uint256) -> uint256:
+    """
+    @return The class's absolute minimum step of an amount, whole USDC.
+    """
+    return ((limits >> 201) & 2_047) << ((limits >> 212) & 31)
+
+
+@internal
+@pure
+def _misfit(word: uint256, limits: uint256) -> uint256:
     """
     @notice Judge an item by itself: canonical, coherent, inside its class's bounds.
     @return 0, or the refusal.
     """
-    open_interest_cap: uint256 = (word >> 52) & BITS_16
-    size_scale: uint256 = (word >> 68) & BITS_16
+    # An amount's mantissa has its top bit, or there is no exponent; bits above the fields mean nothing.
     if (
         word >> WORD_BITS != 0
-        or not self._canonical_amount(open_interest_cap)
-        or not self._canonical_amount(size_scale)
+        or (word & (1 << 62) == 0 and word & (31 << 63) != 0)
+        or (word & (1 << 78) == 0 and word & (31 << 79) != 0)
     ):
         return refusals.NOT_CANONICAL
     cap_e2: uint256 = (word >> 16) & BITS_16
     product: uint256 = unsafe_mul(cap_e2, (word >> 32) & BITS_20)
     # Cap and maintenance are one tuple: 1 - e <= 2 x maintenance x cap <= 1, e less than one ppm of maintenance.
-    if product > HALF_PPM_E2 or unsafe_add(product, cap_e2) <= HALF_PPM_E2:
+    if unsafe_sub(HALF_PPM_E2, product) >= cap_e2:
         return refusals.TUPLE_INCOHERENT
-    if cap_e2 < bounds & BITS_16 or cap_e2 > (bounds >> 16) & BITS_16:
+    if cap_e2 < limits & BITS_16 or word & CAP_FIELD > limits & CAP_FIELD:
         return refusals.CAP_OUT_OF_BOUNDS
-    if open_interest_cap > (bounds >> 72) & BITS_16:
+    if word & OPEN_INTEREST_FIELD > limits & OPEN_INTEREST_FIELD:
         return refusals.OPEN_INTEREST_CAP_OUT_OF_BOUNDS
     # All ones is what a clamped encoder makes: no number.
-    if size_scale < (bounds >> 88) & BITS_16 or size_scale == BITS_16:
+    if word & SCALE_FIELD < limits & SCALE_FIELD or word & SCALE_FIELD == SCALE_FIELD:
         return refusals.SIZE_SCALE_OUT_OF_BOUNDS
-    if (word >> 84) & BITS_10 > (bounds >> 104) & BITS_10:
+    if word & SPREAD_FIELD > limits & SPREAD_FIELD:
         return refusals.SPREAD_OUT_OF_BOUNDS
-    ramp_s: uint256 = word >> 95
     # Traders were promised this much notice; 0 asks for exactly it.
-    if ramp_s != 0 and ramp_s < (bounds >> 114) & BITS_16:
+    if word & RAMP_FIELD < limits & RAMP_FIELD and word & RAMP_FIELD != 0:
         return refusals.RAMP_TOO_SHORT
     return 0
-
-
-@internal
-@pure
-def _drift(stored: uint256, values: uint256, bounds: uint256, now_s: uint256) -> (uint256, uint256):
-    """
-    @notice Judge a change against the last accepted values: steps both ways; delay and drift for loosening.
-    @return The drift used after it in 0.1 %, and 0 or the refusal.
-    @dev The bucket holds half of the day's budget and empties at half a budget a day: in any 24 hours at most
-         the whole budget goes in. Emptying is rounded down, charges up. The largest charge of the four counts.
-    """
-    charge: uint256 = 0
-    looser: bool = False
-    tighten_ppm: uint256 = (bounds >> 142) & BITS_20
-    loosen_ppm: uint256 = (bounds >> 162) & BITS_20
-    changed: uint256 = values ^ stored
-    if changed & BITS_16 != 0:
-        old: uint256 = stored & BITS_16
-        new: uint256 = values & BITS_16
-        step: uint256 = self._step(old, new, loosen_ppm if new > old else tighten_ppm, (bounds >> 182) & BITS_10)
-        if step == TOO_LARGE:
-            return 0, refusals.CAP_STEP_TOO_LARGE
-        if new > old:
-            looser = True
-            charge = step
-    if changed & (BITS_16 << 16) != 0:
-        old: uint256 = self._amount((stored >> 16) & BITS_16)
-        new: uint256 = self._amount((values >> 16) & BITS_16)
-        step: uint256 = self._step(
-            old, new, loosen_ppm if new > old else tighten_ppm, self._amount((bounds >> 192) & BITS_16)
-        )
-        if step == TOO_LARGE:
-            return 0, refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
-        if new > old:
-            looser = True
-            charge = max(charge, step)
-    if changed & (BITS_16 << 32) != 0:
-        old: uint256 = self._amount((stored >> 32) & BITS_16)
-        new: uint256 = self._amount((values >> 32) & BITS_16)
-        step: uint256 = self._step(
-            old, new, loosen_ppm if new > old else tighten_ppm, self._amount((bounds >> 192) & BITS_16)
-        )
-        if step == TOO_LARGE:
-            return 0, refusals.SIZE_SCALE_STEP_TOO_LARGE
-        if new > old:
-            looser = True
-            charge = max(charge, step)
-    if changed & (BITS_10 << 48) != 0:
-        old: uint256 = (stored >> 48) & BITS_10
-        new: uint256 = (values >> 48) & BITS_10
-        step: uint256 = self._step(old, new, loosen_ppm if new < old else tighten_ppm, (bounds >> 208) & BITS_6)
-        if step == TOO_LARGE:
-            return 0, refusals.SPREAD_STEP_TOO_LARGE
-        if new < old:
-            looser = True
-            charge = max(charge, step)
-    if changed & REDUCE_ONLY_BIT & stored != 0:
-        looser = True
-
-    since_s: uint256 = (stored >> CHANGED_AT) & BITS_30
-    since_s = unsafe_sub(max(now_s, since_s), since_s)
-    half_budget: uint256 = bounds >> 232
-    used: uint256 = (stored >> DRIFT_AT) & BITS_9
-    used = unsafe_sub(used, min(used, unsafe_div(unsafe_mul(since_s, half_budget), DAY_S)))
-    if looser:
-        # Tightened at once, loosened slowly: a wrong loosening has this long to be noticed.
-        if since_s < (bounds >> 214) & BITS_17:
-            return 0, refusals.TOO_SOON
-        used = unsafe_add(used, charge)
-        if used > half_budget:
-            return 0, refusals.DRIFT_SPENT
-    return used, 0
-
-
-@internal
-@pure
-def _step(old: uint256, new: uint256, ppm: uint256, least: uint256) -> uint256:
-    """
-    @notice Judge one field's move: at most `ppm` of the last accepted value, or `least` where that is more.
-    @return TOO_LARGE, or the share of the allowed step that it takes, times ppm, in 0.1 %, rounded up.
-    """
-    move: uint256 = unsafe_sub(max(old, new), min(old, new))
-    allowed: uint256 = max(unsafe_div(unsafe_mul(old, ppm), PPM), least)
-    if move > allowed:
-        return TOO_LARGE
-    allowed = unsafe_mul(allowed, 1_000)
-    return unsafe_div(unsafe_sub(unsafe_add(unsafe_mul(move, ppm), allowed), 1), allowed)
 
 
 @internal
@@ -947,7 +979,7 @@ def _elapsed(stored: uint256, now_s: uint256) -> uint256:
         ),
     )
     epoch: uint256 = (stored >> EPOCH_AT) & BITS_6
-    if epoch != (halts.word >> halts.EPOCH_AT) & BITS_6:
+    if epoch != (quorum.stream >> halts.EPOCH_AT) & BITS_6:
         stop_s = min(stop_s, unsafe_sub(halts.epoch_ended_s[epoch], EPOCH_S))
     start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
     return unsafe_sub(max(stop_s, start_s), start_s)
@@ -1009,15 +1041,6 @@ def _tighter(a: uint256, b: uint256) -> uint256:
 
 @internal
 @pure
-def _values(word: uint256) -> uint256:
-    """
-    @return An item's values in the slot's order.
-    """
-    return ((word >> 16) & BITS_16) | (((word >> 52) & BITS_43) << 16)
-
-
-@internal
-@pure
 def _amount(bits: uint256) -> uint256:
     """
     @return Whole USDC of 16 bits: mantissa 11 | exponent 5. Canonical bits sort as their amounts.
@@ -1047,44 +1070,46 @@ def _expired(stored: uint256) -> bool:
 
 @internal
 @pure
-def _sound(bounds: uint256) -> bool:
+def _sound(limits: uint256) -> bool:
     """
     @return Whether a class's bounds can be lived with: no field at its limit, none that would lock a market.
     """
-    open_interest_cap: uint256 = (bounds >> 72) & BITS_16
-    size_scale: uint256 = (bounds >> 88) & BITS_16
-    least_amount: uint256 = (bounds >> 192) & BITS_16
-    notice_s: uint256 = (bounds >> 114) & BITS_16
-    tighten_ppm: uint256 = (bounds >> 142) & BITS_20
-    loosen_ppm: uint256 = (bounds >> 162) & BITS_20
-    floor_ppm: uint256 = (bounds >> 32) & BITS_20
+    open_interest_cap: uint256 = (limits >> 52) & BITS_16
+    size_scale: uint256 = (limits >> 68) & BITS_16
+    least_amount: uint256 = (limits >> 201) & BITS_16
+    notice_s: uint256 = (limits >> 95) & BITS_16
+    tighten_ppm: uint256 = (limits >> 151) & BITS_20
+    loosen_ppm: uint256 = (limits >> 171) & BITS_20
+    floor_ppm: uint256 = (limits >> 32) & BITS_20
     return (
-        bounds >> BOUNDS_BITS == 0
-        and bounds & BITS_16 >= 100
-        and bounds & BITS_16 <= (bounds >> 16) & BITS_16
-        and (bounds >> 16) & BITS_16 != BITS_16
+        limits >> BOUNDS_BITS == 0
+        and limits & BOUNDS_GAPS == 0
+        and limits & BITS_16 >= 100
+        and limits & BITS_16 <= (limits >> 16) & BITS_16
+        and limits & CAP_FIELD != CAP_FIELD
         and floor_ppm != 0
         and floor_ppm <= PPM // 2
-        and (bounds >> 52) & BITS_20 <= PPM
+        and (limits >> 111) & BITS_20 <= PPM
         and open_interest_cap != BITS_16
         and self._canonical_amount(open_interest_cap)
         and size_scale != 0
         and size_scale != BITS_16
         and self._canonical_amount(size_scale)
-        and (bounds >> 104) & BITS_10 != BITS_10
+        and limits & SPREAD_FIELD != SPREAD_FIELD
         and notice_s >= MIN_NOTICE_S
         and notice_s != BITS_16
-        and (bounds >> 130) & BITS_12 != 0
+        and limits & VALIDITY_FIELD != 0
         and tighten_ppm != 0
         and tighten_ppm <= PPM
         and loosen_ppm != 0
         and loosen_ppm <= PPM
-        and (bounds >> 182) & BITS_10 != 0
+        and (limits >> 191) & BITS_10 != 0
         and least_amount != 0
+        and least_amount != BITS_16
         and self._canonical_amount(least_amount)
-        and (bounds >> 208) & BITS_6 != 0
-        and (bounds >> 214) & BITS_17 != 0
-        and bounds >> 232 != 0
+        and (limits >> 131) & BITS_6 != 0
+        and (limits >> 217) & BITS_17 != 0
+        and limits >> 235 != 0
     )
 
 
@@ -1126,10 +1151,11 @@ def _update_hash(
     valid_until: uint64,
     model_hash: bytes32,
     evidence_hash: bytes32,
-    words: DynArray[uint256, MAX_WORDS],
+    words_hash: bytes32,
 ) -> bytes32:
     """
-    @return EIP-712 hash of the message: an array is hashed as its words side by side.
+    @param words_hash Of the words side by side, as EIP-712 hashes an array.
+    @return EIP-712 hash of the message.
     """
     return keccak256(
         abi_encode(
@@ -1139,7 +1165,7 @@ def _update_hash(
             valid_until,
             model_hash,
             evidence_hash,
-            keccak256(slice(abi_encode(words), 64, 32 * len(words))),
+            words_hash,
         )
     )
 

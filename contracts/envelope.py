@@ -49,7 +49,7 @@ def judge_batch(
     if message.round - latest_round > MAX_ROUND_JUMP:
         return Refusal.ROUND_JUMP
     if not message.words:
-        return Refusal.EMPTY_BATCH
+        return Refusal.NO_WHOLE_WORDS
     return judge_times(message.observed_at_ms, message.valid_until_ms, now_s, limits)
 
 

@@ -5,15 +5,19 @@
 @notice The guardian pauses at once, for at most a day, and cannot lengthen a pause that runs; the owner may
         extend, up to 30 days a call, and resumes at once. What the guardian stops of liquidation ends within
         one hour of its first stop, whatever it does, until the owner has acted. Adding margin is never paused.
-@dev A module. One word, because every batch reads it, from the least significant bit: new_risk_until 32 |
-     ai_input_until 32 | withdrawals_until 32 | liquidation_until 32 | everything_until 32 |
-     everything_liquidation_until 32 | guardian_budget_end 32 (0: unused) | ai_epoch 6 | disabled_kinds 5.
+@dev A module. Its word, from the least significant bit: new_risk_until 32 | ai_input_until 32 |
+     withdrawals_until 32 | liquidation_until 32 | everything_until 32 | everything_liquidation_until 32 |
+     guardian_budget_end 32 (0: unused). What every batch must know stands in quorum's stream, which it reads
+     anyway: decisions_until 32 (the later of ai_input_until and everything_until) | ai_epoch 6 |
+     disabled_kinds 5.
 """
 
 from contracts import authority
+from contracts import quorum
 from contracts import refusals
 
 uses: authority
+uses: quorum
 
 event Paused:
     scope: indexed(uint256)
@@ -48,11 +52,20 @@ MAX_OWNER_PAUSE_S: constant(uint256) = 2_592_000  # 30 days a call: an owner who
 LIQUIDATION_BUDGET_S: constant(uint256) = 3_600  # bad debt grows while nobody may liquidate
 
 TIME_MASK: constant(uint256) = 2**32 - 1
+AI_INPUT_AT: constant(uint256) = 32
+WITHDRAWALS_AT: constant(uint256) = 64
+LIQUIDATION_AT: constant(uint256) = 96
+EVERYTHING_AT: constant(uint256) = 128
 EVERYTHING_LIQUIDATION_AT: constant(uint256) = 160
 BUDGET_AT: constant(uint256) = 192
-EPOCH_AT: constant(uint256) = 224
+CONTROLS_BITS: constant(uint256) = 224
+
+# in quorum's stream
+DECISIONS_AT: constant(uint256) = quorum.OWN_AT
+EPOCH_AT: constant(uint256) = DECISIONS_AT + 32
+KINDS_AT: constant(uint256) = EPOCH_AT + 6
+EPOCH_MASK: constant(uint256) = 2**6 - 1
 EPOCHS: constant(uint256) = 64
-KINDS_AT: constant(uint256) = 230
 
 word: uint256
 # When the AI-input pause that ended an epoch began, Unix seconds. 64 epochs last longer than any parameters:
@@ -76,11 +89,11 @@ def pause(scope: uint256, duration_s: uint256):
     # A pause ends by itself: the guardian may not make it last by starting it over and over.
     if not by_owner and (controls >> at) & TIME_MASK > block.timestamp:
         refusals.refuse(refusals.PAUSE_ALREADY_RUNNING)
-    if (scope == SCOPE_AI_INPUT or scope == SCOPE_EVERYTHING) and not self._ai_stopped(controls):
+    if (scope == SCOPE_AI_INPUT or scope == SCOPE_EVERYTHING) and not self._decisions_stopped():
         # Ramps that ran until now stop here for good; see RiskOracle._elapsed.
-        epoch: uint256 = (controls >> EPOCH_AT) & (EPOCHS - 1)
+        epoch: uint256 = (quorum.stream >> EPOCH_AT) & EPOCH_MASK
         self.epoch_ended_s[epoch] = block.timestamp
-        controls = self._put(controls, EPOCH_AT, EPOCHS - 1, (epoch + 1) % EPOCHS)
+        quorum.stream = self._put(quorum.stream, EPOCH_AT, EPOCH_MASK, (epoch + 1) % EPOCHS)
     liquidation_until_s: uint256 = 0
     if scope >= SCOPE_LIQUIDATION:
         liquidation_until_s, controls = self._liquidation_end(controls, until_s, by_owner)
@@ -95,7 +108,7 @@ def pause(scope: uint256, duration_s: uint256):
             )
     elif by_owner:
         controls = self._put(controls, BUDGET_AT, TIME_MASK, 0)
-    self.word = self._put(controls, at, TIME_MASK, until_s)
+    self._store(self._put(controls, at, TIME_MASK, until_s))
     log Paused(
         scope=scope,
         until_s=until_s,
@@ -116,7 +129,7 @@ def resume(scope: uint256):
     controls: uint256 = self._put(self.word, 32 * (scope - 1), TIME_MASK, 0)
     if scope == SCOPE_EVERYTHING:
         controls = self._put(controls, EVERYTHING_LIQUIDATION_AT, TIME_MASK, 0)
-    self.word = self._put(controls, BUDGET_AT, TIME_MASK, 0)
+    self._store(self._put(controls, BUDGET_AT, TIME_MASK, 0))
     log Resumed(scope=scope)
 
 
@@ -128,7 +141,7 @@ def disable_decision_kind(kind: uint256):
     """
     authority._only_guardian()
     self._known_kind(kind)
-    self.word |= 1 << (KINDS_AT + kind - 1)
+    quorum.stream |= 1 << (KINDS_AT + kind - 1)
     log DecisionKindDisabled(kind=kind)
 
 
@@ -140,7 +153,7 @@ def enable_decision_kind(kind: uint256):
     """
     authority._only_owner()
     self._known_kind(kind)
-    self.word &= ~(1 << (KINDS_AT + kind - 1))
+    quorum.stream &= ~(1 << (KINDS_AT + kind - 1))
     log DecisionKindEnabled(kind=kind)
 
 
@@ -148,9 +161,10 @@ def enable_decision_kind(kind: uint256):
 @view
 def controls() -> (uint256, uint256[EPOCHS]):
     """
-    @return The packed pauses, and when each AI-input epoch ended (Unix seconds; 0: not yet).
+    @return The packed pauses with ai_epoch 6 | disabled_kinds 5 above them, and when each AI-input epoch ended
+            (Unix seconds; 0: not yet).
     """
-    return self.word, self.epoch_ended_s
+    return self.word | ((quorum.stream >> EPOCH_AT) << CONTROLS_BITS), self.epoch_ended_s
 
 
 @internal
@@ -190,28 +204,41 @@ def _liquidation_end(controls: uint256, until_s: uint256, by_owner: bool) -> (ui
 
 
 @internal
-@view
-def _ai_stopped(controls: uint256) -> bool:
+def _store(controls: uint256):
     """
+    @notice Write the pauses, and what of them every batch must know.
     @param controls The packed pauses.
-    @return Whether decisions are refused: AI input or everything is paused.
     """
-    return max((controls >> 32) & TIME_MASK, (controls >> 128) & TIME_MASK) > block.timestamp
+    self.word = controls
+    until_s: uint256 = max(
+        (controls >> AI_INPUT_AT) & TIME_MASK, (controls >> EVERYTHING_AT) & TIME_MASK
+    )
+    quorum.stream = self._put(quorum.stream, DECISIONS_AT, TIME_MASK, until_s)
 
 
 @internal
 @view
-def _accepting(controls: uint256, kind: uint256):
+def _decisions_stopped() -> bool:
+    """
+    @return Whether decisions are refused: AI input or everything is paused.
+    """
+    return (quorum.stream >> DECISIONS_AT) & TIME_MASK > block.timestamp
+
+
+@internal
+@view
+def _accepting(stream: uint256, kind: uint256):
     """
     @notice Refuse a decision while its kind is off or AI input is paused.
-    @param controls The packed pauses.
+    @param stream quorum's word.
     @param kind The decision's.
     """
-    if (controls >> (KINDS_AT + kind - 1)) & 1 != 0:
+    if (stream >> unsafe_add(KINDS_AT - 1, kind)) & 1 != 0:
         refusals.refuse(refusals.DECISION_KIND_DISABLED)
-    if (controls >> 32) & TIME_MASK > block.timestamp:
-        refusals.refuse(refusals.AI_INPUT_PAUSED)
-    if (controls >> 128) & TIME_MASK > block.timestamp:
+    if (stream >> DECISIONS_AT) & TIME_MASK > block.timestamp:
+        # Named by the scope that the owner has to resume.
+        if (self.word >> AI_INPUT_AT) & TIME_MASK > block.timestamp:
+            refusals.refuse(refusals.AI_INPUT_PAUSED)
         refusals.refuse(refusals.EVERYTHING_PAUSED)
 
 

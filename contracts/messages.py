@@ -307,8 +307,8 @@ def _call(message: type[Posted], signature: str, max_words: int) -> _Call:
     return _Call(message, keccak256(signature.encode())[:SELECTOR_BYTES], max_words)
 
 
-POST_ROUND: Final = "post_round(uint64,uint64,uint64,bytes32,uint256[],bytes32[])"
-POST_UPDATE: Final = "post_update(uint64,uint64,uint64,bytes32,bytes32,uint256[],bytes32[])"
+POST_ROUND: Final = "post_round(uint64,uint64,uint64,bytes32,bytes,bytes32[])"
+POST_UPDATE: Final = "post_update(uint64,uint64,uint64,bytes32,bytes32,bytes,bytes32[])"
 _CALLS: Final = (
     _call(PriceRound, POST_ROUND, MAX_PRICE_WORDS),
     _call(RiskUpdate, POST_UPDATE, MAX_RISK_WORDS),
@@ -329,7 +329,8 @@ def calldata(message: Posted, signatures: Sequence[bytes]) -> bytes:
             raise FieldError(f"signature {index} {fault} (EIP-2098: r, vs)")
     layout = _struct_of(message)
     static = zip(layout.encoders[:-1], layout.values(message)[:-1], strict=True)
-    words = encode_uint(len(message.words)) + pack_words(message.words)
+    # One bytes value, as the digest hashes it: the contract need not copy it together first.
+    words = encode_uint(WORD_BYTES * len(message.words)) + pack_words(message.words)
     first = WORD_BYTES * (len(layout.members) + 1)
     parts = [selector, *(encode(value) for encode, value in static)]
     parts += [encode_uint(first), encode_uint(first + len(words)), words]
@@ -357,8 +358,8 @@ def _parse_body(call: _Call, body: bytes) -> tuple[Posted, tuple[bytes, ...]]:
     members = _STRUCTS[call.message].members
     slots = [body[at : at + WORD_BYTES] for at in range(0, len(body), WORD_BYTES)]
     head, rest = slots[: len(members) - 1], slots[len(members) + 1 :]
-    words, rest = _parse_array(rest, call.max_words)
-    pairs, rest = _parse_array(rest, 2 * MAX_SIGNATURES)
+    words, rest = _parse_array(rest, call.max_words, unit=WORD_BYTES)
+    pairs, rest = _parse_array(rest, 2 * MAX_SIGNATURES, unit=1)
     if len(pairs) % 2 or rest:
         raise CalldataError("half a signature or trailing bytes; drop the call")
     values: dict[str, Any] = {
@@ -369,9 +370,9 @@ def _parse_body(call: _Call, body: bytes) -> tuple[Posted, tuple[bytes, ...]]:
     return message, tuple(r + vs for r, vs in zip(pairs[::2], pairs[1::2], strict=True))
 
 
-def _parse_array(slots: list[bytes], limit: int) -> tuple[list[bytes], list[bytes]]:
-    """Split a length and its items from what follows them."""
-    count = int.from_bytes(slots[0], "big") if slots else limit + 1
-    if count > min(limit, len(slots) - 1):
+def _parse_array(slots: list[bytes], limit: int, *, unit: int) -> tuple[list[bytes], list[bytes]]:
+    """Split a length, counted in `unit`s an item, and its items from what follows them."""
+    count, part = divmod(int.from_bytes(slots[0], "big"), unit) if slots else (limit + 1, 0)
+    if part or count > min(limit, len(slots) - 1):
         raise CalldataError(f"an array is cut off or longer than {limit}; drop the call")
     return slots[1 : 1 + count], slots[1 + count :]

@@ -44,6 +44,9 @@ RANGE_MS: constant(uint256) = (2**30 - 2**22) * 1_000
 LARGEST_AGE_MS: constant(uint256) = 65_536  # an item may be this much older than its round
 
 ROUND_MASK: constant(uint256) = 2**64 - 1
+THRESHOLD_AT: constant(uint256) = 64
+THRESHOLD_MASK: constant(uint256) = 2**8 - 1
+OWN_AT: constant(uint256) = 72
 S_MASK: constant(uint256) = 2**255 - 1
 HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
 
@@ -57,7 +60,8 @@ config_digest: public(bytes32)
 config_count: public(uint256)
 bounds_hash: public(bytes32)
 policy_hash: public(bytes32)
-# round 64 | threshold 8: one slot, since every batch reads both
+# round 64 | threshold 8 | 184 bits of the contract's own (RiskOracle: what halts.vy stops): one slot, since
+# every batch reads all of it
 stream: uint256
 signer_list: DynArray[address, MAX_SIGNERS]
 is_signer: public(HashMap[address, bool])
@@ -74,7 +78,7 @@ def __init__(signers: DynArray[address, MAX_SIGNERS], threshold: uint256, policy
         self._insert_signer(signer)
     if threshold == 0 or threshold > len(signers):
         refusals.refuse(refusals.THRESHOLD_OUT_OF_RANGE)
-    self.stream = threshold << 64
+    self.stream = threshold << THRESHOLD_AT
     self.policy_hash = policy_hash
     log ThresholdChanged(threshold=threshold)
     log PolicyHashChanged(policy_hash=policy_hash)
@@ -86,7 +90,7 @@ def threshold() -> uint256:
     """
     @return How many signatures a message carries, exactly.
     """
-    return self.stream >> 64
+    return self._threshold()
 
 
 @external
@@ -138,7 +142,7 @@ def remove_signer(signer: address):
     if not self.is_signer[signer]:
         refusals.refuse(refusals.SIGNER_MISSING)
     # Fewer signers than signatures would be a halt that no pause ends.
-    if len(self.signer_list) <= self.stream >> 64:
+    if len(self.signer_list) <= self._threshold():
         refusals.refuse(refusals.BELOW_THRESHOLD)
     last: address = self.signer_list.pop()
     for i: uint256 in range(len(self.signer_list), bound=MAX_SIGNERS):
@@ -159,7 +163,7 @@ def set_threshold(threshold: uint256):
     authority._consume(keccak256(slice(msg.data, 0, 36)))
     if threshold == 0 or threshold > len(self.signer_list):
         refusals.refuse(refusals.THRESHOLD_OUT_OF_RANGE)
-    self.stream = (self.stream & ROUND_MASK) | (threshold << 64)
+    self.stream = (self.stream & ~(THRESHOLD_MASK << THRESHOLD_AT)) | (threshold << THRESHOLD_AT)
     log ThresholdChanged(threshold=threshold)
     self._reconfigure(self.bounds_hash)
 
@@ -203,7 +207,7 @@ def _reconfigure(bounds_hash: bytes32):
     """
     count: uint256 = self.config_count + 1
     digest: bytes32 = keccak256(
-        abi_encode(count, self.signer_list, self.stream >> 64, bounds_hash, self.policy_hash)
+        abi_encode(count, self.signer_list, self._threshold(), bounds_hash, self.policy_hash)
     )
     self.config_count = count
     self.bounds_hash = bounds_hash
@@ -233,10 +237,20 @@ def _digest(struct_hash: bytes32) -> bytes32:
 
 
 @internal
-def _next_round(round: uint64):
+@view
+def _threshold() -> uint256:
+    """
+    @return How many signatures a message carries, exactly.
+    """
+    return (self.stream >> THRESHOLD_AT) & THRESHOLD_MASK
+
+
+@internal
+def _next_round(round: uint64) -> uint256:
     """
     @notice Take a round number: strictly newer, at most a stated jump.
     @param round The message's.
+    @return The stream's word, for what else the caller needs of it.
     """
     stream: uint256 = self.stream
     number: uint256 = convert(round, uint256)
@@ -247,6 +261,7 @@ def _next_round(round: uint64):
     if unsafe_sub(number, latest) > MAX_ROUND_JUMP:
         refusals.refuse(refusals.ROUND_JUMP)
     self.stream = unsafe_add(unsafe_sub(stream, latest), number)
+    return stream
 
 
 @internal
@@ -257,20 +272,22 @@ def _verify(digest: bytes32, signatures: DynArray[bytes32, 2 * MAX_SIGNERS]):
     @param digest What was signed.
     @param signatures k pairs (r, vs).
     """
-    count: uint256 = 2 * (self.stream >> 64)
+    count: uint256 = 2 * self._threshold()
     if len(signatures) < count:
         refusals.refuse(refusals.TOO_FEW_SIGNATURES)
     if len(signatures) > count:
         refusals.refuse(refusals.TOO_MANY_SIGNATURES)
     last: uint256 = 0
-    for i: uint256 in range(MAX_SIGNERS):
-        at: uint256 = unsafe_mul(i, 2)
-        if at == count:
-            break
-        r: uint256 = convert(signatures[at], uint256)
-        vs: uint256 = convert(signatures[unsafe_add(at, 1)], uint256)
+    r: uint256 = 0
+    for half: bytes32 in signatures:
+        if r == 0:
+            r = convert(half, uint256)
+            if r == 0:
+                refusals.refuse(refusals.ZERO_SIGNATURE)
+            continue
+        vs: uint256 = convert(half, uint256)
         s: uint256 = vs & S_MASK
-        if r == 0 or s == 0:
+        if s == 0:
             refusals.refuse(refusals.ZERO_SIGNATURE)
         # The upper half is the same signature in another form: one message, one form.
         if s > HALF_ORDER:
@@ -286,6 +303,7 @@ def _verify(digest: bytes32, signatures: DynArray[bytes32, 2 * MAX_SIGNERS]):
                 refusals.refuse(refusals.DUPLICATE_SIGNER)
             refusals.refuse(refusals.SIGNERS_NOT_ASCENDING)
         last = number
+        r = 0
 
 
 @internal

@@ -45,7 +45,7 @@ class Refusal(IntEnum):
     SIGNERS_NOT_ASCENDING = 27
     STALE_ROUND = 28
     ROUND_JUMP = 29
-    EMPTY_BATCH = 30
+    NO_WHOLE_WORDS = 30
     FROM_THE_FUTURE = 31
     OBSERVATION_TOO_OLD = 32
     EXPIRED = 33
@@ -139,7 +139,7 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
         Refusal.ROUND_JUMP: (
             "The round is more than 1,000 ahead of the last accepted one; read latest_round."
         ),
-        Refusal.EMPTY_BATCH: "The message has no words; post nothing instead.",
+        Refusal.NO_WHOLE_WORDS: "The message has no words, or part of one; post nothing instead.",
         Refusal.FROM_THE_FUTURE: (
             "The message was observed more than 2 s after the block's time; mend the clock."
         ),

@@ -26,7 +26,8 @@ DRIFT_UNIT_PPM: Final = 1_000
 MIN_NOTICE_S: Final = 300
 DAY_S: Final = 86_400
 
-_BOUNDS_BITS: Final = (16, 16, 20, 20, 16, 16, 10, 16, 12, 20, 20, 10, 16, 6, 17, 10)
+_BOUNDS_BITS: Final = (16, 16, 20, 16, 16, 10, 1, 16, 20, 6, 2, 12, 20, 20, 10, 16, 17, 10)
+_GAPS: Final = (6, 10)  # zero bits in the word, so that bounds stand where the values stand
 _AMOUNT_LIMIT: Final = 2**16 - 1
 _SPREAD_LIMIT: Final = 2**10 - 1
 
@@ -44,17 +45,17 @@ class ClassBounds:
     min_cap_e2: LeverageE2
     max_cap_e2: LeverageE2
     floor_maintenance_ppm: Ppm
-    profit_share_ppm: Ppm
     max_open_interest_cap_usdc: WholeUsdc
     min_size_scale_usdc: WholeUsdc
     max_spread_ppm: Ppm
     notice_s: int
+    profit_share_ppm: Ppm
+    min_step_spread_ppm: Ppm
     max_validity_s: int
     tighten_ppm: Ppm
     loosen_ppm: Ppm
     min_step_cap_e2: LeverageE2
     min_step_amount_usdc: WholeUsdc
-    min_step_spread_ppm: Ppm
     loosen_delay_s: int
     daily_drift_ppm: Ppm
 
@@ -93,14 +94,14 @@ _PLAIN: Final = _unit(1)
 _AMOUNT: Final[_Codec] = (lambda value: pack_amount(WholeUsdc(value)), expand_amount)
 _SPREAD: Final = _unit(SPREAD_UNIT_PPM)
 _CODECS: Final[tuple[_Codec, ...]] = (
-    *(_PLAIN,) * 4,
+    *(_PLAIN,) * 3,
     *(_AMOUNT,) * 2,
     _SPREAD,
-    _PLAIN,
+    *(_PLAIN,) * 2,
+    _SPREAD,
     _unit(VALIDITY_UNIT_S),
     *(_PLAIN,) * 3,
     _AMOUNT,
-    _SPREAD,
     _PLAIN,
     _unit(DRIFT_UNIT_PPM),
 )
@@ -109,13 +110,18 @@ _CODECS: Final[tuple[_Codec, ...]] = (
 def encode_bounds(bounds: ClassBounds) -> int:
     """Pack bounds for `set_class`; what the word's units cannot hold is rounded down."""
     pairs = zip(astuple(bounds), _CODECS, strict=True)
-    return join_bits([encode(value) for value, (encode, _) in pairs], _BOUNDS_BITS)
+    fields = [encode(value) for value, (encode, _) in pairs]
+    for gap in _GAPS:
+        fields.insert(gap, 0)
+    return join_bits(fields, _BOUNDS_BITS)
 
 
 def decode_bounds(word: int) -> ClassBounds:
     """Read packed bounds, as `RiskOracle.bounds` gives them."""
+    fields = split_bits(word, _BOUNDS_BITS)
+    kept = [bits for index, bits in enumerate(fields) if index not in _GAPS]
     names = ClassBounds.__dataclass_fields__
-    values = zip(names, split_bits(word, _BOUNDS_BITS), _CODECS, strict=True)
+    values = zip(names, kept, _CODECS, strict=True)
     decoded: dict[str, int] = {name: decode(bits) for name, bits, (_, decode) in values}
     return ClassBounds(**decoded)  # type: ignore[arg-type]  # NewTypes over int, in field order
 
@@ -228,20 +234,22 @@ def allowed_step(move: Move, bounds: ClassBounds) -> int:
     return max(move.old * step_ppm(move, bounds) // PPM, move.least)
 
 
-def charge(move: Move, bounds: ClassBounds) -> int:
-    """Give what a move takes of the drift budget, in 0.1 %, rounded up.
+def charge_ppm(move: Move, bounds: ClassBounds) -> Ppm:
+    """Give what a loosening takes of the drift budget: its relative size, rounded up.
 
-    The share of the allowed step that it takes, times the relative step: the relative move itself
-    where the relative step governs.
+    A move that only the absolute minimum allows counts as one whole relative step.
     """
     size = abs(move.new - move.old)
-    return ceil_div(size * step_ppm(move, bounds), allowed_step(move, bounds) * DRIFT_UNIT_PPM)
+    if size * PPM > move.old * bounds.loosen_ppm:
+        return bounds.loosen_ppm
+    return Ppm(ceil_div(size * PPM, move.old))
 
 
 def drift_left(used: int, since_s: int, bounds: ClassBounds) -> int:
     """Give what of the used drift (0.1 %) still counts so long after the last accepted change.
 
-    The bucket holds half a day's budget and empties at half a budget a day, rounded down.
+    The bucket holds half a day's budget and empties at half a budget a day, rounded down. The
+    largest charge of an update's fields counts, rounded up.
     """
     half = bounds.daily_drift_ppm // DRIFT_UNIT_PPM // 2
     return max(0, used - since_s * half // DAY_S)
@@ -259,12 +267,12 @@ def judge_change(
         if abs(move.new - move.old) > allowed_step(move, bounds):
             return move.refusal
     used = drift_left(drift_used, since_s, bounds)
-    loosening = [charge(move, bounds) for move in steps if move.loosens]
+    loosening = [charge_ppm(move, bounds) for move in steps if move.loosens]
     if not loosening and not (old.reduce_only and not new.reduce_only):
         return used
     if since_s < bounds.loosen_delay_s:
         return Refusal.TOO_SOON
-    used += max(loosening, default=0)
+    used += ceil_div(max(loosening, default=0), DRIFT_UNIT_PPM)
     if used > bounds.daily_drift_ppm // DRIFT_UNIT_PPM // 2:
         return Refusal.DRIFT_SPENT
     return used

@@ -88,11 +88,12 @@ def library_calldata(message, signatures):
         if isinstance(message, messages.PriceRound)
         else ("post_update", "bytes32,bytes32")
     )
-    signature = f"{name}(uint64,uint64,uint64,{hashes},uint256[],bytes32[])"
+    signature = f"{name}(uint64,uint64,uint64,{hashes},bytes,bytes32[])"
     types = signature[signature.index("(") + 1 : -1].split(",")
-    values = [getattr(message, item.name) for item in fields(message)]
+    *values, words = [getattr(message, item.name) for item in fields(message)]
+    packed = b"".join(word.to_bytes(32, "big") for word in words)
     halves = [half for item in signatures for half in (item[:32], item[32:])]
-    return keccak256(signature.encode())[:4] + eth_abi.encode(types, [*values, halves])
+    return keccak256(signature.encode())[:4] + eth_abi.encode(types, [*values, packed, halves])
 
 
 class TestDigest:
