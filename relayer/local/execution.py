@@ -8,6 +8,8 @@ from typing import Final
 from eth.abc import BlockHeaderAPI, ComputationAPI
 from eth.exceptions import Revert
 from eth.vm.spoof import SpoofTransaction
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 from eth_utils.exceptions import ValidationError
 
 from relayer.local.chain import EmbeddedChain
@@ -15,6 +17,7 @@ from relayer.local.errors import SERVER_ERROR, RpcError
 
 CALL_GAS: Final = 200_000_000  # MegaETH's limit of compute for one transaction
 REVERTED: Final = 3
+ERROR_STRING: Final = bytes.fromhex("08c379a0")  # selector of Error(string)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +86,20 @@ def _raise_failure(computation: ComputationAPI) -> None:
     if not computation.is_error:
         return
     if isinstance(computation.error, Revert):
-        data = "0x" + bytes(computation.output).hex()
-        raise RpcError(REVERTED, "execution reverted", data)
+        output = bytes(computation.output)
+        raise RpcError(REVERTED, "execution reverted" + _reason(output), "0x" + output.hex())
     name = type(computation.error).__name__
     raise RpcError(SERVER_ERROR, f"{_words(name)}: {computation.error}")
+
+
+def _reason(output: bytes) -> str:
+    """Give the words of Solidity's Error(string), which nodes put into the message."""
+    if output[:4] != ERROR_STRING:
+        return ""
+    try:
+        return f": {decode(['string'], output[4:])[0]}"
+    except DecodingError:
+        return ""
 
 
 def _words(name: str) -> str:

@@ -169,12 +169,18 @@ class RpcServer:
         fees = [hex_number(header.base_fee_per_gas or 0) for header in headers]
         answer: dict[str, Json] = {
             "oldestBlock": hex_number(oldest),
-            "baseFeePerGas": [*fees, fees[-1]],
+            "baseFeePerGas": [*fees, hex_number(self._fee_after(newest))],
             "gasUsedRatio": [header.gas_used / header.gas_limit for header in headers],
         }
         if isinstance(percentiles, list):
             answer["reward"] = [[hex_number(0)] * len(percentiles)] * count
         return answer
+
+    def _fee_after(self, header: BlockHeaderAPI) -> int:
+        """Give the base fee of the block after another."""
+        if header == self._chain.head():
+            return self._chain.base_fee()
+        return self._chain.header(header.block_number + 1).base_fee_per_gas or 0
 
     # --- execution ----------------------------------------------------------------------------
 
