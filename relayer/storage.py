@@ -1,17 +1,19 @@
 """The daemon's memory that outlives it: tables, one database behind an executor.
 
 SQLite by default (write-ahead log, each commit on disk before it counts), PostgreSQL through the
-same models. Work runs as a plain function on a connection, in one transaction, off the event loop.
+same models. Work runs as a plain function on a connection, in a transaction, off the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -162,12 +164,26 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Write:
+    """A write that waits for the next transaction."""
+
+    work: Callable[[Connection], Any]
+    done: asyncio.Future[Any]
+
+
 class Database:
-    """One database, worked on by one thread: functions run in order, each in one transaction."""
+    """One database, worked on by one thread.
+
+    Writes that are asked for at the same moment share a transaction, each in its own savepoint:
+    three signers that remember one round cost one wait for the disk.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
+        self._waiting: list[_Write] = []
+        self._flushes: set[asyncio.Task[None]] = set()
 
     @classmethod
     def open(cls, url: str | URL) -> Database:
@@ -175,31 +191,95 @@ class Database:
         return cls(create_engine(url))
 
     async def write(self, work: Callable[[Connection], Result]) -> Result:
-        """Run work in a transaction that is on disk when this returns, or did not happen."""
-        return await self._run(work, reading=False)
+        """Run work in a transaction that is on disk when this returns, or did not happen.
+
+        Raises
+        ------
+        StorageFailed
+            The database could not write; nothing of the work is kept.
+        IntegrityError
+            The row was there already; nothing of the work is kept.
+        """
+        loop = asyncio.get_running_loop()
+        write = _Write(work, loop.create_future())
+        self._waiting.append(write)
+        if len(self._waiting) == 1:
+            # Behind whatever else is ready to run now, and may want to write too.
+            loop.call_soon(self._start_flush)
+        result: Result = await write.done
+        return result
 
     async def read(self, work: Callable[[Connection], Result]) -> Result:
         """Run work in a transaction that only reads, and so blocks nobody."""
-        return await self._run(work, reading=True)
-
-    async def _run(self, work: Callable[[Connection], Result], *, reading: bool) -> Result:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, partial(self._transact, work, reading=reading)
-        )
-
-    def _transact(self, work: Callable[[Connection], Result], *, reading: bool) -> Result:
-        try:
-            with self.engine.connect() as plain:
-                connection = plain.execution_options(reading=reading)
-                with connection.begin():
-                    return work(connection)
-        except IntegrityError:
-            raise  # the caller's question: was this row there already?
-        except SQLAlchemyError as exc:
-            raise StorageFailed(f"{type(exc).__name__}: {str(exc).splitlines()[0]}") from exc
+        return await loop.run_in_executor(self._thread, partial(self._read, work))
 
     async def close(self) -> None:
         """Let the work under way end, then close the connections."""
+        await asyncio.gather(*self._flushes)
         await asyncio.to_thread(self._thread.shutdown, wait=True)
         self.engine.dispose()
+
+    def _start_flush(self) -> None:
+        batch, self._waiting = self._waiting, []
+        flush = asyncio.create_task(self._flush(batch))
+        self._flushes.add(flush)
+        flush.add_done_callback(self._flushes.discard)
+
+    async def _flush(self, batch: list[_Write]) -> None:
+        loop = asyncio.get_running_loop()
+        works = [write.work for write in batch]
+        running = loop.run_in_executor(self._thread, partial(self._commit, works))
+        await asyncio.wait([running])
+        fault = running.exception()
+        outcomes = [fault] * len(batch) if fault else running.result()
+        for write, outcome in zip(batch, outcomes, strict=True):
+            _tell(write.done, outcome)
+
+    def _commit(self, works: list[Callable[[Connection], Any]]) -> list[Any]:
+        with _classed(), self.engine.connect() as plain:
+            connection = plain.execution_options(reading=False)
+            if len(works) == 1:
+                return [_alone(connection, works[0])]
+            with connection.begin():
+                return [_among_others(connection, work) for work in works]
+
+    def _read(self, work: Callable[[Connection], Result]) -> Result:
+        with _classed(), self.engine.connect() as plain:
+            connection = plain.execution_options(reading=True)
+            with connection.begin():
+                return work(connection)
+
+
+def _alone(connection: Connection, work: Callable[[Connection], Any]) -> Any:  # noqa: ANN401
+    try:
+        with connection.begin():
+            return work(connection)
+    except IntegrityError as exc:
+        return exc
+
+
+def _among_others(connection: Connection, work: Callable[[Connection], Any]) -> Any:  # noqa: ANN401
+    """Run one write of several; a row that is there already spoils nothing for the others."""
+    try:
+        with connection.begin_nested():
+            return work(connection)
+    except IntegrityError as exc:
+        return exc
+
+
+@contextmanager
+def _classed() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as exc:
+        raise StorageFailed(f"{type(exc).__name__}: {str(exc).splitlines()[0]}") from exc
+
+
+def _tell(waiting: asyncio.Future[Any], outcome: object) -> None:
+    if waiting.done():  # whoever asked was cancelled; what was written stays written
+        return
+    if isinstance(outcome, BaseException):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)

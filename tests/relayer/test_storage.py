@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.exc import IntegrityError
 
 from relayer import migrations
 from relayer.errors import Misconfigured, SchemaOutdated, StorageFailed
@@ -97,6 +99,48 @@ async def test_write__committed__another_process_sees_it_at_once(url: str, tmp_p
     assert other.execute("select round from signed_rounds").fetchall() == [(7,)]
     other.close()
     await database.close()
+
+
+async def test_write__three_at_once__share_one_wait_for_the_disk(url: str) -> None:
+    migrations.upgrade(url)
+    database = Database.open(url)
+    commits: list[object] = []
+    sa.event.listen(database.engine, "commit", commits.append)
+    rows = [ROW | {"signer": f"0x{n:040x}"} for n in range(3)]
+    works = [lambda c, row=row: c.execute(sa.insert(signed_rounds).values(row)) for row in rows]
+    await asyncio.gather(*(database.write(work) for work in works))
+    assert len(commits) == 1
+    await database.close()
+
+
+async def test_write__one_of_three_is_there_already__the_others_are_kept(url: str) -> None:
+    migrations.upgrade(url)
+    database = Database.open(url)
+    rounds = (7, 7, 8)
+    works = [
+        lambda c, row=ROW | {"round": n}: c.execute(sa.insert(signed_rounds).values(row))
+        for n in rounds
+    ]
+    written = (database.write(work) for work in works)
+    answers = await asyncio.gather(*written, return_exceptions=True)
+    assert [isinstance(answer, IntegrityError) for answer in answers] == [False, True, False]
+    found = await database.read(lambda c: c.scalars(sa.select(signed_rounds.c.round)).all())
+    assert sorted(found) == [7, 8]
+    await database.close()
+
+
+async def test_write__whoever_asked_is_cancelled__what_was_written_stays(url: str) -> None:
+    migrations.upgrade(url)
+    database = Database.open(url)
+    insert = sa.insert(signed_rounds).values(ROW)
+    asking = asyncio.create_task(database.write(lambda c: c.execute(insert)))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await database.close()
+    reopened = Database.open(url)
+    assert await reopened.read(lambda c: c.scalar(sa.select(signed_rounds.c.round))) == 7
+    await reopened.close()
 
 
 async def test_write__disk_full__is_a_storage_failure_and_nothing_is_kept(url: str) -> None:
