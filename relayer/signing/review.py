@@ -27,7 +27,7 @@ _GUARDS: Final[Mapping[Guard, tuple[RefusalReason, str]]] = MappingProxyType(
     {
         Guard.STALE_ROUND: (RefusalReason.ROUND_NOT_NEWER, "round"),
         Guard.ROUND_JUMP: (RefusalReason.ROUND_JUMP, "round"),
-        Guard.EMPTY_BATCH: (RefusalReason.EMPTY, "words"),
+        Guard.NO_WHOLE_WORDS: (RefusalReason.EMPTY, "words"),
         Guard.FROM_THE_FUTURE: (RefusalReason.OBSERVATION_IN_FUTURE, "observed_at_ms"),
         Guard.OBSERVATION_TOO_OLD: (RefusalReason.OBSERVATION_STALE, "observed_at_ms"),
         Guard.OBSERVATION_OUT_OF_RANGE: (RefusalReason.OBSERVATION_STALE, "observed_at_ms"),
