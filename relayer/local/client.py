@@ -49,7 +49,7 @@ class WorldStatus:
     held: bool
 
 
-def start(  # noqa: PLR0913 — the command line's own options, each by name
+def start(
     state: Path,
     *,
     replay: Path | None = None,
@@ -110,7 +110,7 @@ def status(state: Path) -> WorldStatus:
     return WorldStatus(state=found, now_ms=UnixMs(clock["now_ms"]), held=clock["held"])
 
 
-def switch_venue(  # noqa: PLR0913 — one switch, each setting by name
+def switch_venue(
     world: WorldState,
     venue: int,
     mode: str,

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from eth.abc import BlockHeaderAPI
+from eth.exceptions import PyEVMError
+from eth_utils.exceptions import ValidationError
 
 from relayer.local.chain import EmbeddedChain, Fields, LogFilter
 from relayer.local.errors import SERVER_ERROR, RpcError
@@ -32,6 +34,17 @@ METHOD_NOT_FOUND: Final = -32601
 INTERNAL_ERROR: Final = -32603
 CLIENT_VERSION: Final = "AutonomousMarginLayer/local/eth-tester"
 _HEAD_TAGS: Final = ("latest", "safe", "finalized", "pending")
+
+# what a request that nobody foresaw makes py-evm raise: answered as a node would, and logged
+_FAULTS: Final = (
+    PyEVMError,
+    ValidationError,
+    ArithmeticError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 Parameters = Sequence[Json]
 _LOG: Final = logging.getLogger(__name__)
@@ -96,7 +109,7 @@ class RpcServer:
             return _error(asked_id, refused)
         except IndexError:
             return _error(asked_id, RpcError(INVALID_REQUEST, "missing value for a parameter"))
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+        except _FAULTS:
             _LOG.exception("rpc_failed method=%s", name)
             return _error(asked_id, RpcError(INTERNAL_ERROR, f"internal error in {name}"))
 
@@ -215,8 +228,8 @@ class RpcServer:
         if "blockHash" in asked:
             first = last = int(self._header([asked["blockHash"]], 0).block_number)
         else:
-            first = int(self._header([asked.get("fromBlock") or "latest"], 0).block_number)
-            last = self._last_block(asked.get("toBlock") or "latest")
+            first = self._block_number(asked.get("fromBlock") or "latest")
+            last = self._block_number(asked.get("toBlock") or "latest")
         wanted = LogFilter(
             first_block=first,
             last_block=last,
@@ -228,8 +241,8 @@ class RpcServer:
         )
         return [rpc_log(log) for log in self._chain.logs(wanted)]
 
-    def _last_block(self, name: Json) -> int:
-        """Resolve the end of a range, which may lie past the head."""
+    def _block_number(self, name: Json) -> int:
+        """Resolve an end of a range, which may lie past the head."""
         if isinstance(name, str) and name.startswith("0x") and len(name) < 66:
             return as_number(name)
         return int(self._header([name], 0).block_number)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -41,6 +42,7 @@ from relayer.local.state import (
     LocalVenue,
     WorldState,
     lock_folder,
+    read_state,
     remove_state,
     write_state,
 )
@@ -49,6 +51,7 @@ from relayer.local.venue import Venue
 HOST: Final = "127.0.0.1"
 VENUES: Final = 3
 DEMO_FILE: Final = "demo-candles.parquet"
+ORPHAN_CHECK_S: Final = 2.0
 MAX_BODY: Final = 8 * 1024 * 1024
 
 
@@ -139,11 +142,21 @@ async def _serve(world: World, folder: Path) -> None:
         control_url = await _listen(control.application(), runners)
         described.append(_describe(world, urls, rpc_url, control_url))
         write_state(folder, described[0])
-        await stopped.wait()
+        await _until_stopped_or_orphaned(stopped, folder, described[0].instance)
     finally:
         remove_state(folder)
         for runner in runners:
             await runner.cleanup()
+
+
+async def _until_stopped_or_orphaned(stopped: asyncio.Event, folder: Path, instance: str) -> None:
+    """Return on the signal, or when the state file is gone: then nobody can find this world."""
+    while not stopped.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), ORPHAN_CHECK_S)
+        found = read_state(folder)
+        if found is None or found.instance != instance:
+            return
 
 
 async def _listen(application: web.Application, runners: list[web.AppRunner]) -> str:

@@ -29,6 +29,7 @@ from relayer.market.values import (
 TIMEFRAMES: Final = {MINUTE_MS: "1m", HOUR_MS: "1h"}
 OPEN_TIMEOUT_S: Final = 20.0  # loading a venue's markets: megabytes on the large ones
 CANDLE_PAGE: Final = 300  # bars that OKX gives at most; others give more
+SLOW_LANE: Final = 4  # calls for one market that may wait in ccxt's queue before a tick's calls
 
 # What ccxt and its transport raise; everything else is a mistake of ours and ends the task.
 _FOREIGN: Final = (
@@ -67,6 +68,9 @@ class VenueClient:
         }
         self._exchange = exchange_class(settings)(settings.ccxt_config())
         self._loading: asyncio.Task[None] | None = None
+        # ccxt queues calls first come, first served: hundreds of candle calls at once would make
+        # the next tick wait until its quotes are stale.
+        self._slow_lane = asyncio.Semaphore(SLOW_LANE)
 
     async def load(self) -> None:
         """Load the venue's markets once; raises what `translate_ccxt` says, or Misconfigured.
@@ -100,6 +104,8 @@ class VenueClient:
 
     async def answer(self, received_at_ms: int) -> VenueAnswer:
         """Ask for all quotes with bulk calls; what fails is a fault, the rest counts."""
+        if not self._listings:
+            return VenueAnswer()
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 await self.load()
@@ -127,8 +133,10 @@ class VenueClient:
         """Ask for one market's order book."""
         await self.load()
         listing = self._listings[market]
-        call = self._exchange.fetch_order_book(listing.symbol, self.settings.book_levels)
-        raw = await self._ask(call, self.settings.timeout_s)
+        levels = self.settings.book_levels
+        async with self._slow_lane:
+            call = self._exchange.fetch_order_book(listing.symbol, levels)
+            raw = await self._ask(call, self.settings.timeout_s)
         size = self._exchange.markets[listing.symbol].get("contractSize") or 1.0
         return parse_book(listing, market, raw, size)
 
@@ -139,8 +147,9 @@ class VenueClient:
         await self.load()
         listing = self._listings[market]
         count = min(limit, CANDLE_PAGE)
-        call = self._exchange.fetch_ohlcv(listing.symbol, TIMEFRAMES[bar_ms], since_ms, count)
-        rows = await self._ask(call, self.settings.timeout_s)
+        async with self._slow_lane:
+            call = self._exchange.fetch_ohlcv(listing.symbol, TIMEFRAMES[bar_ms], since_ms, count)
+            rows = await self._ask(call, self.settings.timeout_s)
         return parse_candles(listing, market, bar_ms, rows, now_ms)
 
     # --- inside -------------------------------------------------------------------------------

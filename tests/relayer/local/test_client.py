@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -77,6 +78,13 @@ def test_find__world_was_killed__its_file_is_no_world(tmp_path: Path, replay: Pa
     assert again.instance != started.instance
     assert again.data_id == started.data_id
     assert client.stop(state)
+
+
+def test_server__its_folder_is_removed__ends_by_itself(tmp_path: Path, replay: Path) -> None:
+    state = tmp_path / "state"
+    started = client.start(state, replay=replay, chain_time=True)
+    shutil.rmtree(state)
+    assert os.waitpid(started.pid, 0)[1] == 0
 
 
 def test_start__unplayable_file__the_server_s_own_words(tmp_path: Path) -> None:

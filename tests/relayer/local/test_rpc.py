@@ -143,6 +143,7 @@ async def test_logs__by_address_topic_and_range__found(w3: AsyncWeb3) -> None:
     assert [bytes(log["data"]) for log in logs] == [b"\xca\xfe"]
     assert logs[0]["transactionHash"] == sent
     assert await w3.eth.get_logs({**wanted, "topics": ["0x" + "11" * 32]}) == []
+    assert await w3.eth.get_logs({**wanted, "fromBlock": block + 1_000}) == []
     assert await w3.eth.get_logs({**wanted, "toBlock": block - 1, "fromBlock": 0}) == []
 
 
