@@ -91,6 +91,8 @@ class ClassSettings(Section):
 class DeploymentSettings(Section):
     """What `aml deploy` puts on the chain."""
 
+    owner: str | None = Field(default=None, pattern=r"^0x[0-9a-fA-F]{40}$")
+    guardian: str | None = Field(default=None, pattern=r"^0x[0-9a-fA-F]{40}$")
     timelock_s: int = Field(ge=3_600)
     price_threshold: int = Field(ge=1, le=16)
     risk_threshold: int = Field(ge=1, le=16)
@@ -140,7 +142,8 @@ class Settings(Section):
     keys: KeySettings | None = None
 
 
-def load_settings(network: str, path: Path | None = None) -> Settings:
-    """Read a network's configuration: the file that is named, or the one that comes with us."""
-    settings: Settings = read(Settings, path or FOLDER / f"{network}.toml")
+def load_settings(network: str) -> Settings:
+    """Read a network's configuration: one that comes with us, by name, or any file, by path."""
+    named = FOLDER / f"{network}.toml"
+    settings: Settings = read(Settings, named if named.exists() else Path(network))
     return settings

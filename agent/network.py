@@ -19,6 +19,8 @@ from relayer.market.settings import VenueSettings
 from relayer.market.values import Listing, Market
 from relayer.signing.keys import Key, load
 
+LOCAL = "local"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyring:
@@ -56,6 +58,7 @@ def local_network(world: WorldState, folder: Path) -> Network:
             id=venue.id,
             ccxt_class=venue.ccxt_class,
             quote_currency=world.markets[0].quote,
+            stablecoin_symbol=None if world.markets[0].quote == "USDC" else "USDC/USDT",
             urls={"rest": venue.url},
             rate_limit_ms=1,
         )
@@ -74,7 +77,7 @@ def local_network(world: WorldState, folder: Path) -> Network:
         for market in world.markets
     )
     return Network(
-        name="local",
+        name=LOCAL,
         rpc_url=world.rpc_url,
         chain_id=world.chain_id,
         venues=venues,

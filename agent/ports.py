@@ -30,6 +30,10 @@ class Clock(Protocol):
         """Enter a section in which a local clock stands still."""
         ...
 
+    async def close(self) -> None:
+        """Let go of what the clock is read through."""
+        ...
+
 
 class World(Protocol):
     """The chain and the venues, as one instant."""

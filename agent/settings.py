@@ -42,9 +42,8 @@ def read(model: type[Section], path: Path) -> Any:  # noqa: ANN401 - the caller'
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as fault:
-        raise ConfigError(
-            f"{path} cannot be read: {fault.strerror}. Name another with --config."
-        ) from fault
+        hint = "Give --network a name (local) or the path of a TOML file."
+        raise ConfigError(f"{path} cannot be read: {fault.strerror}. {hint}") from fault
     return parse(model, text, source=str(path))
 
 

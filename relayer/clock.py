@@ -31,3 +31,6 @@ class WallClock:
     def hold(self) -> AbstractAsyncContextManager[None]:
         """Enter a section in which a local clock would stand still; this one goes on."""
         return contextlib.nullcontext()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

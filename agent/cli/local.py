@@ -22,7 +22,8 @@ FromOption = Annotated[
     str | None, typer.Option("--from", help="Where play starts, e.g. 2025-05-20T00:00:00.")
 ]
 SpeedOption = Annotated[
-    float, typer.Option("--speed", min=0.0, help="Clock seconds a wall second, at most.")
+    float | None,
+    typer.Option("--speed", min=0.0, help="Clock seconds a wall second, at most; 1 if not given."),
 ]
 
 
@@ -31,12 +32,12 @@ def up(
     state: StateOption = DEFAULT_STATE,
     replay: ReplayOption = None,
     start_at: FromOption = None,
-    speed: SpeedOption = 1.0,
+    speed: SpeedOption = None,
 ) -> None:
     """Start the local world; it outlives this command."""
     from relayer.local import client
 
-    world = client.start(state, replay=replay, start_at=moment(start_at), speed=speed)
+    world = client.start(state, replay=replay, start_at=moment(start_at), speed=speed or 1.0)
     typer.echo(f"chain      {world.rpc_url} (chain id {world.chain_id})")
     for venue in world.venues:
         typer.echo(f"venue      {venue.id} speaks {venue.ccxt_class} at {venue.url}")

@@ -1,0 +1,58 @@
+"""A daemon's session in a terminal or under systemd: deploy when absent, run, drain, report."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+import structlog
+import typer
+
+from agent import app
+from agent.cli.setup import Prepared
+from agent.deploying import deploy_network
+from agent.network import LOCAL
+
+
+async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
+    """Run until stopped; SIGTERM and Ctrl-C finish the turn that is under way."""
+    configure_logging()
+    network = prepared.network
+    if network.name == LOCAL and not network.deployment_file.exists():
+        await deploy_network(network, prepared.settings, report)
+    async with app.daemon(network, prepared.settings, report) as running:
+        loops = app.loops(running, prepared.settings, cycles)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, loops.stop)
+        report(f"metrics at http://127.0.0.1:{running.metrics_port}/metrics")
+        await loops.run()
+        report(f"stopped after {loops.cycles_done} risk cycles")
+
+
+def report(text: str) -> None:
+    """Say how far a slow start has come: one changing line on a terminal, else one a line."""
+    if sys.stderr.isatty() and text.startswith("history "):
+        sys.stderr.write(f"\r\x1b[K{text}")
+        return
+    if not text.startswith("history "):
+        typer.echo(text, err=True)
+
+
+def configure_logging() -> None:
+    """Write events as key=value lines that journalctl shows well; no locals in tracebacks."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # Its overlaps and misses are counted by our own listener; a line each would drown the rest.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

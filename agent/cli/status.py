@@ -1,0 +1,7 @@
+"""aml status."""
+
+from __future__ import annotations
+
+
+def status() -> None:
+    """Placeholder."""

@@ -1,0 +1,7 @@
+"""aml verify."""
+
+from __future__ import annotations
+
+
+def verify() -> None:
+    """Placeholder."""

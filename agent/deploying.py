@@ -1,0 +1,148 @@
+"""What `aml deploy` puts on a chain, from the configuration, and whether it stands there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+
+from agent.config import ClassSettings, DeploymentSettings, Settings
+from agent.errors import ConfigError
+from agent.network import LOCAL, Network, local_role
+from contracts import artifacts
+from contracts.packing import MarketParameters, round_down_amount
+from contracts.price_feed import decode_rules, encode_rules
+from contracts.risk_bounds import decode_bounds, encode_bounds
+from contracts.units import LeverageE2, Ppm, WholeUsdc, maintenance_from_cap
+from relayer.chain import deployments
+from relayer.chain.deploy import ClassPlan, Deployer, DeploymentPlan, MarketPlan
+from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.values import Deployment
+from relayer.delivery.fees import FeeRules
+from relayer.market.values import Market
+from relayer.signing.keys import Key, load
+
+CONTRACTS = ("PriceFeed", "RiskOracle")
+
+
+async def deploy_network(
+    network: Network, settings: Settings, progress: Callable[[str], None]
+) -> Deployment:
+    """Deploy both contracts, read everything back, and write the deployment file.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration has no [deployment], or what stands on the chain is not as planned.
+    """
+    if settings.deployment is None:
+        raise ConfigError("[deployment]: is required to deploy; see config/local.toml")
+    plan = plan_of(network, settings, settings.deployment)
+    endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=network.chain_id)
+    try:
+        deployer = Deployer(endpoint, deployer_key(network, settings), FeeRules())
+        deployment = await deployer.deploy(plan, lambda step: progress(f"deploying {step}"))
+        differing = await deployments.verify(endpoint, deployment, plan)
+    finally:
+        await endpoint.close()
+    if differing:
+        raise ConfigError("the contracts are not as planned: " + "; ".join(differing))
+    deployments.write(deployment, network.deployment_file)
+    write_standard_json(network)
+    return deployment
+
+
+def plan_of(network: Network, settings: Settings, wanted: DeploymentSettings) -> DeploymentPlan:
+    """Turn the configuration into a deployment plan."""
+    keys = network.keys
+    return DeploymentPlan(
+        owner=owner_address(network, settings),
+        guardian=guardian_address(network, settings),
+        timelock_s=wanted.timelock_s,
+        price_signers=ascending(keys.price_signers),
+        price_threshold=wanted.price_threshold,
+        risk_signers=ascending(keys.risk_signers),
+        risk_threshold=wanted.risk_threshold,
+        policy_hash=policy_hash(settings),
+        classes=tuple(
+            class_plan(int(number), each) for number, each in sorted(wanted.classes.items())
+        ),
+        markets=tuple(first_values(market, wanted) for market in network.markets),
+    )
+
+
+def class_plan(class_id: int, settings: ClassSettings) -> ClassPlan:
+    """Give a class's limits as the contracts can hold them: rounded down to the words' units."""
+    return ClassPlan(
+        class_id=class_id,
+        rules=decode_rules(encode_rules(settings.rules)),
+        bounds=decode_bounds(encode_bounds(settings.bounds)),
+    )
+
+
+def ascending(keys: tuple[Key, ...]) -> tuple[str, ...]:
+    """Give the signers' addresses in the order that the contracts keep them in."""
+    return tuple(sorted((key.address for key in keys), key=lambda address: int(address, 16)))
+
+
+def first_values(market: Market, wanted: DeploymentSettings) -> MarketPlan:
+    """Give the owner's first values of a market, by its class."""
+    settings = wanted.classes.get(str(market.class_id))
+    if settings is None:
+        raise ConfigError(f"market {market.symbol}: no [deployment.classes.{market.class_id}]")
+    first = settings.first
+    cap = LeverageE2(first.cap_e2)
+    return MarketPlan(
+        symbol=market.symbol,
+        class_id=market.class_id,
+        parameters=MarketParameters(
+            market=market.market,
+            cap_e2=cap,
+            maintenance_ppm=maintenance_from_cap(cap),
+            open_interest_cap_usdc=round_down_amount(WholeUsdc(first.open_interest_cap_usdc)),
+            size_scale_usdc=round_down_amount(WholeUsdc(first.size_scale_usdc)),
+            spread_ppm=Ppm(first.spread_ppm),
+            reduce_only=False,
+            ramp_s=0,
+        ),
+    )
+
+
+def policy_hash(settings: Settings) -> bytes:
+    """Hash the rules by which decisions are made; every signed message dies with them."""
+    canonical = json.dumps(settings.rules.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).digest()
+
+
+def deployer_key(network: Network, settings: Settings) -> Key:
+    """Give the key that deploys and owns until the plan's owner has accepted."""
+    if network.name == LOCAL:
+        return local_role("owner")
+    if settings.keys is None or settings.keys.deployer is None:
+        raise ConfigError("keys.deployer: is required to deploy")
+    return load(settings.keys.deployer, settings.keys.password_file)
+
+
+def owner_address(network: Network, settings: Settings) -> str:
+    """Give the owner; off the local network it is an address, usually a Safe."""
+    if network.name == LOCAL:
+        return local_role("owner").address
+    if settings.deployment is None or settings.deployment.owner is None:
+        raise ConfigError("deployment.owner: is required; use the address of a Safe")
+    return settings.deployment.owner
+
+
+def guardian_address(network: Network, settings: Settings) -> str:
+    """Give the guardian."""
+    if network.name == LOCAL:
+        return local_role("guardian").address
+    if settings.deployment is None or settings.deployment.guardian is None:
+        raise ConfigError("deployment.guardian: is required")
+    return settings.deployment.guardian
+
+
+def write_standard_json(network: Network) -> None:
+    """Write the compiler's standard JSON beside the deployment, for an explorer's verification."""
+    for name in CONTRACTS:
+        path = network.state / f"{name}.standard.json"
+        path.write_text(json.dumps(artifacts.standard_json(name), indent=1) + "\n")

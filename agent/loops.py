@@ -1,0 +1,154 @@
+"""The two loops: prices on their own task, parameters when APScheduler finds a cycle due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from agent.cycle import CycleResult, Mind, risk_cycle
+from agent.decisions import HoldReason
+from agent.ports import Hands
+from agent.posting import Kind
+from agent.prices import PriceSettings, price_tick
+from agent.telemetry import Telemetry
+from relayer.delivery.transactor import Transactor
+from relayer.errors import HoldCycle, Retry
+from relayer.market.aggregate import AggregationRules
+
+POLL_S = 0.05  # wall seconds between two looks at whether a cycle is due
+MS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSettings:
+    """When the loops turn, and after how many cycles they end (None: never)."""
+
+    every_s: int
+    prices: PriceSettings
+    marks: AggregationRules
+    cycles: int | None = None
+
+
+class Loops:
+    """Runs both loops until told to stop; a turn that is under way is finished first."""
+
+    def __init__(
+        self,
+        hands: Hands,
+        mind: Mind,
+        telemetry: Telemetry,
+        transactor: Transactor,
+        settings: LoopSettings,
+    ) -> None:
+        self._hands = hands
+        self._mind = mind
+        self._telemetry = telemetry
+        self._transactor = transactor
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        # One turn at a time: both loops hold the clock, and both post from one account.
+        self._turn = asyncio.Lock()
+        self._next_cycle_ms = 0
+        self._fault: BaseException | None = None
+        self.cycles_done = 0
+
+    def stop(self) -> None:
+        """End after the turn that is under way."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run until stopped; raise what ended a loop, if a fault did."""
+        scheduler = AsyncIOScheduler(
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        scheduler.add_listener(
+            self._noticed, EVENT_JOB_MISSED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES
+        )
+        # APScheduler knows only wall time; the clock says whether a cycle is due.
+        scheduler.add_job(self._cycle_if_due, "interval", seconds=POLL_S, id="risk_cycle")
+        pricing = asyncio.create_task(self._price_loop())
+        pricing.add_done_callback(self._priced)
+        scheduler.start()
+        try:
+            await self._stopping.wait()
+        finally:
+            scheduler.pause()
+            await asyncio.wait({pricing})
+            async with self._turn:  # a cycle under way ends before its loop is taken away
+                scheduler.shutdown(wait=False)
+        if self._fault is not None:
+            raise self._fault
+
+    def _noticed(self, event: JobEvent) -> None:
+        """Count what APScheduler only logs; a fault in a cycle ends the process."""
+        if event.code == EVENT_JOB_ERROR:
+            self._fault = event.exception
+            self.stop()
+        elif event.code == EVENT_JOB_MISSED:
+            structlog.get_logger("aml").warning("cycle_missed", job=event.job_id)
+
+    async def _price_loop(self) -> None:
+        """Tick until stopped, from one clock instant to the next."""
+        tick_ms = round(self._settings.prices.tick_s * MS)
+        while not self._stopping.is_set():
+            began_ms = await self._hands.clock.now_ms()
+            await self._guarded("price", self._tick)
+            # Ticks that were slept through are not made up for: only the newest price counts.
+            await self._sleep_until(began_ms + tick_ms)
+
+    def _priced(self, ended: asyncio.Task[None]) -> None:
+        """End the process with the fault that ended the price loop, if one did."""
+        if not ended.cancelled() and ended.exception() is not None:
+            self._fault = ended.exception()
+            self.stop()
+
+    async def _sleep_until(self, at_ms: int) -> None:
+        """Sleep on the clock, but wake up to stop."""
+        sleeping = asyncio.create_task(self._hands.clock.sleep_until(at_ms))
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (sleeping, stopping):
+            task.cancel()
+        await asyncio.gather(sleeping, stopping, return_exceptions=True)
+
+    async def _tick(self) -> None:
+        result = await price_tick(self._hands, self._settings.marks, self._settings.prices)
+        self._telemetry.tick(result)
+
+    async def _cycle_if_due(self) -> None:
+        """Run a cycle when the clock has come to it."""
+        now_ms = await self._hands.clock.now_ms()
+        if self._stopping.is_set() or now_ms < self._next_cycle_ms:
+            return
+        every_ms = self._settings.every_s * MS
+        self._next_cycle_ms = now_ms - now_ms % every_ms + every_ms
+        await self._guarded("risk", self._cycle)
+        self.cycles_done += 1
+        if self._settings.cycles is not None and self.cycles_done >= self._settings.cycles:
+            self.stop()
+
+    async def _cycle(self) -> None:
+        result: CycleResult = await risk_cycle(self._hands, self._mind)
+        self._telemetry.cycle(result)
+
+    async def _guarded(self, kind: Kind, turn: Callable[[], Awaitable[None]]) -> None:
+        """Run one turn; a fault that passes is a hold, any other ends the process."""
+        async with self._turn:
+            try:
+                await turn()
+            except (Retry, HoldCycle) as fault:
+                detail = f"{type(fault).__name__}: {fault}"
+                self._telemetry.fault(kind, HoldReason.CHAIN_UNREACHABLE.value, detail)
+                await self._recover(kind)
+
+    async def _recover(self, kind: Kind) -> None:
+        """Bring what the fault left open to its end; if that fails too, the next turn tries."""
+        try:
+            await self._transactor.resume()
+        except (Retry, HoldCycle) as fault:
+            self._telemetry.fault(kind, HoldReason.CHAIN_UNREACHABLE.value, str(fault))

@@ -1,0 +1,115 @@
+"""What the loops tell Prometheus and the log about each turn; one place, so that both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from agent.cycle import CycleResult
+from agent.posting import Kind, Posting
+from agent.prices import TickResult
+from agent.snapshot import Limits
+from contracts.risk_oracle import effective_maintenance_ppm
+from contracts.units import PPM
+from relayer.delivery.states import Effective
+from relayer.journal import CycleEntry
+from relayer.market.values import QuoteRound
+from relayer.metrics import Metrics
+
+MS = 1_000
+
+
+class Telemetry:
+    """Counts and logs turns; `symbols` name the markets in market-id order."""
+
+    def __init__(self, metrics: Metrics, symbols: tuple[str, ...]) -> None:
+        self._metrics = metrics
+        self._symbols = symbols
+        self._log = structlog.get_logger("aml")
+
+    def cycle(self, result: CycleResult) -> None:
+        """Report one risk cycle."""
+        self._turn(result.entry)
+        self._metrics.cycles[result.entry.result].inc()
+        self._stages(result)
+        self._limits(result.observation.limits)
+        self._venues(result.observation.quotes)
+        self._posted("risk", result.postings)
+
+    def tick(self, result: TickResult) -> None:
+        """Report one price tick; quiet ones are counted, not logged."""
+        entry = result.entry
+        if result.postings:
+            state = "effective" if entry.result == "effective" else "failed"
+            self._metrics.price_rounds[state].inc()
+            self._turn(entry)
+        elif entry.holds:
+            self._metrics.price_rounds["held"].inc()
+            self._count_holds(entry)
+        for symbol, posted in zip(self._symbols, result.feed.posted, strict=False):
+            if posted is not None:
+                age_s = (entry.started_at_ms - posted.observed_at_ms) / MS
+                self._metrics.market_price_age_seconds[symbol].set(age_s)
+        self._posted("price", result.postings)
+
+    def fault(self, kind: Kind, reason: str, detail: str) -> None:
+        """Report a turn that could not run."""
+        self._log.warning("turn_held", kind=kind, reason=reason, detail=detail)
+        self._metrics.holds[reason].inc()
+        if kind == "risk":
+            self._metrics.cycles["held"].inc()
+
+    def _turn(self, entry: CycleEntry) -> None:
+        """Log a turn that did something, and count its holds."""
+        self._log.info(
+            "turn_ended",
+            kind=entry.kind,
+            result=entry.result,
+            round=entry.round,
+            block=entry.block_number,
+            holds=len(entry.holds),
+        )
+        for hold in entry.holds:
+            self._log.info(
+                "held", kind=entry.kind, market=hold.market, reason=hold.reason, detail=hold.detail
+            )
+        self._count_holds(entry)
+
+    def _count_holds(self, entry: CycleEntry) -> None:
+        for hold in entry.holds:
+            self._metrics.holds[hold.reason].inc()
+
+    def _stages(self, result: CycleResult) -> None:
+        """Stamp each stage that the cycle came through."""
+        at_s = result.observation.as_of_ms / MS
+        done = {"observe": True, "score": any(j.scores for j in result.judgement.judged)}
+        done["decide"] = bool(result.judgement.plans)
+        done["sign"] = done["deliver"] = bool(result.postings) and result.entry.round is not None
+        done["confirm"] = done["risk_cycle"] = result.entry.result == "effective"
+        for stage in (name for name, passed in done.items() if passed):
+            self._metrics.last_success_timestamp_seconds[stage].set(at_s)
+
+    def _limits(self, limits: Limits) -> None:
+        """Show what the oracle held when the cycle began."""
+        self._metrics.chain_block_number.set(limits.block_number)
+        for symbol, state in zip(self._symbols, limits.states, strict=False):
+            live = effective_maintenance_ppm(state, limits.timestamp_s, limits.controls)
+            self._metrics.market_leverage_cap_ratio[symbol].set(state.values.cap_e2 / 100)
+            self._metrics.market_maintenance_ratio[symbol].set(live / PPM)
+
+    def _venues(self, quotes: QuoteRound) -> None:
+        for fault in quotes.faults:
+            self._metrics.venue_faults[fault.venue, fault.reason].inc()
+            self._log.warning(
+                "venue_fault", venue=fault.venue, reason=fault.reason, detail=fault.detail
+            )
+
+    def _posted(self, kind: Kind, postings: Iterable[Posting]) -> None:
+        """Show the rounds that took effect."""
+        for posting in postings:
+            if isinstance(posting.outcome, Effective):
+                self._metrics.onchain_round[kind].set(posting.message.round)
+                if kind == "price":
+                    stamp = posting.message.observed_at_ms / MS
+                    self._metrics.last_success_timestamp_seconds["price_round"].set(stamp)
