@@ -38,6 +38,8 @@ def read(path: Path) -> Deployment:
     """
     try:
         fields = json.loads(path.read_text("utf-8"))
+        if not isinstance(fields, dict):
+            raise Misconfigured(f"deployment file {path}: is not a JSON object")
         markets = tuple(DeployedMarket(**market) for market in fields.pop("markets"))
         deployment = Deployment(markets=markets, **fields)
     except FileNotFoundError:
