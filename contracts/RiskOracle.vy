@@ -179,7 +179,6 @@ PPM: constant(uint256) = 1_000_000
 HALF_PPM_E2: constant(uint256) = 50_000_000  # 1e6 ppm x 1e2 / 2: maintenance is half of initial margin
 SPREAD_UNIT_PPM: constant(uint256) = 20
 EPOCH_S: constant(uint256) = 1_262_304_000  # 2010-01-01T00:00:00Z, as quorum.EPOCH_MS
-TOO_LARGE: constant(uint256) = max_value(uint256)
 
 RISK_UPDATE_TYPEHASH: constant(bytes32) = keccak256(
     "RiskUpdate(uint64 round,uint64 observedAt,uint64 validUntil,bytes32 modelHash,bytes32 evidenceHash,uint256[] words)"
@@ -223,6 +222,7 @@ RAMP_AT: constant(uint256) = 240
 # ai_epoch, validity, observed_ms: what every accepted item replaces
 STAMP_MASK: constant(uint256) = (BITS_6 << 124) | (BITS_12 << 139) | (BITS_40 << 151)
 RENEWAL_KEEPS: constant(uint256) = ~(STAMP_MASK | (BITS_30 << 210))
+STILL_BITS: constant(uint256) = FROZEN_BIT | HELD_BIT
 # what an accepted change keeps: frozen and class
 KEPT_MASK: constant(uint256) = FROZEN_BIT | (7 << 121)
 
@@ -239,6 +239,12 @@ SCALE_FIELD: constant(uint256) = BITS_16 << 68
 SPREAD_FIELD: constant(uint256) = BITS_10 << 84
 RAMP_FIELD: constant(uint256) = BITS_16 << 95
 VALIDITY_FIELD: constant(uint256) = BITS_12 << 139
+UPPER_FIELDS: constant(uint256) = CAP_FIELD | OPEN_INTEREST_FIELD | SPREAD_FIELD
+UPPER_GUARDS: constant(uint256) = (1 << 32) | (1 << 68) | (1 << 94)
+# both amounts have their mantissa's top bit, the size scale's exponent is not all ones, no ramp, nothing above
+USUAL_AMOUNTS: constant(uint256) = (1 << 62) | (1 << 78)
+USUAL_BITS: constant(uint256) = USUAL_AMOUNTS | (1 << 83) | ~((1 << 95) - 1)
+EPOCH_FIELD: constant(uint256) = BITS_6 << 124
 
 # permissions
 MAY_OPEN: constant(uint256) = 1
@@ -768,152 +774,160 @@ def _apply(stored: uint256, word: uint256, limits: uint256, stamp: uint256, now_
     @return What to store, or, below 2^16, why the item is skipped.
     @dev Unchecked arithmetic: every factor is a bit field. Written out, because a call costs as much as a check.
     """
-    if stamp >> OBSERVED_AT <= (stored >> OBSERVED_AT) & BITS_40:
+    observed_ms: uint256 = (stored >> OBSERVED_AT) & BITS_40
+    if stamp >> OBSERVED_AT <= observed_ms:
         return refusals.OLDER_OBSERVATION
     if stamp & VALIDITY_FIELD > limits & VALIDITY_FIELD:
         return refusals.CLASS_VALIDITY_TOO_LONG
-    code: uint256 = self._misfit(word, limits)
-    if code != 0:
-        return code
+    cap_e2: uint256 = (word >> 16) & BITS_16
+    # The usual item passes at once; any other is judged guard by guard. Fields are subtracted side by side,
+    # each under a guard bit of its own that it may not borrow.
+    if (
+        unsafe_sub((limits & UPPER_FIELDS) | UPPER_GUARDS, word & UPPER_FIELDS) & UPPER_GUARDS != UPPER_GUARDS
+        or word & USUAL_BITS != USUAL_AMOUNTS
+        or word & SCALE_FIELD < limits & SCALE_FIELD
+        or cap_e2 < limits & BITS_16
+        or unsafe_sub(HALF_PPM_E2, unsafe_mul(cap_e2, (word >> 32) & BITS_20)) >= cap_e2
+    ):
+        code: uint256 = self._misfit(word, limits)
+        if code != 0:
+            return code
     values: uint256 = ((word >> 16) & BITS_16) | (((word >> 52) & BITS_43) << 16)
-    start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
     changed: uint256 = (values ^ stored) & VALUES_MASK
-    restart: bool = stored & HELD_BIT != 0 and word >> 95 != 0
-    if changed == 0 and not restart:
-        # A renewal. A ramp that stood still goes on from where it stopped: its start moves, not its value.
-        elapsed: uint256 = self._elapsed(stored, now_s)
-        if elapsed < stored >> RAMP_AT:
-            start_s = max(start_s, unsafe_sub(now_s, elapsed))
-        return (stored & RENEWAL_KEEPS) | stamp | (start_s << CHANGED_AT)
-    # Frozen is a flag beside the values: they may not move, and are not forgotten.
-    if stored & FROZEN_BIT != 0:
-        return refusals.MARKET_FROZEN
-
-    # Every moved field takes a step from its last accepted value, relative, or absolute where that is more.
-    # `charge`: the largest relative loosening in ppm, rounded up; a move that only the absolute minimum
-    # allows counts as one whole relative step.
-    looser: bool = stored & ~values & REDUCE_ONLY_BIT != 0
-    charge: uint256 = 0
-    loosen_ppm: uint256 = (limits >> 171) & BITS_20
-    if changed & BITS_16 != 0:
-        old: uint256 = stored & BITS_16
-        new: uint256 = values & BITS_16
-        if new > old:
-            looser = True
-            charge = unsafe_div(unsafe_add(unsafe_mul(unsafe_sub(new, old), PPM), unsafe_sub(old, 1)), old)
-            if charge > loosen_ppm:
-                if unsafe_sub(new, old) > (limits >> 191) & BITS_10:
-                    return refusals.CAP_STEP_TOO_LARGE
-                charge = loosen_ppm
-        elif (
-            unsafe_mul(unsafe_sub(old, new), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20)
-            and unsafe_sub(old, new) > (limits >> 191) & BITS_10
-        ):
-            return refusals.CAP_STEP_TOO_LARGE
-    if changed & (BITS_16 << 16) != 0:
-        old: uint256 = ((stored >> 16) & 2_047) << ((stored >> 27) & 31)
-        new: uint256 = ((values >> 16) & 2_047) << ((values >> 27) & 31)
-        if new > old:
-            looser = True
-            share: uint256 = self._share(unsafe_sub(new, old), old, limits)
-            if share > PPM:
-                return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
-            charge = max(charge, share)
-        elif (
-            unsafe_mul(unsafe_sub(old, new), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20)
-            and unsafe_sub(old, new) > self._least_amount(limits)
-        ):
-            return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
-    if changed & (BITS_16 << 32) != 0:
-        old: uint256 = ((stored >> 32) & 2_047) << ((stored >> 43) & 31)
-        new: uint256 = ((values >> 32) & 2_047) << ((values >> 43) & 31)
-        if new > old:
-            looser = True
-            share: uint256 = self._share(unsafe_sub(new, old), old, limits)
-            if share > PPM:
-                return refusals.SIZE_SCALE_STEP_TOO_LARGE
-            charge = max(charge, share)
-        elif (
-            unsafe_mul(unsafe_sub(old, new), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20)
-            and unsafe_sub(old, new) > self._least_amount(limits)
-        ):
-            return refusals.SIZE_SCALE_STEP_TOO_LARGE
-    if changed & (BITS_10 << 48) != 0:
-        old: uint256 = (stored >> 48) & BITS_10
-        new: uint256 = (values >> 48) & BITS_10
-        if new < old:
-            looser = True
-            share: uint256 = unsafe_div(
-                unsafe_add(unsafe_mul(unsafe_sub(old, new), PPM), unsafe_sub(old, 1)), old
-            )
-            if share > loosen_ppm:
-                if unsafe_sub(old, new) > (limits >> 131) & BITS_6:
-                    return refusals.SPREAD_STEP_TOO_LARGE
-                share = loosen_ppm
-            charge = max(charge, share)
-        elif (
-            unsafe_mul(unsafe_sub(new, old), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20)
-            and unsafe_sub(new, old) > (limits >> 131) & BITS_6
-        ):
-            return refusals.SPREAD_STEP_TOO_LARGE
-
-    # Drift: the bucket holds half of the day's budget and empties at half a budget a day, so that in any 24
-    # hours at most the whole budget goes in. Emptying is rounded down, charges up.
+    start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
     since_s: uint256 = 0
     if now_s > start_s:
         since_s = unsafe_sub(now_s, start_s)
-        start_s = now_s
+    # How long the ramp has run: until now, unless it stood still before.
+    elapsed: uint256 = since_s
+    if (stored ^ stamp) & EPOCH_FIELD != 0 or unsafe_mul(now_s, 1_000) > unsafe_add(
+        observed_ms, unsafe_mul((stored >> VALIDITY_AT) & BITS_12, VALIDITY_UNIT_MS)
+    ):
+        elapsed = self._elapsed(stored, now_s)
+    # A new cap begins a new ramp, and so does asking for one after a revert.
+    anew: bool = changed & BITS_16 != 0
+    if stored & STILL_BITS != 0:
+        if stored & HELD_BIT != 0 and word >> 95 != 0:
+            anew = True
+        # Frozen is a flag beside the values: they may not move, and are not forgotten.
+        if stored & FROZEN_BIT != 0 and (anew or changed != 0):
+            return refusals.MARKET_FROZEN
+    if changed == 0:
+        if not anew:
+            # A renewal. A ramp that stood still goes on from where it stopped: its start moves, not its value.
+            if elapsed != since_s and elapsed < stored >> RAMP_AT:
+                start_s = unsafe_sub(now_s, elapsed)
+            return (stored & RENEWAL_KEEPS) | stamp | (start_s << CHANGED_AT)
+
+    # Every moved field takes a step from its last accepted value: relative, in ppm rounded down, or absolute
+    # where that is more. `charge`: the largest loosening, 0 when nothing loosens; what only the absolute
+    # minimum allows counts as one whole relative step. No `old` is 0 but a spread's, which cannot loosen.
+    charge: uint256 = (stored & ~values & REDUCE_ONLY_BIT) >> 58
+    loosen_ppm: uint256 = (limits >> 171) & BITS_20
+    step: uint256 = 0
+    old: uint256 = stored & BITS_16
+    if cap_e2 > old:
+        charge = unsafe_div(unsafe_mul(unsafe_sub(cap_e2, old), PPM), old)
+        if charge > loosen_ppm:
+            if unsafe_sub(cap_e2, old) > (limits >> 191) & BITS_10:
+                return refusals.CAP_STEP_TOO_LARGE
+            charge = loosen_ppm
+    elif cap_e2 < old:
+        if unsafe_div(unsafe_mul(unsafe_sub(old, cap_e2), PPM), old) > (limits >> 151) & BITS_20:
+            if unsafe_sub(old, cap_e2) > (limits >> 191) & BITS_10:
+                return refusals.CAP_STEP_TOO_LARGE
+    old = ((stored >> 16) & 2_047) << ((stored >> 27) & 31)
+    new: uint256 = ((values >> 16) & 2_047) << ((values >> 27) & 31)
+    if new > old:
+        step = unsafe_div(unsafe_mul(unsafe_sub(new, old), PPM), old)
+        if step > loosen_ppm:
+            if unsafe_sub(new, old) > self._least_amount(limits):
+                return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
+            step = loosen_ppm
+        if step > charge:
+            charge = step
+    elif new < old:
+        if unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old) > (limits >> 151) & BITS_20:
+            if unsafe_sub(old, new) > self._least_amount(limits):
+                return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
+    old = ((stored >> 32) & 2_047) << ((stored >> 43) & 31)
+    new = ((values >> 32) & 2_047) << ((values >> 43) & 31)
+    if new > old:
+        step = unsafe_div(unsafe_mul(unsafe_sub(new, old), PPM), old)
+        if step > loosen_ppm:
+            if unsafe_sub(new, old) > self._least_amount(limits):
+                return refusals.SIZE_SCALE_STEP_TOO_LARGE
+            step = loosen_ppm
+        if step > charge:
+            charge = step
+    elif new < old:
+        if unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old) > (limits >> 151) & BITS_20:
+            if unsafe_sub(old, new) > self._least_amount(limits):
+                return refusals.SIZE_SCALE_STEP_TOO_LARGE
+    old = (stored >> 48) & BITS_10
+    new = (values >> 48) & BITS_10
+    if new < old:
+        step = unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old)
+        if step > loosen_ppm:
+            if unsafe_sub(old, new) > (limits >> 131) & BITS_6:
+                return refusals.SPREAD_STEP_TOO_LARGE
+            step = loosen_ppm
+        if step > charge:
+            charge = step
+    elif new > old:
+        # Multiplied, not divided: the old spread may be 0.
+        if unsafe_mul(unsafe_sub(new, old), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20):
+            if unsafe_sub(new, old) > (limits >> 131) & BITS_6:
+                return refusals.SPREAD_STEP_TOO_LARGE
+
+    # Drift: the bucket holds half of the day's budget and empties at half a budget a day, so that in any 24
+    # hours at most the whole budget goes in. Emptying is rounded down, a charge up to more than itself.
     drift: uint256 = (stored >> DRIFT_AT) & BITS_9
     if drift != 0:
         emptied: uint256 = unsafe_div(unsafe_mul(since_s, limits >> 235), DAY_S)
-        drift = unsafe_sub(max(drift, emptied), emptied)
-    if looser:
+        if drift > emptied:
+            drift = unsafe_sub(drift, emptied)
+        else:
+            drift = 0
+    if charge != 0:
         # Tightened at once, loosened slowly: a wrong loosening has this long to be noticed.
         if since_s < (limits >> 217) & BITS_17:
             return refusals.TOO_SOON
-        drift = unsafe_add(drift, unsafe_div(unsafe_add(charge, 999), 1_000))
+        drift = unsafe_add(unsafe_add(drift, 1), unsafe_div(charge, 1_000))
         if drift > limits >> 235:
             return refusals.DRIFT_SPENT
 
     # The ramp begins at the live value, so no position's health changes in this block.
-    elapsed: uint256 = self._elapsed(stored, now_s)
-    flags: uint256 = REVERTIBLE_BIT
+    flags: uint256 = (stored & KEPT_MASK) | REVERTIBLE_BIT
     ramp_s: uint256 = stored >> RAMP_AT
-    if restart or changed & BITS_16 != 0:
+    live_ppm: uint256 = 0
+    if elapsed < ramp_s:
+        live_ppm = self._effective(stored, elapsed)
+        ramp_s = unsafe_sub(ramp_s, elapsed)
+    else:
+        live_ppm = unsafe_div(HALF_PPM_E2, stored & BITS_16)
+        ramp_s = 0
+        if stored & HELD_BIT != 0:
+            live_ppm = (stored >> FROM_AT) & BITS_19
+    if anew:
         ramp_s = word >> 95
         if ramp_s == 0:
             ramp_s = (limits >> 95) & BITS_16
     else:
         # Another field moved: the ramp goes on to the same target, in the time it had left.
-        ramp_s = unsafe_sub(max(ramp_s, elapsed), elapsed)
-        flags = REVERTIBLE_BIT | (stored & HELD_BIT)
+        flags = flags | (stored & HELD_BIT)
+    if since_s != 0:
+        start_s = now_s
     return (
         values
         | ((stored & VALUES_MASK) << 59)
-        | (stored & KEPT_MASK)
         | flags
         | stamp
         | (drift << DRIFT_AT)
-        | (self._effective(stored, elapsed) << FROM_AT)
+        | (live_ppm << FROM_AT)
         | (start_s << CHANGED_AT)
         | (ramp_s << RAMP_AT)
     )
-
-
-@internal
-@pure
-def _share(move: uint256, old: uint256, limits: uint256) -> uint256:
-    """
-    @notice Judge the loosening of an amount.
-    @return Its relative size in ppm, rounded up, or TOO_LARGE.
-    """
-    loosen_ppm: uint256 = (limits >> 171) & BITS_20
-    # Not the rounded share: old may be 0.
-    if unsafe_mul(move, PPM) <= unsafe_mul(old, loosen_ppm):
-        return unsafe_div(unsafe_add(unsafe_mul(move, PPM), unsafe_sub(old, 1)), old)
-    if move > self._least_amount(limits):
-        return TOO_LARGE
-    return loosen_ppm
 
 
 @internal
@@ -946,7 +960,8 @@ def _misfit(word: uint256, limits: uint256) -> uint256:
         return refusals.TUPLE_INCOHERENT
     if cap_e2 < limits & BITS_16 or word & CAP_FIELD > limits & CAP_FIELD:
         return refusals.CAP_OUT_OF_BOUNDS
-    if word & OPEN_INTEREST_FIELD > limits & OPEN_INTEREST_FIELD:
+    # A cap of 0 has no relative step out of it; reduce_only says "no new risk".
+    if word & OPEN_INTEREST_FIELD > limits & OPEN_INTEREST_FIELD or word & OPEN_INTEREST_FIELD == 0:
         return refusals.OPEN_INTEREST_CAP_OUT_OF_BOUNDS
     # All ones is what a clamped encoder makes: no number.
     if word & SCALE_FIELD < limits & SCALE_FIELD or word & SCALE_FIELD == SCALE_FIELD:
