@@ -150,18 +150,18 @@ def _head(horizon_s: int, names: Sequence[str], prefix: str, arrays: _Arrays) ->
 
 def _forecast(names: Sequence[str], prefix: str, arrays: _Arrays) -> VolatilityForecast:
     shape = (len(names),)
-    rising = tuple(is_variance(name) for name in names)
+    variances = tuple(is_variance(name) for name in names)
     linear = PooledLogHar()
     linear.centre_ = arrays.floats(f"{prefix}linear/centre", shape)
     linear.scale_ = arrays.floats(f"{prefix}linear/scale", shape)
     linear.coefficients_ = arrays.floats(f"{prefix}linear/coefficients", shape)
     linear.intercept_ = arrays.number(f"{prefix}linear/intercept")
     linear.bias_ = arrays.number(f"{prefix}linear/bias")
-    boosting = PooledBoosting(rising=rising)
+    boosting = PooledBoosting(variances=variances)
     boosting.trees_ = arrays.tree(f"{prefix}boosting/trees/", len(names))
     boosting.bias_ = arrays.number(f"{prefix}boosting/bias")
     weight = arrays.number(f"{prefix}forecast/boosting_weight")
-    forecast = VolatilityForecast(rising=rising, boosting_weight=weight)
+    forecast = VolatilityForecast(variances=variances, boosting_weight=weight)
     forecast.linear_, forecast.boosting_ = linear, boosting
     forecast.bias_ = arrays.number(f"{prefix}forecast/bias")
     return forecast

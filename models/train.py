@@ -126,6 +126,8 @@ def fit_head(
 ) -> tuple[Head, float]:
     """Fit one head to the outcomes in `column`; also return its QLIKE on forecasts of folds."""
     rows = rows.select(np.isfinite(rows.variance[:, column]) & np.isfinite(rows.falls[:, column]))
+    if not len(rows.as_of_ms):
+        raise DatasetError(f"too little history: nothing that {horizon_s} s follow")
     features = columns_of(rows, names)
     variance = rows.variance[:, column]
     forecast = volatility_forecast(names, seed)
@@ -148,7 +150,9 @@ def fit_head(
 
 def volatility_forecast(names: Sequence[str], seed: int) -> VolatilityForecast:
     """Return the unfitted forecast of the shipped recipe for these columns."""
-    return VolatilityForecast(rising=tuple(is_variance(name) for name in names), random_state=seed)
+    return VolatilityForecast(
+        variances=tuple(is_variance(name) for name in names), random_state=seed
+    )
 
 
 def columns_of(rows: Rows, names: Sequence[str]) -> FloatArray:

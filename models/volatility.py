@@ -1,9 +1,9 @@
-"""Forecasts of realised variance: pooled log-HAR and pooled monotone boosting, combined.
+"""Forecasts of realised variance: pooled log-HAR and pooled boosting, combined.
 
 One model for all markets (Zhang et al. 2023, arXiv 2202.08962: pooled models carry over to
 assets never seen). The linear part is the HAR model of Corsi 2009 on logarithms with range,
-semivariance, jump, volume and clock columns; the boosting may only rise with each variance
-column. Their geometric mean beats either (reference table A1).
+semivariance, jump, volume and clock columns; the boosting forecasts relative to the market's own
+level. Their geometric mean beats either (reference table A1).
 """
 
 from __future__ import annotations
@@ -81,15 +81,17 @@ class PooledLogHar(RegressorMixin, BaseEstimator):  # type: ignore[misc] # untyp
 
 
 class PooledBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc] # untyped library
-    """Histogram gradient boosting of log realised variance, never falling in a variance column.
+    """Histogram gradient boosting of log realised variance, relative to the market's own level.
 
-    Squared error keeps scikit-learn's monotonic constraints valid, which its quantile loss
-    breaks (reference, finding 3).
+    The level is the mean of the variance columns; trees see how each of them stands to it, and
+    forecast how the outcome will. So a market moving k times as much gets a variance forecast of
+    exactly k squared times as much, however far that is from anything trained on: trees alone
+    would stand still beyond their last split.
 
     Parameters
     ----------
-    rising : sequence of bool
-        Columns in which the forecast may only rise.
+    variances : sequence of bool
+        Columns that are logarithms of variance.
     trees, leaves, leaf_rows : int
         Size of the ensemble and of a tree; rows that a leaf must hold.
     random_state : int
@@ -104,13 +106,13 @@ class PooledBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc] # unt
     def __init__(
         self,
         *,
-        rising: Sequence[bool],
+        variances: Sequence[bool],
         trees: int = 150,
         leaves: int = 8,
         leaf_rows: int = 300,
         random_state: int = 0,
     ) -> None:
-        self.rising = rising
+        self.variances = variances
         self.trees = trees
         self.leaves = leaves
         self.leaf_rows = leaf_rows
@@ -125,12 +127,12 @@ class PooledBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc] # unt
             min_samples_leaf=min(self.leaf_rows, max(len(features) // 20, 1)),
             learning_rate=LEARNING_RATE,
             l2_regularization=LEAF_PENALTY,
-            monotonic_cst=[int(rises) for rises in self.rising],
             early_stopping=False,
             random_state=self.random_state,
         )
+        level, relative = self._relative(features)
         with threadpool_limits(1):
-            boosting.fit(features, log_target(variance))
+            boosting.fit(relative, log_target(variance) - level)
         self.trees_: TreeTable = tree_table(boosting)
         self.bias_ = 0.0
         self.bias_ = log_bias(variance, self.predict(features))
@@ -138,7 +140,19 @@ class PooledBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc] # unt
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Forecast the logarithm of the variance, shape (rows,)."""
-        return self.trees_.predict(features) + self.bias_
+        level, relative = self._relative(features)
+        return level + self.trees_.predict(relative) + self.bias_
+
+    def _relative(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Level of each row, and its columns with the level taken from those of variance."""
+        places = np.flatnonzero(np.asarray(self.variances))
+        level = np.zeros(len(features))
+        for place in places:
+            level = level + features[:, place]
+        level = level / max(len(places), 1)
+        relative = features.copy()
+        relative[:, places] -= level[:, None]
+        return level, relative
 
 
 class VolatilityForecast(RegressorMixin, BaseEstimator):  # type: ignore[misc] # untyped library
@@ -146,8 +160,8 @@ class VolatilityForecast(RegressorMixin, BaseEstimator):  # type: ignore[misc] #
 
     Parameters
     ----------
-    rising : sequence of bool
-        Columns of variance: the boosting may only rise in them.
+    variances : sequence of bool
+        Columns that are logarithms of variance.
     boosting_weight : float
         Weight of the boosting in the mean of logarithms; 0 leaves the linear model alone.
     trees : int
@@ -166,12 +180,12 @@ class VolatilityForecast(RegressorMixin, BaseEstimator):  # type: ignore[misc] #
     def __init__(
         self,
         *,
-        rising: Sequence[bool],
+        variances: Sequence[bool],
         boosting_weight: float = 0.5,
         trees: int = 150,
         random_state: int = 0,
     ) -> None:
-        self.rising = rising
+        self.variances = variances
         self.boosting_weight = boosting_weight
         self.trees = trees
         self.random_state = random_state
@@ -180,7 +194,7 @@ class VolatilityForecast(RegressorMixin, BaseEstimator):  # type: ignore[misc] #
         """Fit both parts to positive realised variance, shape (rows,)."""
         self.linear_ = PooledLogHar().fit(features, variance)
         self.boosting_ = PooledBoosting(
-            rising=self.rising, trees=self.trees, random_state=self.random_state
+            variances=self.variances, trees=self.trees, random_state=self.random_state
         ).fit(features, variance)
         self.bias_ = 0.0
         self.bias_ = log_bias(variance, self.predict(features))
