@@ -25,7 +25,7 @@ from relayer.delivery.states import (
     Superseded,
     outcome_of_refusal,
 )
-from relayer.errors import Reverted
+from relayer.errors import ChainRefused, Reverted
 
 _SHOWN: Final = 5  # differences that a reason names; the rest is counted
 
@@ -58,14 +58,23 @@ class ContractReadBack:
         sealed = receipt.block_hash is not None
         tag = receipt.block_number if sealed else "latest"
         expected = _expected(delivery)
-        header, latest, *pages = await self._endpoint.batch(_calls(delivery, expected, tag))
-        if sealed and rpc.block_stamp(header).block_hash != receipt.block_hash:
+        try:
+            header, latest, *pages = await self._endpoint.batch(_calls(delivery, expected, tag))
+        except ChainRefused:
+            if await self._is_gone(receipt):
+                return None
+            raise
+        if sealed and (header is None or rpc.block_stamp(header).block_hash != receipt.block_hash):
             return None
         latest_round = views.LATEST_ROUND.read(latest)
         if latest_round > delivery.round:
             return Superseded(latest_round=latest_round, tx_hash=receipt.tx_hash)
         slots = _slots(delivery, expected, pages)
         return _judge(delivery, receipt, expected, slots)
+
+    async def _is_gone(self, receipt: Receipt) -> bool:
+        method, params = block_call(receipt.block_number)
+        return await self._endpoint.call(method, *params) is None
 
     async def _why_reverted(self, delivery: Delivery, receipt: Receipt) -> Outcome:
         """Ask again at that block: what reverted left no trace, so the same guard is met."""
