@@ -77,7 +77,7 @@ async def daemon(
         endpoint = await _open_endpoint(network, deployment, stack)
         metrics = _metrics(network, model)
         database = await _open_database(network, stack)
-        pool, history = await _open_market(network, settings, stack)
+        pool, history = await _open_market(network, stack)
         signers_pool = VenuePool(network.venues, network.markets, network.clock)
         stack.push_async_callback(signers_pool.close)
         await signers_pool.open()
@@ -178,15 +178,12 @@ async def _open_database(network: Network, stack: AsyncExitStack) -> Database:
     return database
 
 
-async def _open_market(
-    network: Network, settings: Settings, stack: AsyncExitStack
-) -> tuple[VenuePool, HistoryStore]:
+async def _open_market(network: Network, stack: AsyncExitStack) -> tuple[VenuePool, HistoryStore]:
     """Open the agent's own venues and history."""
-    del settings
     pool = VenuePool(network.venues, network.markets, network.clock)
     stack.push_async_callback(pool.close)
     await pool.open()
-    history = HistoryStore(network.state / "history", network.markets)
+    history = HistoryStore(network.history, network.markets)
     history.open()
     return pool, history
 

@@ -44,6 +44,7 @@ class Network:
     keys: Keyring
     clock: Clock
     state: Path
+    history: Path
 
     @property
     def deployment_file(self) -> Path:
@@ -86,6 +87,7 @@ def local_network(world: WorldState, folder: Path) -> Network:
         keys=local_keys(),
         clock=LocalClock(world.control_url),
         state=folder / "chains" / world.instance,
+        history=folder / "history" / world.data_id,
     )
 
 
@@ -125,6 +127,7 @@ def live_network(settings: Settings, folder: Path) -> Network:
         keys=live_keys(settings),
         clock=WallClock(),
         state=folder,
+        history=folder / "history",
     )
 
 

@@ -41,9 +41,9 @@ def report(text: str) -> None:
         typer.echo(text, err=True)
 
 
-def configure_logging() -> None:
+def configure_logging(level: int = logging.INFO) -> None:
     """Write events as key=value lines that journalctl shows well; no locals in tracebacks."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
     # Its overlaps and misses are counted by our own listener; a line each would drown the rest.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     structlog.configure(
@@ -53,6 +53,7 @@ def configure_logging() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -1,7 +1,70 @@
-"""aml verify."""
+"""`aml verify`: whether a decision on chain reproduces from its evidence."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-def verify() -> None:
-    """Placeholder."""
+import typer
+
+from agent.cli.local import DEFAULT_STATE, StateOption
+from agent.cli.run import NetworkOption
+
+if TYPE_CHECKING:
+    from agent.verifying import Report
+
+EXIT_DIFFERS = 1
+
+
+def verify(
+    what: Annotated[str, typer.Argument(metavar="ROUND|TX", help="A round or a transaction.")],
+    network: NetworkOption = "local",
+    state: StateOption = DEFAULT_STATE,
+    price: Annotated[
+        bool, typer.Option("--price", help="The round is one of the price feed.")
+    ] = False,
+    evidence: Annotated[
+        Path | None, typer.Option("--evidence", help="Folder of the evidence, if elsewhere.")
+    ] = None,
+) -> None:
+    """Fetch a decision from the chain, recompute it from its evidence, compare field by field.
+
+    Exit code 0: it reproduces; 1: it does not, and each field that differs is named.
+
+    Example: aml verify 12
+    """
+    import asyncio
+
+    from agent.cli.setup import require_world
+    from agent.verifying import verify_posted
+
+    prepared = require_world(network, state)
+    folder = evidence or prepared.network.state / "evidence"
+    report = asyncio.run(
+        verify_posted(prepared.network, prepared.settings, what, price=price, evidence=folder)
+    )
+    show(report)
+    if not report.reproduces:
+        raise typer.Exit(EXIT_DIFFERS)
+
+
+def show(report: Report) -> None:
+    """Print what was looked at and what differs."""
+    posted = report.posted
+    typer.echo(f"{posted.event.kind} round {posted.message.round} in block {posted.block_number}")
+    typer.echo(f"transaction   0x{posted.tx_hash.hex()}")
+    typer.echo(f"message hash  0x{posted.event.message_hash.hex()}")
+    typer.echo(f"evidence      {posted.message.evidence_hash.hex()}")
+    typer.echo(
+        f"items         {len(posted.message.words)} words, {len(posted.event.skipped)} skipped"
+    )
+    for skipped in posted.event.skipped:
+        typer.echo(f"  skipped     market {skipped.market}: {skipped.reason}")
+    for line in report.broken:
+        typer.echo(f"EVIDENCE CHANGED  {line}")
+    for difference in report.differences:
+        typer.echo(f"DIFFERS  {difference.field}")
+        typer.echo(f"         recorded    {difference.recorded}")
+        typer.echo(f"         recomputed  {difference.recomputed}")
+    verdict = "reproduces: every field is the same" if report.reproduces else "does NOT reproduce"
+    typer.echo(verdict)

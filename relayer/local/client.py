@@ -142,6 +142,15 @@ def fetch_json(url: str, body: Mapping[str, object] | None = None) -> dict[str, 
     return fields
 
 
+def fetch_text(url: str) -> str:
+    """Read a page of this machine, such as a daemon's metrics."""
+    try:
+        with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as answer:  # noqa: S310 — our own loopback
+            return str(answer.read(), "utf-8")
+    except OSError as fault:
+        raise WorldFailedError(f"{url}: {fault}") from None
+
+
 class LocalClock:
     """The `Clock` port on a local world's clock. Close it when done; it keeps one connection."""
 

@@ -1,0 +1,132 @@
+"""What the contracts hold now, market by market, in an operator's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from agent.network import Network
+from contracts.halts import Permissions
+from contracts.price_feed import FeedState, MarketPrice, may_carry_new_risk
+from contracts.risk_oracle import (
+    OracleState,
+    effective_maintenance_ppm,
+    permissions,
+    values_for_new_risk,
+)
+from contracts.units import UnixS
+from relayer.chain import deployments
+from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.reads import ChainState, read_chain
+from relayer.chain.values import Deployment
+
+E18 = 10**18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketStanding:
+    """One market as the contracts hold it at a block."""
+
+    symbol: str
+    price_e18: int
+    price_age_s: int
+    confidence_ppm: int
+    cap_e2: int
+    maintenance_ppm: int
+    open_interest_cap_usdc: int
+    expires_in_s: int
+    opens: bool
+    why_not: str
+
+    def row(self) -> tuple[str, ...]:
+        """Write the market as a row of a table."""
+        price = f"{self.price_e18 / E18:.6g}" if self.price_e18 else "none"
+        return (
+            self.symbol,
+            price,
+            str(self.price_age_s) if self.price_e18 else "-",
+            str(self.confidence_ppm),
+            f"{self.cap_e2 / 100:.2f}x",
+            f"{self.maintenance_ppm / 10_000:.3f}%",
+            f"{self.open_interest_cap_usdc:,}",
+            str(self.expires_in_s),
+            "open" if self.opens else self.why_not,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Both contracts at one block."""
+
+    chain_id: int
+    block_number: int
+    at: str
+    price_feed: str
+    risk_oracle: str
+    feed_round: int
+    oracle_round: int
+    markets: tuple[MarketStanding, ...]
+
+
+async def read_standing(network: Network) -> Standing:
+    """Read both contracts at one block; `now` is the network's clock."""
+    deployment = deployments.read(network.deployment_file)
+    endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=deployment.chain_id)
+    try:
+        state = await read_chain(endpoint, deployment)
+        now_s = UnixS(await network.clock.now_ms() // 1_000)
+    finally:
+        await endpoint.close()
+        await network.clock.close()
+    return standing_of(deployment, state, now_s)
+
+
+def standing_of(deployment: Deployment, state: ChainState, now_s: UnixS) -> Standing:
+    """Put what was read into words."""
+    return Standing(
+        chain_id=state.chain_id,
+        block_number=state.block_number,
+        at=datetime.fromtimestamp(now_s, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        price_feed=deployment.price_feed,
+        risk_oracle=deployment.risk_oracle,
+        feed_round=state.feed.latest_round,
+        oracle_round=state.oracle.latest_round,
+        markets=tuple(
+            market_standing(market.symbol, market.market, (state.feed, state.oracle), now_s)
+            for market in deployment.markets
+        ),
+    )
+
+
+def market_standing(
+    symbol: str, market: int, contracts: tuple[FeedState, OracleState], now_s: UnixS
+) -> MarketStanding:
+    """Put one market into words."""
+    feed, oracle = contracts
+    price, state, guard = feed.markets[market], oracle.markets[market], oracle.guards[market]
+    granted = permissions(state, guard, oracle.controls, now_s)
+    values = values_for_new_risk(state, guard, now_s)
+    priced = may_carry_new_risk(price, feed.rules[price.class_id], now_s)
+    return MarketStanding(
+        symbol=symbol,
+        price_e18=price.price_e18,
+        price_age_s=now_s - price.observed_at_ms // 1_000,
+        confidence_ppm=price.confidence_ppm,
+        cap_e2=values.cap_e2,
+        maintenance_ppm=effective_maintenance_ppm(state, now_s, oracle.controls),
+        open_interest_cap_usdc=values.open_interest_cap_usdc,
+        expires_in_s=state.valid_until_ms // 1_000 - now_s,
+        opens=bool(granted & Permissions.OPEN) and priced,
+        why_not=reason(price, expired=state.expired(now_s), priced=priced),
+    )
+
+
+def reason(price: MarketPrice, *, expired: bool, priced: bool) -> str:
+    """Say in one word what keeps a market from taking new risk."""
+    if not price.has_price:
+        return "no price"
+    if price.unconfirmed:
+        return "unconfirmed"
+    if not priced:
+        return "stale price"
+    return "expired" if expired else "paused"
