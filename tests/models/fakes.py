@@ -102,4 +102,4 @@ def small_files(folder: Path) -> tuple[Path, Path]:
 
 def small_model(folder: Path, progress: Progress | None = None) -> TrainedModel:
     """Train on the small files: quick, and good for nothing but tests."""
-    return train(small_files(folder), progress=progress)
+    return train(small_files(folder), trees=30, progress=progress)

@@ -14,7 +14,7 @@ from models.dataset import DatasetError, Rows, hour_rows, joined, read_series
 from models.features import HOUR_MS, MINUTE_MS
 from models.heads import HORIZONS_S, forecast_columns
 from models.manifest import TrainedModel
-from models.train import columns_of, fit_head, train
+from models.train import Recipe, columns_of, fit_head, train
 from tests.models.fakes import frame, small_files, small_model
 
 
@@ -26,13 +26,13 @@ def test_train__same_files_and_seed__give_the_same_hash(trained: TrainedModel, t
 def test_train__bars_at_or_after_the_cutoff__change_nothing(tmp_path: Path):
     hours, minutes = small_files(tmp_path)
     cutoff = datetime(2020, 1, 1, tzinfo=UTC) - timedelta(days=20)
-    before = train((hours, minutes), before=cutoff).fitted
+    before = train((hours, minutes), before=cutoff, trees=10).fitted
     for path in (hours, minutes):
         content = pd.read_parquet(path)
         late = content["ts"] >= cutoff
         content.loc[late, ["open", "high", "low", "close"]] *= 3.0
         content.to_parquet(path)
-    after = train((hours, minutes), before=cutoff).fitted
+    after = train((hours, minutes), before=cutoff, trees=10).fitted
     for one, other in zip(before.heads, after.heads, strict=True):
         assert one.forecast.linear_.coefficients_.tolist() == (
             other.forecast.linear_.coefficients_.tolist()
@@ -94,7 +94,7 @@ def test_tails__simulated_markets_never_seen__are_covered_as_promised(
     tmp_path: Path, horizon_s: int
 ):
     past = simulated(tmp_path, range(8), horizon_s)
-    head, _ = fit_head(past, horizon_s, 0, forecast_columns(past.names, minutes=False), 0)
+    head, _ = fit_head(past, horizon_s, 0, forecast_columns(past.names, minutes=False), Recipe())
     rows = simulated(tmp_path, range(100, 110), horizon_s)
     deviation = np.exp(0.5 * head.forecast.predict(columns_of(rows, head.names)))
     for tail, outcome, name in (
