@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from relayer.signing.keys import Key
 from relayer.signing.values import Proposal, SignedMessage
 from relayer.storage import Database
 from tests.relayer import builders as b
-from tests.relayer.anvil import Anvil, rich_key
+from tests.relayer.anvil import ROOT, Anvil, rich_key
 from tests.relayer.conftest import MARKETS, Stand
 
 pytestmark = pytest.mark.anvil
@@ -250,7 +251,7 @@ async def test_deliver__reverted_in_its_block__reason_is_read_back(line: Line) -
 
 async def pooled(node: Anvil, count: int) -> None:
     """Wait until that many transactions are in the pool."""
-    for _ in range(400):
+    for _ in range(1_000):
         if int(node.call("txpool_status")["pending"], 16) >= count:
             return
         await asyncio.sleep(0.01)
@@ -420,6 +421,28 @@ async def test_resume__killed_between_disk_and_wire__lands_once(line: Line) -> N
     assert isinstance(outcome, Effective)
     assert await line.transactor().deliver(signed) == outcome
     assert await line.transactor().resume() == ()
+
+
+async def test_resume__real_process_killed_with_its_transaction_out__lands_once(
+    line: Line, tmp_path: Path
+) -> None:
+    outbox = Outbox(line.database)
+    await outbox.plan(await line.prices(1), rich_key().address, b.NOW_MS)
+    line.node.call("evm_setAutomine", False)
+    url = f"sqlite:///{tmp_path}/aml.sqlite"
+    command = (sys.executable, "-m", "tests.relayer.delivery.victim", url, line.node.url)
+    victim = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+    await pooled(line.node, 1)
+    victim.kill()
+    await victim.wait()
+    sent = line.node.call("txpool_content")["pending"]
+    line.node.call("anvil_dropAllTransactions")
+    resuming = asyncio.create_task(line.transactor(replace_after_s=60).resume())
+    await pooled(line.node, 1)
+    assert line.node.call("txpool_content")["pending"] == sent
+    line.node.call("anvil_mine", "0x1")
+    (outcome,) = await resuming
+    assert isinstance(outcome, Effective), outcome
 
 
 async def test_posted__by_round_and_by_transaction__is_the_signed_message(line: Line) -> None:
