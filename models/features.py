@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -149,6 +150,11 @@ class FeatureVector:
     as_of_ms: int
     names: tuple[str, ...]
     values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a name without a number: what is unknown has no name."""
+        if len(self.names) != len(self.values) or not all(map(math.isfinite, self.values)):
+            raise ValueError("every name needs one finite value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

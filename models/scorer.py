@@ -26,6 +26,9 @@ Columns = Mapping[str, FloatArray]
 
 LEAST_HISTORY = math.log(0.1)
 """Logarithm of the shortest history that is scored, 3 of 30 days: there the prior rules alone."""
+LOG_VARIANCE_BOUNDS = (-40.0, 20.0)
+"""Far outside any market: garbage must give a finite score, which `out_of_domain` then refuses."""
+LOG_MONEY_BOUNDS = (-60.0, 60.0)
 MOST_LOG_RISE = 10.0
 """A rise beyond e^10 is no risk score any more; the bound keeps it finite."""
 
@@ -151,7 +154,8 @@ class Scorer:
 def _deviation(head: Head, columns: Columns) -> FloatArray:
     """Forecast standard deviation of the log return over the head's horizon, shape (rows,)."""
     matrix = np.stack([columns[name] for name in head.names], axis=1)
-    return np.asarray(np.exp(0.5 * head.forecast.predict(matrix)), dtype=np.float64)
+    log_variance = np.clip(head.forecast.predict(matrix), *LOG_VARIANCE_BOUNDS)
+    return np.asarray(np.exp(0.5 * log_variance), dtype=np.float64)
 
 
 def _tail_tables(
@@ -195,8 +199,10 @@ def _side(
 
 
 def _liquidity(columns: Columns, deviation_day: FloatArray) -> list[LiquidityScore]:
-    thin_day = np.exp(columns["hours_thin_day_usdc"])
-    depth = stressed_depth(deviation_day, thin_day, np.exp(columns["hours_amihud"]))
+    bounds = LOG_MONEY_BOUNDS
+    thin_day = np.exp(np.clip(columns["hours_thin_day_usdc"], *bounds))
+    amihud = np.exp(np.clip(columns["hours_amihud"], *bounds))
+    depth = stressed_depth(deviation_day, thin_day, amihud)
     costs = [candle_slippage(n, deviation_day, thin_day) for n in REFERENCE_NOTIONALS_USDC]
     with_book = BOOK_NAMES[0] in columns
     scores = []

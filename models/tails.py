@@ -77,7 +77,8 @@ class ExcursionTail(BaseEstimator):  # type: ignore[misc] # untyped library
     def factor(self, score: FloatArray, weight: FloatArray) -> FloatArray:
         """Return the online factor of each row; `weight` in [0, 1] is how much past it has."""
         lean = self.memory_ * weight * (score - self.centre_)
-        return np.asarray(np.clip(np.exp(lean), FACTOR_LOW, FACTOR_HIGH), dtype=np.float64)
+        bounded = np.clip(lean, np.log(FACTOR_LOW), np.log(FACTOR_HIGH))
+        return np.asarray(np.exp(bounded), dtype=np.float64)
 
     def _quantiles(
         self, excursion: FloatArray, deviation: FloatArray, score: FloatArray

@@ -202,6 +202,12 @@ def test_feature_vector__hour_of_week__follows_the_clock():
     assert named["clock_day_cosine"] == 1.0
 
 
+@pytest.mark.parametrize("values", [(), (1.0, 2.0), (float("nan"),), (float("inf"),)])
+def test_feature_vector__name_without_a_number__is_refused(values: tuple[float, ...]):
+    with pytest.raises(ValueError, match="finite"):
+        FeatureVector(market=0, as_of_ms=0, names=("a",), values=values)
+
+
 @pytest.mark.parametrize("column", ["open", "volume"])
 def test_candles__column_of_another_length__is_refused(column: str):
     with pytest.raises(ValueError, match=column):

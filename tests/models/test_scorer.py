@@ -174,6 +174,14 @@ def test_score__market_that_stands_still__is_out_of_domain(scorer: Scorer):
     assert any("hours_squared_720" in reason and "below" in reason for reason in reasons)
 
 
+@pytest.mark.parametrize("size", [-1e3, 1e3])
+def test_score__absurd_features__are_finite_and_refused(scorer: Scorer, size: float):
+    vector = some_vectors()[0]
+    scores = scorer.score((replace(vector, values=(size,) * len(vector.values)),))[0]
+    assert np.isfinite(numbers(scores)).all()
+    assert scores.out_of_domain
+
+
 def test_score__features_of_no_head__say_so(scorer: Scorer):
     vector = FeatureVector(market=0, as_of_ms=0, names=("clock",), values=(0.0,))
     with pytest.raises(ValueError, match="lack columns"):

@@ -44,7 +44,7 @@ def test_factor__any_past__stays_within_its_bounds(
     tail: ExcursionTail, score: float, weight: float
 ):
     factor = tail.factor(np.array([score]), np.array([weight]))[0]
-    assert FACTOR_LOW <= factor <= FACTOR_HIGH
+    assert FACTOR_LOW * (1 - 1e-12) <= factor <= FACTOR_HIGH * (1 + 1e-12)
 
 
 def test_factor__new_listing__is_the_pooled_prior(tail: ExcursionTail):
