@@ -53,6 +53,7 @@ class FakeChain:
     block: int = 100
     mines_at_once: bool = True
     answers_with_receipt: bool = False
+    refuses_gaps: bool = False
     script: list[Callable[[Pooled], SendAnswer | None]] = field(default_factory=list)
     estimates: int = 0
     refusal: Reverted | None = None
@@ -91,6 +92,8 @@ class FakeChain:
         """Do what a node does with a transaction that it was handed."""
         if transaction.tx_hash in self.receipts or transaction.nonce < self.mined_nonce:
             return NotTaken(refusal=SendRefusal.NONCE_TOO_LOW, detail="nonce too low")
+        if self.refuses_gaps and transaction.nonce > self.mined_nonce + len(self.pool):
+            return NotTaken(refusal=SendRefusal.NONCE_TOO_HIGH, detail="nonce too high")
         before = self.pool.get(transaction.nonce)
         if before and before.raw == transaction.raw:
             return Taken(receipt=None)

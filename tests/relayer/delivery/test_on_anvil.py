@@ -331,7 +331,7 @@ async def test_deliver__another_process_used_the_nonce__goes_on_with_the_next(li
         recipient=b.key(50).address,
         payload=b"",
     )
-    line.node.call("eth_sendRawTransaction", hexed(sign(stranger, rich_key()).raw))
+    line.node.call("eth_sendRawTransactionSync", hexed(sign(stranger, rich_key()).raw))
     line.node.call("evm_increaseTime", "0x2")
     line.node.call("anvil_mine", "0x1")
     assert isinstance(await transactor.deliver(await line.prices(2)), Effective)
@@ -367,7 +367,7 @@ async def mined_without_us(line: Line) -> tuple[Delivery, Receipt]:
         recipient=delivery.contract,
         payload=delivery.payload,
     )
-    line.node.call("eth_sendRawTransaction", hexed(sign(post, rich_key()).raw))
+    line.node.call("eth_sendRawTransactionSync", hexed(sign(post, rich_key()).raw))
     receipt = await line.endpoint.receipt(sign(post, rich_key()).tx_hash)
     assert receipt is not None
     return delivery, receipt
@@ -389,6 +389,14 @@ async def test_confirm__mini_block_without_a_hash__reads_the_newest_state(line: 
     unsealed = replace(receipt, block_hash=None)
     outcome = await ContractReadBack(line.endpoint).confirm(delivery, unsealed)
     assert isinstance(outcome, Effective)
+
+
+async def test_confirm__event_of_another_message__is_no_success(line: Line) -> None:
+    delivery, receipt = await mined_without_us(line)
+    other = replace(delivery, message_hash=b"\x01" * 32)
+    outcome = await ContractReadBack(line.endpoint).confirm(other, receipt)
+    assert isinstance(outcome, Failed)
+    assert "another message hash" in outcome.detail
 
 
 async def test_confirm__slot_is_not_as_posted__names_the_field(line: Line) -> None:
@@ -482,7 +490,7 @@ async def test_posted__transaction_of_something_else__is_refused(line: Line) -> 
         payload=freeze,
     )
     signed = sign(call, rich_key())
-    line.node.call("eth_sendRawTransaction", hexed(signed.raw))
+    line.node.call("eth_sendRawTransactionSync", hexed(signed.raw))
     with pytest.raises(ChainRefused, match="posted nothing"):
         await events.posted_in(line.endpoint, line.deployment, signed.tx_hash)
 

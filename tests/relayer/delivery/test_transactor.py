@@ -470,6 +470,22 @@ async def test_resume__several_open__all_end_and_new_ones_go_on_behind_them(worl
     assert decoded(world.chain.seen[-1]).nonce == 3
 
 
+async def test_deliver__while_left_over_ones_are_resumed__takes_none_of_their_nonces(
+    world: World,
+) -> None:
+    world.chain.mines_at_once = False
+    first = world.transactor(give_up_after_s=1)
+    for number in (10, 11):
+        with pytest.raises(Unreachable):
+            await first.deliver(signed(number))
+    world.chain.pool.clear()
+    world.chain.mines_at_once = world.chain.refuses_gaps = True
+    second = world.transactor()
+    resumed, new = await asyncio.gather(second.resume(), second.deliver(signed(12)))
+    assert [type(outcome) for outcome in (*resumed, new)] == [Effective] * 3
+    assert sorted(decoded(raw).nonce for raw in await world.kept()) == [0, 1, 2]
+
+
 async def test_resume__nothing_open__does_nothing(world: World) -> None:
     await world.transactor().deliver(signed())
     assert await world.transactor().resume() == ()
@@ -488,11 +504,11 @@ async def test_deliver__earlier_one_forgotten_by_the_node__its_nonce_is_not_take
     transactor = world.transactor()
     first = asyncio.create_task(transactor.deliver(signed(10)))
     await out.wait()
-    world.chain.script = [refused(SendRefusal.NONCE_TOO_HIGH)]
+    world.chain.refuses_gaps = True
     second = await transactor.deliver(signed(11))
     assert isinstance(second, Effective)
     assert isinstance(await first, Effective)
-    assert sorted({decoded(raw).nonce for raw in world.chain.seen}) == [0, 1]
+    assert [decoded(raw).nonce for raw in await world.kept()] == [0, 1]
 
 
 async def test_deliver__taken_without_receipt__is_polled(world: World) -> None:

@@ -60,11 +60,10 @@ def test_sign_digest__any_digest__is_compact_low_and_recovers_elsewhere_too(dige
 
 
 def test_recover__high_s__is_nobody() -> None:
-    signature = key().sign_digest(b"\x01" * 32)
-    packed = int.from_bytes(signature[32:], "big")
-    order = 2 * HALF_ORDER + 1
-    flipped = (order - (packed & (2**255 - 1))) & (2**255 - 1) | ((packed >> 255) ^ 1) << 255
-    assert keys.recover(b"\x01" * 32, signature[:32] + flipped.to_bytes(32, "big")) != ADDRESS
+    r = key().sign_digest(b"\x01" * 32)[:32]
+    highest, too_high = (r + (HALF_ORDER + more).to_bytes(32, "big") for more in (0, 1))
+    assert keys.recover(b"\x01" * 32, highest) is not None
+    assert keys.recover(b"\x01" * 32, too_high) is None
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(64), bytes(65), b"\xff" * 64])

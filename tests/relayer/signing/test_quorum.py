@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -86,9 +87,13 @@ def refused(metrics: Metrics, name: str, reason: RefusalReason) -> float:
     return metrics.signer_refusals[name, reason.value]._value.get()
 
 
-async def test_collect__all_honest__exactly_k_ascending_and_each_recovers() -> None:
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_collect__all_honest__exactly_k_ascending_and_each_recovers(
+    order: tuple[int, ...],
+) -> None:
     proposal = b.price_proposal()
-    signed = await quorum(b.metrics(), honest, honest, honest).collect(proposal)
+    signers = [FakeSigner(number, honest) for number in order]
+    signed = await Quorum(signers, 2, 1.0, b.metrics()).collect(proposal)
     assert isinstance(signed, SignedMessage)
     assert len(signed.signatures) == 2
     numbers = [int(address, 16) for address in signed.signers]
