@@ -58,7 +58,7 @@ event PriceRoundPosted:
     observed_at: uint64
     message_hash: bytes32
     evidence_hash: bytes32
-    skipped: DynArray[uint256, MAX_SKIPPED]
+    skipped: DynArray[uint256, MAX_MARKETS_A_ROUND]
 
 event MarketAdded:
     market: indexed(uint256)
@@ -73,9 +73,9 @@ event ClassRulesChanged:
     rules: uint256
 
 
-MAX_WORDS: constant(uint256) = 128
+MAX_WORDS: constant(uint256) = 64
 WORDS_BYTES: constant(uint256) = 32 * MAX_WORDS
-MAX_SKIPPED: constant(uint256) = 256  # two markets a word
+MAX_MARKETS_A_ROUND: constant(uint256) = 128  # two a word
 MAX_SLOTS: constant(uint256) = 65_536  # what the word's 16 bits can name
 MAX_MARKETS: constant(uint256) = 65_536
 MAX_AGE_MS: constant(uint256) = 60_000  # an older round is history, whatever the classes say
@@ -92,7 +92,6 @@ PRICE_ROUND_TYPEHASH: constant(bytes32) = keccak256(
 # bits of a slot's half and of a word's half
 HALF_MASK: constant(uint256) = 2**128 - 1
 WORD_HALF_MASK: constant(uint256) = 2**66 - 1
-WORD_BITS: constant(uint256) = 148
 MANTISSA_MASK: constant(uint256) = 2**32 - 1
 LOWEST_MANTISSA: constant(uint256) = 2**31
 EXPONENT_MASK: constant(uint256) = 2**6 - 1
@@ -104,9 +103,9 @@ CLASS_MASK: constant(uint256) = 2**3 - 1
 CLASS_FIELD_MASK: constant(uint256) = CLASS_MASK << 124
 CONFIDENCE_FIELD: constant(uint256) = CONFIDENCE_MASK << 38  # in a word's half
 UNCONFIRMED_BIT: constant(uint256) = 1 << 127
-LARGEST_CODE: constant(uint256) = 2**16 - 1  # a market's half is larger: its class is not zero
+CODE_MASK: constant(uint256) = 2**16 - 1
 
-# bits of a class's rules: rate_ppm_per_s 16 | window_ms 24 | max_age_ms 17 | max_confidence 12 | new_risk_age_ms 24
+# bits of a class's rules: rate_ppm_per_s 16 | window_ms 24 | max_confidence 12 | new_risk_age_ms 24 | max_age_ms 17
 RULES_BITS: constant(uint256) = 93
 
 market_count: public(uint256)
@@ -165,40 +164,16 @@ def post_round(
     at_ms: uint256 = quorum._fresh(observed_at, valid_until, MAX_AGE_MS, MAX_VALIDITY_MS)
     now_ms: uint256 = unsafe_sub(unsafe_mul(block.timestamp, 1_000), quorum.EPOCH_MS)
 
-    classes: uint256[8] = empty(uint256[8])
-    skipped: DynArray[uint256, MAX_SKIPPED] = []
+    skipped: DynArray[uint256, MAX_MARKETS_A_ROUND] = []
     for i: uint256 in range(len(words) >> 5, bound=MAX_WORDS):
         word: uint256 = extract32(words, i << 5, output_type=uint256)
-        slot: uint256 = word & (MAX_SLOTS - 1)
-        offers: uint256 = word >> 16
-        # Bits that mean nothing must be zero, or one decision had many hashes; and a word that touches
-        # neither of its markets is a mistake of whoever made it.
-        if word >> WORD_BITS != 0 or offers == 0:
-            skipped.append((slot << 17) | refusals.NOT_CANONICAL)
-            continue
-        stored: uint256 = self.markets[slot]
-        written: uint256 = stored
-        for side: uint256 in range(2):
-            offered: uint256 = offers & WORD_HALF_MASK
-            offers = offers >> 66
-            if offered == 0:
-                continue
-            half: uint256 = (stored >> (side << 7)) & HALF_MASK
-            class_id: uint256 = (half >> 124) & CLASS_MASK
-            result: uint256 = refusals.UNKNOWN_MARKET
-            if class_id != 0:
-                limits: uint256 = classes[class_id]
-                if limits == 0:
-                    limits = self.class_rules[class_id]
-                    classes[class_id] = limits
-                result = self._accept(half, offered, at_ms, now_ms, limits)
-            if result > LARGEST_CODE:
-                written = written ^ ((half ^ result) << (side << 7))
-                if result < UNCONFIRMED_BIT:
-                    continue
-                result = refusals.OUT_OF_BAND
-            skipped.append((slot << 17) | (side << 16) | result)
-        self.markets[slot] = written
+        codes: uint256 = self._apply(word, at_ms, now_ms)
+        if codes != 0:
+            market: uint256 = (word & (MAX_SLOTS - 1)) << 1
+            if codes & CODE_MASK != 0:
+                skipped.append((market << 16) | (codes & CODE_MASK))
+            if codes > CODE_MASK:
+                skipped.append(((market | 1) << 16) | (codes >> 16))
     log PriceRoundPosted(
         round=round,
         observed_at=observed_at,
@@ -250,7 +225,7 @@ def set_class(class_id: uint256, rules: uint256):
     """
     @notice Set the rules of a class. Timelocked; voids what is signed.
     @param class_id 1 to 7; 0 is what an unknown market has.
-    @param rules rate_ppm_per_s 16 | window_ms 24 | max_age_ms 17 | max_confidence 12 | new_risk_age_ms 24.
+    @param rules rate_ppm_per_s 16 | window_ms 24 | max_confidence 12 | new_risk_age_ms 24 | max_age_ms 17.
     """
     authority._only_owner()
     authority._consume(keccak256(slice(msg.data, 0, 68)))
@@ -263,9 +238,9 @@ def set_class(class_id: uint256, rules: uint256):
         rules >> RULES_BITS != 0
         or band == 0
         or band > MAX_BAND_PPB
-        or (rules >> 40) & 131_071 == 0
-        or (rules >> 57) & CONFIDENCE_MASK == 0
-        or rules >> 69 == 0
+        or rules >> 76 == 0
+        or (rules >> 40) & CONFIDENCE_MASK == 0
+        or (rules >> 52) & 16_777_215 == 0
     ):
         refusals.refuse(refusals.CLASS_RULES_INVALID)
     self.class_rules[class_id] = rules
@@ -327,8 +302,8 @@ def may_carry_new_risk(market: uint256) -> bool:
     return (
         observed != 0
         and half >> 127 == 0
-        and (half >> 72) & CONFIDENCE_MASK <= (rules >> 57) & CONFIDENCE_MASK
-        and observed + quorum.EPOCH_MS + (rules >> 69) >= block.timestamp * 1_000
+        and (half >> 72) & CONFIDENCE_MASK <= (rules >> 40) & CONFIDENCE_MASK
+        and observed + quorum.EPOCH_MS + ((rules >> 52) & 16_777_215) >= block.timestamp * 1_000
     )
 
 
@@ -357,40 +332,63 @@ def slots(first: uint256, count: uint256) -> DynArray[uint256, 256]:
 
 
 @internal
-@pure
-def _accept(half: uint256, offered: uint256, at_ms: uint256, now_ms: uint256, limits: uint256) -> uint256:
+def _apply(word: uint256, at_ms: uint256, now_ms: uint256) -> uint256:
     """
-    @notice Judge one market's offered price.
-    @param half What is stored.
-    @param offered The word's half.
+    @notice Judge the two prices of a word and store what they make of the slot.
+    @param word The item.
     @param at_ms The round's observation time, since 2010.
     @param now_ms The block's time, since 2010.
-    @param limits The class's rules.
-    @return What to store (unconfirmed: the price was out of band), or, up to LARGEST_CODE, why not.
+    @return Why its items were skipped, 16 bits for each market, the lower one's below; 0 for none.
     @dev Unchecked arithmetic: every factor is a bit field; the widest product has 146 bits. `at_ms` is at
-         least the largest age (quorum._fresh).
+         least the largest age (quorum._fresh). Written out, because a call costs as much as a check.
     """
-    mantissa: uint256 = offered & MANTISSA_MASK
-    if mantissa < LOWEST_MANTISSA:
+    offers: uint256 = word >> 16
+    # Bits that mean nothing must be zero, or one decision had many hashes; and a word that touches neither of
+    # its markets is a mistake of whoever made it.
+    if offers == 0 or offers >> 132 != 0:
         return refusals.NOT_CANONICAL
-    # A clamped encoder makes these: a price at its field's limit is no price.
-    price_bits: uint256 = offered & PRICE_MASK
-    if (
-        price_bits == PRICE_MASK
-        or price_bits == LOWEST_MANTISSA
-        or offered & CONFIDENCE_FIELD == CONFIDENCE_FIELD
-    ):
-        return refusals.AT_ABSOLUTE_LIMIT
-    observed: uint256 = unsafe_sub(at_ms, offered >> 50)
-    last_ms: uint256 = (half >> 84) & OBSERVED_MASK
-    if observed <= last_ms:
-        return refusals.OLDER_OBSERVATION
-    if unsafe_add(observed, (limits >> 40) & 131_071) < now_ms:
-        return refusals.ITEM_TOO_OLD
-
-    average: uint256 = mantissa
-    last_mantissa: uint256 = half & MANTISSA_MASK
-    if last_mantissa != 0:
+    stored: uint256 = self.markets[word & (MAX_SLOTS - 1)]
+    written: uint256 = stored
+    codes: uint256 = 0
+    for side: uint256 in range(2):
+        offered: uint256 = offers & WORD_HALF_MASK
+        offers = offers >> 66
+        if offered == 0:
+            continue
+        half: uint256 = (stored >> (side << 7)) & HALF_MASK
+        if half == 0:
+            codes |= refusals.UNKNOWN_MARKET << (side << 4)
+            continue
+        limits: uint256 = self.class_rules[(half >> 124) & CLASS_MASK]
+        mantissa: uint256 = offered & MANTISSA_MASK
+        if mantissa < LOWEST_MANTISSA:
+            codes |= refusals.NOT_CANONICAL << (side << 4)
+            continue
+        # A clamped encoder makes these: a price at its field's limit is no price.
+        price_bits: uint256 = offered & PRICE_MASK
+        if (
+            price_bits == PRICE_MASK
+            or price_bits == LOWEST_MANTISSA
+            or offered & CONFIDENCE_FIELD == CONFIDENCE_FIELD
+        ):
+            codes |= refusals.AT_ABSOLUTE_LIMIT << (side << 4)
+            continue
+        observed: uint256 = unsafe_sub(at_ms, offered >> 50)
+        last_ms: uint256 = (half >> 84) & OBSERVED_MASK
+        if observed <= last_ms:
+            codes |= refusals.OLDER_OBSERVATION << (side << 4)
+            continue
+        if unsafe_add(observed, limits >> 76) < now_ms:
+            codes |= refusals.ITEM_TOO_OLD << (side << 4)
+            continue
+        last_mantissa: uint256 = half & MANTISSA_MASK
+        if last_mantissa == 0:
+            # The first price is its own average.
+            written ^= (
+                half
+                ^ (price_bits | (mantissa << 38) | ((offered & CONFIDENCE_FIELD) << 34) | (observed << 84) | (half & CLASS_FIELD_MASK))
+            ) << (side << 7)
+            continue
         elapsed: uint256 = unsafe_sub(observed, last_ms)
         last_exponent: uint256 = (half >> 32) & EXPONENT_MASK
         if elapsed < (limits >> 16) & 16_777_215:
@@ -398,31 +396,37 @@ def _accept(half: uint256, offered: uint256, at_ms: uint256, now_ms: uint256, li
             last: uint256 = last_mantissa << last_exponent
             move: uint256 = mantissa << (price_bits >> 32)
             if move > last:
-                move = unsafe_sub(move, last)
+                move = unsafe_mul(unsafe_sub(move, last), PPB)
             else:
-                move = unsafe_sub(last, move)
+                move = unsafe_mul(unsafe_sub(last, move), PPB)
             reach: uint256 = unsafe_mul(limits & 65_535, elapsed)
-            reach = unsafe_add(reach, unsafe_div(unsafe_mul(reach, reach), PPB))
-            if unsafe_mul(move, PPB) > unsafe_mul(last, reach):
-                return half | UNCONFIRMED_BIT
+            if move > unsafe_mul(last, reach):
+                # Beyond rt, which is where most moves end.
+                reach = unsafe_add(reach, unsafe_div(unsafe_mul(reach, reach), PPB))
+                if move > unsafe_mul(last, reach):
+                    written |= UNCONFIRMED_BIT << (side << 7)
+                    codes |= refusals.OUT_OF_BAND << (side << 4)
+                    continue
         # The price that was in force counts for the time it was; the new one for none yet. Rounded down once,
         # in the new price's unit; saturating at four times the price.
         if elapsed > AVERAGE_MS:
             elapsed = AVERAGE_MS
-        average = unsafe_add(
-            unsafe_mul((half >> 38) & AVERAGE_MASK, unsafe_sub(AVERAGE_MS, elapsed)),
-            unsafe_mul(last_mantissa, elapsed),
-        )
-        average = unsafe_div(average << last_exponent, AVERAGE_MS) >> (price_bits >> 32)
+        average: uint256 = unsafe_div(
+            unsafe_add(
+                unsafe_mul((half >> 38) & AVERAGE_MASK, unsafe_sub(AVERAGE_MS, elapsed)),
+                unsafe_mul(last_mantissa, elapsed),
+            )
+            << last_exponent,
+            AVERAGE_MS,
+        ) >> (price_bits >> 32)
         if average > AVERAGE_MASK:
             average = AVERAGE_MASK
-    return (
-        price_bits
-        | (average << 38)
-        | ((offered & CONFIDENCE_FIELD) << 34)
-        | (observed << 84)
-        | (half & CLASS_FIELD_MASK)
-    )
+        written ^= (
+            half
+            ^ (price_bits | (average << 38) | ((offered & CONFIDENCE_FIELD) << 34) | (observed << 84) | (half & CLASS_FIELD_MASK))
+        ) << (side << 7)
+    self.markets[word & (MAX_SLOTS - 1)] = written
+    return codes
 
 
 @internal

@@ -165,7 +165,7 @@ event TighteningLifted:
     market: indexed(uint256)
 
 
-MAX_WORDS: constant(uint256) = 256
+MAX_WORDS: constant(uint256) = 128
 WORDS_BYTES: constant(uint256) = 32 * MAX_WORDS
 MAX_MARKETS: constant(uint256) = 65_536
 MAX_AGE_MS: constant(uint256) = 600_000  # ten minutes, in which an operator may have to approve
@@ -223,6 +223,9 @@ RAMP_AT: constant(uint256) = 240
 STAMP_MASK: constant(uint256) = (BITS_6 << 124) | (BITS_12 << 139) | (BITS_40 << 151)
 RENEWAL_KEEPS: constant(uint256) = ~(STAMP_MASK | (BITS_30 << 210))
 STILL_BITS: constant(uint256) = FROZEN_BIT | HELD_BIT
+# in a set of changed bits: an update asks for a new ramp after a revert; and what begins a new ramp
+RESTART_BIT: constant(uint256) = 1 << 59
+NEW_RAMP_BITS: constant(uint256) = RESTART_BIT | BITS_16
 # what an accepted change keeps: frozen and class
 KEPT_MASK: constant(uint256) = FROZEN_BIT | (7 << 121)
 
@@ -239,8 +242,9 @@ SCALE_FIELD: constant(uint256) = BITS_16 << 68
 SPREAD_FIELD: constant(uint256) = BITS_10 << 84
 RAMP_FIELD: constant(uint256) = BITS_16 << 95
 VALIDITY_FIELD: constant(uint256) = BITS_12 << 139
-UPPER_FIELDS: constant(uint256) = CAP_FIELD | OPEN_INTEREST_FIELD | SPREAD_FIELD
-UPPER_GUARDS: constant(uint256) = (1 << 32) | (1 << 68) | (1 << 94)
+WORD_FIELDS: constant(uint256) = CAP_FIELD | OPEN_INTEREST_FIELD | SPREAD_FIELD
+UPPER_FIELDS: constant(uint256) = WORD_FIELDS | VALIDITY_FIELD
+UPPER_GUARDS: constant(uint256) = (1 << 32) | (1 << 68) | (1 << 94) | (1 << 151)
 # both amounts have their mantissa's top bit, the size scale's exponent is not all ones, no ramp, nothing above
 USUAL_AMOUNTS: constant(uint256) = (1 << 62) | (1 << 78)
 USUAL_BITS: constant(uint256) = USUAL_AMOUNTS | (1 << 83) | ~((1 << 95) - 1)
@@ -308,12 +312,21 @@ def post_update(
     if len(words) == 0 or len(words) & 31 != 0:
         refusals.refuse(refusals.NO_WHOLE_WORDS)
     message_hash: bytes32 = quorum._digest(
-        self._update_hash(round, observed_at, valid_until, model_hash, evidence_hash, keccak256(words))
+        keccak256(
+            abi_encode(
+                RISK_UPDATE_TYPEHASH,
+                round,
+                observed_at,
+                valid_until,
+                model_hash,
+                evidence_hash,
+                keccak256(words),
+            )
+        )
     )
     quorum._verify(message_hash, signatures)
     at_ms: uint256 = quorum._fresh(observed_at, valid_until, MAX_AGE_MS, MAX_VALIDITY_MS)
     halts._accepting(stream, halts.KIND_RISK_UPDATE)
-    now_s: uint256 = unsafe_sub(block.timestamp, EPOCH_S)
     stamp: uint256 = (
         (((stream >> halts.EPOCH_AT) & BITS_6) << EPOCH_AT)
         | (
@@ -322,24 +335,12 @@ def post_update(
         )
         | (at_ms << OBSERVED_AT)
     )
-    classes: uint256[8] = empty(uint256[8])
     skipped: DynArray[uint256, MAX_WORDS] = []
     for i: uint256 in range(len(words) >> 5, bound=MAX_WORDS):
         word: uint256 = extract32(words, i << 5, output_type=uint256)
-        market: uint256 = word & BITS_16
-        stored: uint256 = self.markets[market]
-        class_id: uint256 = (stored >> CLASS_AT) & 7
-        result: uint256 = refusals.UNKNOWN_MARKET
-        if class_id != 0:
-            limits: uint256 = classes[class_id]
-            if limits == 0:
-                limits = self.class_bounds[class_id]
-                classes[class_id] = limits
-            result = self._apply(stored, word, limits, stamp, now_s)
-        if result > BITS_16:
-            self.markets[market] = result
-        else:
-            skipped.append((market << 16) | result)
+        code: uint256 = self._apply(word, stamp)
+        if code != 0:
+            skipped.append(((word & BITS_16) << 16) | code)
     log RiskUpdatePosted(
         round=round,
         observed_at=observed_at,
@@ -616,7 +617,17 @@ def digest_risk_update(
     @notice What the signers sign for this update in the present configuration.
     """
     return quorum._digest(
-        self._update_hash(round, observed_at, valid_until, model_hash, evidence_hash, keccak256(words))
+        keccak256(
+            abi_encode(
+                RISK_UPDATE_TYPEHASH,
+                round,
+                observed_at,
+                valid_until,
+                model_hash,
+                evidence_hash,
+                keccak256(words),
+            )
+        )
     )
 
 
@@ -762,123 +773,130 @@ def guards(first: uint256, count: uint256) -> DynArray[uint256, 256]:
 
 
 @internal
-@view
-def _apply(stored: uint256, word: uint256, limits: uint256, stamp: uint256, now_s: uint256) -> uint256:
+def _apply(word: uint256, stamp: uint256) -> uint256:
     """
-    @notice Judge one market's item. Constant work, no calls outside.
-    @param stored The market's slot.
+    @notice Judge one market's item and store what it makes of the market. Constant work, no calls outside.
     @param word The item.
-    @param limits Its class's bounds.
     @param stamp The batch's ai_epoch, validity and observed_ms, at their places in the slot.
-    @param now_s The block's time, since 2010.
-    @return What to store, or, below 2^16, why the item is skipped.
+    @return 0, or why the item is skipped.
     @dev Unchecked arithmetic: every factor is a bit field. Written out, because a call costs as much as a check.
     """
+    stored: uint256 = self.markets[word & BITS_16]
+    if stored == 0:
+        return refusals.UNKNOWN_MARKET
+    limits: uint256 = self.class_bounds[(stored >> CLASS_AT) & 7]
     observed_ms: uint256 = (stored >> OBSERVED_AT) & BITS_40
     if stamp >> OBSERVED_AT <= observed_ms:
         return refusals.OLDER_OBSERVATION
-    if stamp & VALIDITY_FIELD > limits & VALIDITY_FIELD:
-        return refusals.CLASS_VALIDITY_TOO_LONG
     cap_e2: uint256 = (word >> 16) & BITS_16
     # The usual item passes at once; any other is judged guard by guard. Fields are subtracted side by side,
     # each under a guard bit of its own that it may not borrow.
     if (
-        unsafe_sub((limits & UPPER_FIELDS) | UPPER_GUARDS, word & UPPER_FIELDS) & UPPER_GUARDS != UPPER_GUARDS
-        or word & USUAL_BITS != USUAL_AMOUNTS
-        or word & SCALE_FIELD < limits & SCALE_FIELD
-        or cap_e2 < limits & BITS_16
-        or unsafe_sub(HALF_PPM_E2, unsafe_mul(cap_e2, (word >> 32) & BITS_20)) >= cap_e2
+        (
+            UPPER_GUARDS
+            ^ (
+                unsafe_sub(
+                    (limits & UPPER_FIELDS) | UPPER_GUARDS,
+                    (word & WORD_FIELDS) | (stamp & VALIDITY_FIELD),
+                )
+                & UPPER_GUARDS
+            )
+        )
+        | ((word & USUAL_BITS) ^ USUAL_AMOUNTS)
+        | convert(word & SCALE_FIELD < limits & SCALE_FIELD, uint256)
+        | convert(cap_e2 < limits & BITS_16, uint256)
+        | convert(
+            unsafe_sub(HALF_PPM_E2, unsafe_mul(cap_e2, (word >> 32) & BITS_20)) >= cap_e2, uint256
+        )
+        != 0
     ):
+        if stamp & VALIDITY_FIELD > limits & VALIDITY_FIELD:
+            return refusals.CLASS_VALIDITY_TOO_LONG
         code: uint256 = self._misfit(word, limits)
         if code != 0:
             return code
-    values: uint256 = ((word >> 16) & BITS_16) | (((word >> 52) & BITS_43) << 16)
+    values: uint256 = cap_e2 | (((word >> 52) & BITS_43) << 16)
     changed: uint256 = (values ^ stored) & VALUES_MASK
+    now_s: uint256 = unsafe_sub(block.timestamp, EPOCH_S)
     start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
     since_s: uint256 = 0
     if now_s > start_s:
         since_s = unsafe_sub(now_s, start_s)
     # How long the ramp has run: until now, unless it stood still before.
     elapsed: uint256 = since_s
-    if (stored ^ stamp) & EPOCH_FIELD != 0 or unsafe_mul(now_s, 1_000) > unsafe_add(
-        observed_ms, unsafe_mul((stored >> VALIDITY_AT) & BITS_12, VALIDITY_UNIT_MS)
+    if (
+        ((stored ^ stamp) & EPOCH_FIELD)
+        | convert(
+            unsafe_mul(now_s, 1_000)
+            > unsafe_add(observed_ms, unsafe_mul((stored >> VALIDITY_AT) & BITS_12, VALIDITY_UNIT_MS)),
+            uint256,
+        )
+        != 0
     ):
         elapsed = self._elapsed(stored, now_s)
-    # A new cap begins a new ramp, and so does asking for one after a revert.
-    anew: bool = changed & BITS_16 != 0
     if stored & STILL_BITS != 0:
+        # After a revert the ramp stays cancelled until the cap changes or an update asks for a ramp.
         if stored & HELD_BIT != 0 and word >> 95 != 0:
-            anew = True
+            changed |= RESTART_BIT
         # Frozen is a flag beside the values: they may not move, and are not forgotten.
-        if stored & FROZEN_BIT != 0 and (anew or changed != 0):
+        if stored & FROZEN_BIT != 0 and changed != 0:
             return refusals.MARKET_FROZEN
     if changed == 0:
-        if not anew:
-            # A renewal. A ramp that stood still goes on from where it stopped: its start moves, not its value.
-            if elapsed != since_s and elapsed < stored >> RAMP_AT:
-                start_s = unsafe_sub(now_s, elapsed)
-            return (stored & RENEWAL_KEEPS) | stamp | (start_s << CHANGED_AT)
+        # A renewal. A ramp that stood still goes on from where it stopped: its start moves, not its value.
+        if elapsed != since_s and elapsed < stored >> RAMP_AT:
+            start_s = unsafe_sub(now_s, elapsed)
+        self.markets[word & BITS_16] = (stored & RENEWAL_KEEPS) | stamp | (start_s << CHANGED_AT)
+        return 0
 
     # Every moved field takes a step from its last accepted value: relative, in ppm rounded down, or absolute
-    # where that is more. `charge`: the largest loosening, 0 when nothing loosens; what only the absolute
-    # minimum allows counts as one whole relative step. No `old` is 0 but a spread's, which cannot loosen.
-    charge: uint256 = (stored & ~values & REDUCE_ONLY_BIT) >> 58
-    loosen_ppm: uint256 = (limits >> 171) & BITS_20
+    # where that is more. `charge`: the largest loosening, 0 when nothing loosens. No `old` is 0 but a
+    # spread's, which cannot loosen.
+    charge: uint256 = (changed & stored & VALUES_MASK) >> 58
+    tighten_ppm: uint256 = (limits >> 151) & BITS_20
     step: uint256 = 0
     old: uint256 = stored & BITS_16
     if cap_e2 > old:
         charge = unsafe_div(unsafe_mul(unsafe_sub(cap_e2, old), PPM), old)
-        if charge > loosen_ppm:
-            if unsafe_sub(cap_e2, old) > (limits >> 191) & BITS_10:
-                return refusals.CAP_STEP_TOO_LARGE
-            charge = loosen_ppm
     elif cap_e2 < old:
-        if unsafe_div(unsafe_mul(unsafe_sub(old, cap_e2), PPM), old) > (limits >> 151) & BITS_20:
+        if unsafe_div(unsafe_mul(unsafe_sub(old, cap_e2), PPM), old) > tighten_ppm:
             if unsafe_sub(old, cap_e2) > (limits >> 191) & BITS_10:
                 return refusals.CAP_STEP_TOO_LARGE
     old = ((stored >> 16) & 2_047) << ((stored >> 27) & 31)
     new: uint256 = ((values >> 16) & 2_047) << ((values >> 27) & 31)
     if new > old:
         step = unsafe_div(unsafe_mul(unsafe_sub(new, old), PPM), old)
-        if step > loosen_ppm:
-            if unsafe_sub(new, old) > self._least_amount(limits):
-                return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
-            step = loosen_ppm
         if step > charge:
             charge = step
     elif new < old:
-        if unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old) > (limits >> 151) & BITS_20:
+        if unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old) > tighten_ppm:
             if unsafe_sub(old, new) > self._least_amount(limits):
                 return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
     old = ((stored >> 32) & 2_047) << ((stored >> 43) & 31)
     new = ((values >> 32) & 2_047) << ((values >> 43) & 31)
     if new > old:
         step = unsafe_div(unsafe_mul(unsafe_sub(new, old), PPM), old)
-        if step > loosen_ppm:
-            if unsafe_sub(new, old) > self._least_amount(limits):
-                return refusals.SIZE_SCALE_STEP_TOO_LARGE
-            step = loosen_ppm
         if step > charge:
             charge = step
     elif new < old:
-        if unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old) > (limits >> 151) & BITS_20:
+        if unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old) > tighten_ppm:
             if unsafe_sub(old, new) > self._least_amount(limits):
                 return refusals.SIZE_SCALE_STEP_TOO_LARGE
     old = (stored >> 48) & BITS_10
     new = (values >> 48) & BITS_10
     if new < old:
         step = unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old)
-        if step > loosen_ppm:
-            if unsafe_sub(old, new) > (limits >> 131) & BITS_6:
-                return refusals.SPREAD_STEP_TOO_LARGE
-            step = loosen_ppm
         if step > charge:
             charge = step
     elif new > old:
-        # Multiplied, not divided: the old spread may be 0.
-        if unsafe_mul(unsafe_sub(new, old), PPM) > unsafe_mul(old, (limits >> 151) & BITS_20):
+        if old == 0 or unsafe_div(unsafe_mul(unsafe_sub(new, old), PPM), old) > tighten_ppm:
             if unsafe_sub(new, old) > (limits >> 131) & BITS_6:
                 return refusals.SPREAD_STEP_TOO_LARGE
+    if charge > (limits >> 171) & BITS_20:
+        step = self._leap(stored, values, limits)
+        if step != 0:
+            return step
+        # What only the absolute minimum allows counts as one whole relative step.
+        charge = (limits >> 171) & BITS_20
 
     # Drift: the bucket holds half of the day's budget and empties at half a budget a day, so that in any 24
     # hours at most the whole budget goes in. Emptying is rounded down, a charge up to more than itself.
@@ -898,36 +916,76 @@ def _apply(stored: uint256, word: uint256, limits: uint256, stamp: uint256, now_
             return refusals.DRIFT_SPENT
 
     # The ramp begins at the live value, so no position's health changes in this block.
-    flags: uint256 = (stored & KEPT_MASK) | REVERTIBLE_BIT
+    live_ppm: uint256 = unsafe_div(HALF_PPM_E2, stored & BITS_16)
     ramp_s: uint256 = stored >> RAMP_AT
-    live_ppm: uint256 = 0
     if elapsed < ramp_s:
-        live_ppm = self._effective(stored, elapsed)
+        # As in _effective.
+        old = (stored >> FROM_AT) & BITS_19
+        if live_ppm > old:
+            live_ppm = unsafe_add(old, unsafe_div(unsafe_mul(unsafe_sub(live_ppm, old), elapsed), ramp_s))
+        else:
+            live_ppm = unsafe_sub(old, unsafe_div(unsafe_mul(unsafe_sub(old, live_ppm), elapsed), ramp_s))
         ramp_s = unsafe_sub(ramp_s, elapsed)
     else:
-        live_ppm = unsafe_div(HALF_PPM_E2, stored & BITS_16)
         ramp_s = 0
         if stored & HELD_BIT != 0:
             live_ppm = (stored >> FROM_AT) & BITS_19
-    if anew:
+    flags: uint256 = REVERTIBLE_BIT
+    if changed & NEW_RAMP_BITS != 0:
         ramp_s = word >> 95
         if ramp_s == 0:
             ramp_s = (limits >> 95) & BITS_16
     else:
         # Another field moved: the ramp goes on to the same target, in the time it had left.
-        flags = flags | (stored & HELD_BIT)
-    if since_s != 0:
-        start_s = now_s
-    return (
+        flags = REVERTIBLE_BIT | (stored & HELD_BIT)
+    self.markets[word & BITS_16] = (
         values
         | ((stored & VALUES_MASK) << 59)
+        | (stored & KEPT_MASK)
         | flags
         | stamp
         | (drift << DRIFT_AT)
         | (live_ppm << FROM_AT)
-        | (start_s << CHANGED_AT)
+        | (unsafe_add(start_s, since_s) << CHANGED_AT)
         | (ramp_s << RAMP_AT)
     )
+    return 0
+
+
+@internal
+@pure
+def _leap(stored: uint256, values: uint256, limits: uint256) -> uint256:
+    """
+    @notice Judge a change in which some field loosens by more than the relative step.
+    @return 0 when each such field stays within its absolute minimum step, or the first one's refusal.
+    """
+    loosen_ppm: uint256 = (limits >> 171) & BITS_20
+    old: uint256 = stored & BITS_16
+    new: uint256 = values & BITS_16
+    if new > old and self._beyond(old, unsafe_sub(new, old), loosen_ppm, (limits >> 191) & BITS_10):
+        return refusals.CAP_STEP_TOO_LARGE
+    old = self._amount((stored >> 16) & BITS_16)
+    new = self._amount((values >> 16) & BITS_16)
+    if new > old and self._beyond(old, unsafe_sub(new, old), loosen_ppm, self._least_amount(limits)):
+        return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
+    old = self._amount((stored >> 32) & BITS_16)
+    new = self._amount((values >> 32) & BITS_16)
+    if new > old and self._beyond(old, unsafe_sub(new, old), loosen_ppm, self._least_amount(limits)):
+        return refusals.SIZE_SCALE_STEP_TOO_LARGE
+    old = (stored >> 48) & BITS_10
+    new = (values >> 48) & BITS_10
+    if new < old and self._beyond(old, unsafe_sub(old, new), loosen_ppm, (limits >> 131) & BITS_6):
+        return refusals.SPREAD_STEP_TOO_LARGE
+    return 0
+
+
+@internal
+@pure
+def _beyond(old: uint256, move: uint256, ppm: uint256, least: uint256) -> bool:
+    """
+    @return Whether a move is more than both the relative and the absolute step.
+    """
+    return unsafe_div(unsafe_mul(move, PPM), old) > ppm and move > least
 
 
 @internal
@@ -1156,33 +1214,6 @@ def _bounds_hash() -> bytes32:
     @return Hash of all classes' bounds.
     """
     return keccak256(abi_encode(self.class_bounds))
-
-
-@internal
-@pure
-def _update_hash(
-    round: uint64,
-    observed_at: uint64,
-    valid_until: uint64,
-    model_hash: bytes32,
-    evidence_hash: bytes32,
-    words_hash: bytes32,
-) -> bytes32:
-    """
-    @param words_hash Of the words side by side, as EIP-712 hashes an array.
-    @return EIP-712 hash of the message.
-    """
-    return keccak256(
-        abi_encode(
-            RISK_UPDATE_TYPEHASH,
-            round,
-            observed_at,
-            valid_until,
-            model_hash,
-            evidence_hash,
-            words_hash,
-        )
-    )
 
 
 @internal

@@ -35,8 +35,10 @@ from contracts.units import LawError, LeverageE2, MarketId, Ppm, UnixMs, UsdcE6
 
 NAME: Final = "AutonomousMarginLayer"
 VERSION: Final = "1"
-MAX_PRICE_WORDS: Final = 128  # DynArray bounds in PriceFeed.vy, RiskOracle.vy and quorum.vy
-MAX_RISK_WORDS: Final = 256
+MAX_PRICE_WORDS: Final = (
+    64  # bounds in PriceFeed.vy, RiskOracle.vy and quorum.vy: 128 markets a batch
+)
+MAX_RISK_WORDS: Final = 128
 MAX_SIGNATURES: Final = 16
 SIGNATURE_BYTES: Final = 64  # EIP-2098: r, then s with the recovery bit on top
 SELECTOR_BYTES: Final = 4

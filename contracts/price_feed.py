@@ -35,7 +35,7 @@ MAX_BAND_PPB: Final = 500_000_000
 MAX_CLASS: Final = 7
 
 _PPB: Final = 10**9
-_RULE_BITS: Final = (16, 24, 17, 12, 24)
+_RULE_BITS: Final = (16, 24, 12, 24, 17)
 _HALF_BITS: Final = (32, 6, 34, 12, 40, 3, 1)
 _SLOT_HALF_BITS: Final = 128
 _LOWEST_MANTISSA: Final = 2**31
@@ -125,7 +125,7 @@ class RoundResult:
 
 def decode_rules(word: int) -> ClassRules:
     """Read a class's packed rules, as `PriceFeed.rules` gives them."""
-    rate, window, age, confidence, new_risk_age = split_bits(word, _RULE_BITS)
+    rate, window, confidence, new_risk_age, age = split_bits(word, _RULE_BITS)
     return ClassRules(
         rate_ppm_per_s=rate,
         window_ms=window,
@@ -142,9 +142,9 @@ def encode_rules(rules: ClassRules) -> int:
         (
             rules.rate_ppm_per_s,
             rules.window_ms,
-            rules.max_age_ms,
             confidence,
             rules.new_risk_age_ms,
+            rules.max_age_ms,
         ),
         _RULE_BITS,
     )

@@ -55,6 +55,7 @@ DOMAIN_TYPEHASH: constant(bytes32) = keccak256(
 )
 NAME_HASH: constant(bytes32) = keccak256("AutonomousMarginLayer")
 VERSION_HASH: constant(bytes32) = keccak256("1")
+PREFIX: constant(uint256) = 6_401  # 0x1901, which begins an EIP-712 digest
 
 config_digest: public(bytes32)
 config_count: public(uint256)
@@ -233,7 +234,8 @@ def _digest(struct_hash: bytes32) -> bytes32:
     @param struct_hash EIP-712 hash of the message.
     @return What the signers sign.
     """
-    return keccak256(concat(x"1901", self._domain_separator(), struct_hash))
+    # 0x1901 and the two hashes, side by side
+    return keccak256(slice(abi_encode(PREFIX, self._domain_separator(), struct_hash), 30, 66))
 
 
 @internal
@@ -272,30 +274,26 @@ def _verify(digest: bytes32, signatures: DynArray[bytes32, 2 * MAX_SIGNERS]):
     @param digest What was signed.
     @param signatures k pairs (r, vs).
     """
-    count: uint256 = 2 * self._threshold()
-    if len(signatures) < count:
-        refusals.refuse(refusals.TOO_FEW_SIGNATURES)
-    if len(signatures) > count:
+    count: uint256 = self._threshold()
+    if len(signatures) != unsafe_mul(2, count):
+        if len(signatures) < unsafe_mul(2, count):
+            refusals.refuse(refusals.TOO_FEW_SIGNATURES)
         refusals.refuse(refusals.TOO_MANY_SIGNATURES)
     last: uint256 = 0
-    r: uint256 = 0
-    for half: bytes32 in signatures:
-        if r == 0:
-            r = convert(half, uint256)
-            if r == 0:
-                refusals.refuse(refusals.ZERO_SIGNATURE)
-            continue
-        vs: uint256 = convert(half, uint256)
+    for i: uint256 in range(count, bound=MAX_SIGNERS):
+        r: uint256 = convert(signatures[unsafe_mul(2, i)], uint256)
+        vs: uint256 = convert(signatures[unsafe_add(unsafe_mul(2, i), 1)], uint256)
         s: uint256 = vs & S_MASK
-        if s == 0:
-            refusals.refuse(refusals.ZERO_SIGNATURE)
         # The upper half is the same signature in another form: one message, one form.
         if s > HALF_ORDER:
             refusals.refuse(refusals.MALLEABLE_SIGNATURE)
         signer: address = ecrecover(digest, unsafe_add(27, vs >> 255), r, s)
-        if signer == empty(address):
-            refusals.refuse(refusals.UNRECOVERABLE_SIGNATURE)
         if not self.is_signer[signer]:
+            if r == 0 or s == 0:
+                refusals.refuse(refusals.ZERO_SIGNATURE)
+            # Zero, ecrecover's "nobody", is never registered.
+            if signer == empty(address):
+                refusals.refuse(refusals.UNRECOVERABLE_SIGNATURE)
             refusals.refuse(refusals.UNKNOWN_SIGNER)
         number: uint256 = convert(signer, uint256)
         if number <= last:
@@ -303,7 +301,6 @@ def _verify(digest: bytes32, signatures: DynArray[bytes32, 2 * MAX_SIGNERS]):
                 refusals.refuse(refusals.DUPLICATE_SIGNER)
             refusals.refuse(refusals.SIGNERS_NOT_ASCENDING)
         last = number
-        r = 0
 
 
 @internal

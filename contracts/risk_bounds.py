@@ -19,7 +19,7 @@ from contracts.packing import (
     split_risk_word,
 )
 from contracts.refusals import Refusal
-from contracts.units import PPM, LeverageE2, Ppm, WholeUsdc, ceil_div, is_coherent
+from contracts.units import PPM, LeverageE2, Ppm, WholeUsdc, is_coherent
 
 VALIDITY_UNIT_S: Final = 10
 DRIFT_UNIT_PPM: Final = 1_000
@@ -174,7 +174,7 @@ def misfit(word: int, bounds: ClassBounds) -> Refusal | None:
     values = values_of(fields)
     if not bounds.min_cap_e2 <= values.cap_e2 <= bounds.max_cap_e2:
         return Refusal.CAP_OUT_OF_BOUNDS
-    if values.open_interest_cap_usdc > bounds.max_open_interest_cap_usdc:
+    if not 0 < values.open_interest_cap_usdc <= bounds.max_open_interest_cap_usdc:
         return Refusal.OPEN_INTEREST_CAP_OUT_OF_BOUNDS
     too_small = values.size_scale_usdc < bounds.min_size_scale_usdc
     if too_small or fields.size_scale == _AMOUNT_LIMIT:
@@ -195,64 +195,68 @@ class Move(NamedTuple):
     least: int
     refusal: Refusal
 
+    @property
+    def size(self) -> int:
+        """How far it goes."""
+        return abs(self.new - self.old)
+
+    @property
+    def relative_ppm(self) -> int | None:
+        """Its share of the last accepted value, rounded down; None out of 0."""
+        return self.size * PPM // self.old if self.old else None
+
 
 def moves(old: Values, new: Values, bounds: ClassBounds) -> tuple[Move, ...]:
-    """List the fields that move, in the contract's order; reduce_only has no step."""
+    """List the fields that move, in the order of the word; reduce_only has no step."""
     amount = bounds.min_step_amount_usdc
-    pairs = (
+    spreads = (old.spread_ppm // SPREAD_UNIT_PPM, new.spread_ppm // SPREAD_UNIT_PPM)
+    least_spread = bounds.min_step_spread_ppm // SPREAD_UNIT_PPM
+    interests = (old.open_interest_cap_usdc, new.open_interest_cap_usdc)
+    scales = (old.size_scale_usdc, new.size_scale_usdc)
+    fields: tuple[tuple[int, int, int, int, Refusal], ...] = (
         (old.cap_e2, new.cap_e2, 1, bounds.min_step_cap_e2, Refusal.CAP_STEP_TOO_LARGE),
-        (
-            old.open_interest_cap_usdc,
-            new.open_interest_cap_usdc,
-            1,
-            amount,
-            Refusal.OPEN_INTEREST_CAP_STEP_TOO_LARGE,
-        ),
-        (old.size_scale_usdc, new.size_scale_usdc, 1, amount, Refusal.SIZE_SCALE_STEP_TOO_LARGE),
-        (
-            old.spread_ppm // SPREAD_UNIT_PPM,
-            new.spread_ppm // SPREAD_UNIT_PPM,
-            -1,
-            bounds.min_step_spread_ppm // SPREAD_UNIT_PPM,
-            Refusal.SPREAD_STEP_TOO_LARGE,
-        ),
+        (*interests, 1, amount, Refusal.OPEN_INTEREST_CAP_STEP_TOO_LARGE),
+        (*scales, 1, amount, Refusal.SIZE_SCALE_STEP_TOO_LARGE),
+        (*spreads, -1, least_spread, Refusal.SPREAD_STEP_TOO_LARGE),
     )
     return tuple(
         Move(before, after, (after - before) * up > 0, least, refusal)
-        for before, after, up, least, refusal in pairs
+        for before, after, up, least, refusal in fields
         if before != after
     )
 
 
-def step_ppm(move: Move, bounds: ClassBounds) -> Ppm:
-    """Give the relative step that the class allows in a move's direction."""
+def _step_ppm(move: Move, bounds: ClassBounds) -> Ppm:
     return bounds.loosen_ppm if move.loosens else bounds.tighten_ppm
 
 
-def allowed_step(move: Move, bounds: ClassBounds) -> int:
-    """Give the largest move from the last accepted value, in the move's unit."""
-    return max(move.old * step_ppm(move, bounds) // PPM, move.least)
+def is_step(move: Move, bounds: ClassBounds) -> bool:
+    """Tell whether a move is within one step, relative or absolute, of the last accepted value."""
+    relative = move.relative_ppm
+    small = relative is not None and relative <= _step_ppm(move, bounds)
+    return small or move.size <= move.least
 
 
-def charge_ppm(move: Move, bounds: ClassBounds) -> Ppm:
-    """Give what a loosening takes of the drift budget: its relative size, rounded up.
+def charge_ppm(move: Move, bounds: ClassBounds) -> int:
+    """Give what a loosening takes of the drift budget: its relative size, rounded down.
 
     A move that only the absolute minimum allows counts as one whole relative step.
     """
-    size = abs(move.new - move.old)
-    if size * PPM > move.old * bounds.loosen_ppm:
-        return bounds.loosen_ppm
-    return Ppm(ceil_div(size * PPM, move.old))
+    return min(move.relative_ppm or bounds.loosen_ppm, bounds.loosen_ppm)
+
+
+def drift_capacity(bounds: ClassBounds) -> int:
+    """Give what the drift bucket holds, in 0.1 %: half of the day's budget."""
+    return bounds.daily_drift_ppm // DRIFT_UNIT_PPM // 2
 
 
 def drift_left(used: int, since_s: int, bounds: ClassBounds) -> int:
     """Give what of the used drift (0.1 %) still counts so long after the last accepted change.
 
-    The bucket holds half a day's budget and empties at half a budget a day, rounded down. The
-    largest charge of an update's fields counts, rounded up.
+    The bucket holds half a day's budget and empties at half a budget a day, rounded down: in any
+    24 hours at most the whole budget goes in.
     """
-    half = bounds.daily_drift_ppm // DRIFT_UNIT_PPM // 2
-    return max(0, used - since_s * half // DAY_S)
+    return max(0, used - since_s * drift_capacity(bounds) // DAY_S)
 
 
 def judge_change(
@@ -260,19 +264,23 @@ def judge_change(
 ) -> int | Refusal:
     """Judge a change against the last accepted values: the drift used after it, or the refusal.
 
-    `since_s`: seconds since the last accepted change. Refusal is an int too: ask isinstance first.
+    `since_s`: seconds since the last accepted change. Tightening steps are judged first, then
+    loosening ones. Refusal is an int too: ask isinstance first.
     """
-    steps = moves(old, new, bounds)
-    for move in steps:
-        if abs(move.new - move.old) > allowed_step(move, bounds):
+    for move in sorted(moves(old, new, bounds), key=lambda move: move.loosens):
+        if not is_step(move, bounds):
             return move.refusal
     used = drift_left(drift_used, since_s, bounds)
-    loosening = [charge_ppm(move, bounds) for move in steps if move.loosens]
-    if not loosening and not (old.reduce_only and not new.reduce_only):
+    charge = loosening_ppm(old, new, bounds)
+    if not charge:
         return used
     if since_s < bounds.loosen_delay_s:
         return Refusal.TOO_SOON
-    used += ceil_div(max(loosening, default=0), DRIFT_UNIT_PPM)
-    if used > bounds.daily_drift_ppm // DRIFT_UNIT_PPM // 2:
-        return Refusal.DRIFT_SPENT
-    return used
+    used += 1 + charge // DRIFT_UNIT_PPM  # up to more than itself
+    return used if used <= drift_capacity(bounds) else Refusal.DRIFT_SPENT
+
+
+def loosening_ppm(old: Values, new: Values, bounds: ClassBounds) -> int:
+    """Give the largest relative loosening of a change; 0 when nothing loosens."""
+    charges = [charge_ppm(move, bounds) for move in moves(old, new, bounds) if move.loosens]
+    return max([*charges, int(old.reduce_only and not new.reduce_only)])
