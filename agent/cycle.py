@@ -9,10 +9,11 @@ from typing import Any
 from agent.attest import risk_updates
 from agent.bundle import Encoded, encode_observation
 from agent.judge import Judgement, Rules, Scorer, judge
-from agent.ports import Evidence, Hands
-from agent.posting import Posting, cycle_entry, post
+from agent.ports import Hands
+from agent.posting import Posting, cycle_entry, post_all
 from agent.record import encode_judgement, encode_rules
 from agent.snapshot import Observation, snapshot_of
+from relayer.evidence import pack
 from relayer.journal import CycleEntry
 from relayer.signing.values import Proposal
 
@@ -43,19 +44,20 @@ async def risk_cycle(hands: Hands, mind: Mind) -> CycleResult:
         observation = await hands.world.observe()
         snapshot = snapshot_of(observation)
         judgement = judge(snapshot, mind.scorer, mind.rules)
-        postings: list[Posting] = []
+        postings: tuple[Posting, ...] = ()
         if judgement.words:
             encoded = encode_cycle(observation, judgement, mind)
-            evidence_hash = store(encoded, hands.evidence)
+            evidence_hash, bundle = pack(encoded.fields)
+            kept = hands.evidence.keep(evidence_hash, bundle, encoded.chunks)
             hashes = (mind.model_hash, evidence_hash)
             updates = risk_updates(judgement, snapshot.limits, snapshot.as_of_ms, hashes)
             proposals = [Proposal(message=m, domain=snapshot.limits.domain) for m in updates]
-            postings = [await post(p, "risk", hands, snapshot.as_of_ms) for p in proposals]
+            postings = await post_all(proposals, hands, snapshot.as_of_ms, kept)
         times_ms = (observation.as_of_ms, await hands.clock.now_ms())
-        entry = cycle_entry("risk", times_ms, tuple(postings), judgement.holds)
+        entry = cycle_entry("risk", times_ms, postings, judgement.holds)
         await hands.journal.record_cycle(entry)
         return CycleResult(
-            entry=entry, observation=observation, judgement=judgement, postings=tuple(postings)
+            entry=entry, observation=observation, judgement=judgement, postings=postings
         )
 
 
@@ -71,10 +73,3 @@ def encode_cycle(observation: Observation, judgement: Judgement, mind: Mind) -> 
         "code": dict(mind.code),
     }
     return Encoded(fields=fields, chunks=encoded.chunks)
-
-
-def store(encoded: Encoded, evidence: Evidence) -> bytes:
-    """Keep a bundle and the chunks that it names; return the hash that is signed."""
-    for chunk in encoded.chunks.values():
-        evidence.put_blob(bytes(chunk))
-    return evidence.put(encoded.fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from agent.snapshot import Feed, Observation
 from contracts.units import UnixMs
@@ -70,12 +70,10 @@ class Delivery(Protocol):
 class Evidence(Protocol):
     """Where the inputs of a decision are kept."""
 
-    def put(self, fields: Mapping[str, Any]) -> bytes:
-        """Store a bundle; return its hash."""
-        ...
-
-    def put_blob(self, content: bytes) -> bytes:
-        """Store a piece of closed history once; return its hash."""
+    async def keep(
+        self, digest: bytes, bundle: bytes, blobs: Mapping[bytes, bytes | memoryview]
+    ) -> None:
+        """Store a packed bundle, and the pieces of closed history that it names."""
         ...
 
 

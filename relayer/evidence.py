@@ -7,6 +7,7 @@ Closed history enters by the hashes of its immutable segments, kept once as blob
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -20,6 +21,10 @@ from relayer.errors import BadAnswer, EvidenceDamaged, EvidenceMissing, StorageF
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
+_CONTAINERS = (dict, list, tuple)
+_REMEMBERED = 500_000  # names of stored blobs kept in memory: a month of 200 markets
+
+
 def canonical_json(value: Json) -> bytes:
     """Encode a value in the one way that every process encodes it.
 
@@ -27,20 +32,23 @@ def canonical_json(value: Json) -> bytes:
     the same. NaN and infinities (`ValueError`), keys that are not text and foreign types
     (`TypeError`) are refused, because they would come back changed or not at all.
     """
-    _require_text_keys(value, "value")
+    _require_text_keys(value)
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
 
 
-def _require_text_keys(value: Json, place: str) -> None:
-    if isinstance(value, Mapping):
+def _require_text_keys(value: Json) -> None:
+    """Walk the containers only: most of a bundle is leaves, and the walk is on the price path."""
+    if isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"not to be written as canonical JSON: key {key!r} in {place}")
-            _require_text_keys(item, f"{place}.{key}")
+            if type(key) is not str:
+                raise TypeError(f"not to be written as canonical JSON: key {key!r}")
+            if type(item) in _CONTAINERS:
+                _require_text_keys(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _require_text_keys(item, place)
+            if type(item) in _CONTAINERS:
+                _require_text_keys(item)
 
 
 def pack(fields: Mapping[str, Json]) -> tuple[bytes, bytes]:
@@ -112,6 +120,27 @@ class EvidenceStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._stored: set[bytes] = set()
+
+    async def keep(
+        self, digest: bytes, bundle: bytes, blobs: Mapping[bytes, bytes | memoryview]
+    ) -> None:
+        """Store a packed bundle and the blobs that it names, off the event loop.
+
+        It is all on disk when this returns. `blobs` are by their sha256; one that was stored
+        before is not written again.
+        """
+        await asyncio.to_thread(self._keep, digest, bundle, blobs)
+
+    def _keep(
+        self, digest: bytes, bundle: bytes, blobs: Mapping[bytes, bytes | memoryview]
+    ) -> None:
+        if len(self._stored) > _REMEMBERED:
+            self._stored.clear()
+        for name in blobs.keys() - self._stored:
+            self._write(self.blob_path(name), blobs[name])
+            self._stored.add(name)
+        self._write(self.bundle_path(digest), bundle)
 
     def put(self, fields: Mapping[str, Json]) -> bytes:
         """Store a bundle and return its hash."""
@@ -157,7 +186,7 @@ class EvidenceStore:
         except FileNotFoundError:
             raise EvidenceMissing(f"no evidence {path.stem} in {self._folder}") from None
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, content: bytes | memoryview) -> None:
         if path.exists():
             return
         try:
@@ -167,7 +196,7 @@ class EvidenceStore:
             raise StorageFailed(f"evidence not written: {exc}") from exc
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes | memoryview) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:
         with os.fdopen(handle, "wb") as file:
