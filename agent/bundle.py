@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.errors import EvidenceError
 from agent.snapshot import Feed, Limits, MarketHistory, Observation
@@ -33,9 +32,9 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 COLUMNS: Final = ("open_ms", "open", "high", "low", "close", "volume")
 ROW: Final = np.dtype("<f8")
+ROW_BYTES: Final = len(COLUMNS) * ROW.itemsize
 
 Fields = dict[str, Any]
-Rows = NDArray[np.float64]
 GetBlob = Callable[[bytes], bytes]
 
 
@@ -226,24 +225,26 @@ def _encode_series(
     series: CandleSeries, chunk_ms: int, as_of_ms: int, chunks: dict[bytes, bytes | memoryview]
 ) -> Fields:
     """Cut a series at the chunk boundaries; what lies in the chunk still open is the tail."""
-    rows = rows_of(series)
-    open_from_ms = as_of_ms - as_of_ms % chunk_ms
-    starts = series.open_ms - series.open_ms % chunk_ms
-    cuts = [0, *(np.flatnonzero(np.diff(starts)) + 1).tolist(), len(rows)]
-    closed = [(a, b) for a, b in itertools.pairwise(cuts) if a < b and starts[a] < open_from_ms]
+    rows = memoryview(rows_of(series))
+    number = series.open_ms // chunk_ms
+    closed = int(np.searchsorted(number, as_of_ms // chunk_ms))
+    cuts = (np.flatnonzero(np.diff(number[:closed])) + 1).tolist()
     names = []
-    for first, last in closed:
-        chunk = rows[first:last].data.cast("B")
+    for first, last in itertools.pairwise([0, *cuts, closed] if closed else []):
+        chunk = rows[first * ROW_BYTES : last * ROW_BYTES]
         digest = hashlib.sha256(chunk).digest()
         chunks[digest] = chunk
         names.append(digest.hex())
-    tail = rows[closed[-1][1] if closed else 0 :].tobytes()
+    tail = rows[closed * ROW_BYTES :]
     return {"bar_ms": series.bar_ms, "chunks": names, "tail": base64.b64encode(tail).decode()}
 
 
-def rows_of(series: CandleSeries) -> Rows:
-    """Lay the columns side by side, row after row in memory; open times are exact below 2^53."""
-    return np.stack([getattr(series, name).astype(ROW) for name in COLUMNS], axis=1)
+def rows_of(series: CandleSeries) -> bytes:
+    """Lay the columns side by side, row after row; open times are exact below 2^53."""
+    rows = np.empty((len(series), len(COLUMNS)), dtype=ROW)
+    for index, name in enumerate(COLUMNS):
+        rows[:, index] = getattr(series, name)
+    return rows.tobytes()
 
 
 def _decode_history(market: MarketId, value: Fields, get_blob: GetBlob) -> MarketHistory:

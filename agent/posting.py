@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from agent.decisions import Hold, HoldReason
 from agent.ports import Hands
@@ -38,24 +40,44 @@ class Posting:
         return (Hold(market=None, reason=HoldReason.NOT_DELIVERED, detail=detail_of(self.outcome)),)
 
 
-async def post(proposal: Proposal, kind: Kind, hands: Hands, decided_at_ms: UnixMs) -> Posting:
-    """Have a message signed, then delivered; the journal knows of it before the chain does."""
-    message = proposal.message
-    signed = await hands.quorum.collect(proposal)
+async def post_all(
+    proposals: Sequence[Proposal],
+    hands: Hands,
+    decided_at_ms: UnixMs,
+    kept: Coroutine[Any, Any, None],
+) -> tuple[Posting, ...]:
+    """Have messages signed while their evidence is written, and delivered once both are done."""
+    keeping = asyncio.create_task(kept)
+    try:
+        signed = [await hands.quorum.collect(proposal) for proposal in proposals]
+    finally:
+        await keeping
+    return tuple(
+        [
+            await _deliver(proposal, answer, hands, decided_at_ms)
+            for proposal, answer in zip(proposals, signed, strict=True)
+        ]
+    )
+
+
+async def _deliver(
+    proposal: Proposal, signed: SignedMessage | NoQuorum, hands: Hands, decided_at_ms: UnixMs
+) -> Posting:
+    """Deliver a signed message; the journal knows of it before the chain does."""
     if isinstance(signed, NoQuorum):
-        return Posting(message=message, outcome=signed)
-    entry = decision_entry(signed, kind, decided_at_ms)
+        return Posting(message=proposal.message, outcome=signed)
+    entry = decision_entry(signed, decided_at_ms)
     await hands.journal.record_decision(entry)
     outcome = await hands.delivery.deliver(signed)
     await hands.journal.settle_decision(settled(entry, outcome))
-    return Posting(message=message, outcome=outcome)
+    return Posting(message=proposal.message, outcome=outcome)
 
 
-def decision_entry(signed: SignedMessage, kind: Kind, decided_at_ms: UnixMs) -> DecisionEntry:
+def decision_entry(signed: SignedMessage, decided_at_ms: UnixMs) -> DecisionEntry:
     """Write a signed message as the journal's row."""
     message = signed.message
     return DecisionEntry(
-        kind=kind,
+        kind="price" if isinstance(message, PriceRound) else "risk",
         chain_id=signed.domain.chain_id,
         contract=signed.domain.contract,
         round=message.round,

@@ -11,11 +11,12 @@ from pydantic import Field
 from agent.attest import price_rounds
 from agent.bundle import encode_quotes
 from agent.ports import Hands
-from agent.posting import Posting, cycle_entry, post
+from agent.posting import Posting, cycle_entry, post_all
 from agent.settings import Section
 from agent.snapshot import Feed, hold_of
 from agent.triggers import Trigger, TriggerSettings, due
 from contracts.units import MarketId
+from relayer.evidence import pack
 from relayer.journal import CycleEntry
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, aggregate_round
 from relayer.market.values import QuoteRound
@@ -52,22 +53,22 @@ async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSetti
         marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
         holds = tuple(hold_of(mark) for mark in found.values() if isinstance(mark, NoMark))
         triggers = due(marks, dict(zip(ids, feed.posted, strict=True)), settings.triggers)
-        postings: list[Posting] = []
+        postings: tuple[Posting, ...] = ()
         if triggers:
             going = [marks[market] for market in triggers]
-            evidence_hash = hands.evidence.put(
-                encode_tick((now_ms, quotes), going, rules, triggers)
-            )
+            fields = encode_tick((now_ms, quotes), going, rules, triggers)
+            evidence_hash, bundle = pack(fields)
+            kept = hands.evidence.keep(evidence_hash, bundle, {})
             rounds = price_rounds(going, feed.round, settings.valid_for_s, evidence_hash)
             proposals = [Proposal(message=message, domain=feed.domain) for message in rounds]
-            postings = [await post(each, "price", hands, now_ms) for each in proposals]
+            postings = await post_all(proposals, hands, now_ms, kept)
         times_ms = (now_ms, await hands.clock.now_ms())
         return TickResult(
-            entry=cycle_entry("price", times_ms, tuple(postings), holds),
+            entry=cycle_entry("price", times_ms, postings, holds),
             feed=feed,
             marks=marks,
             triggers=triggers,
-            postings=tuple(postings),
+            postings=postings,
         )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from agent.decisions import Hold
 from agent.judge import Judged, Judgement, Rules
 from agent.plan import Plan
+from models.scorer import RiskScores
 
 
 def encode_judgement(judgement: Judgement) -> dict[str, Any]:
@@ -25,10 +25,24 @@ def _stages(judged: Judged) -> dict[str, Any]:
         pairs = zip(judged.features.names, judged.features.values, strict=True)
         stages["features"] = dict(pairs)
     if judged.scores is not None:
-        stages["scores"] = asdict(judged.scores)
+        stages["scores"] = encode_scores(judged.scores)
     if judged.decision is not None:
-        stages["decision"] = asdict(judged.decision)
+        stages["decision"] = shallow(judged.decision)
     return stages
+
+
+def encode_scores(scores: RiskScores) -> dict[str, Any]:
+    """Write a market's scores."""
+    return {
+        **shallow(scores),
+        "tails": [shallow(tail) for tail in scores.tails],
+        "liquidity": shallow(scores.liquidity),
+    }
+
+
+def shallow(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the house's frozen values
+    """Give a frozen value's fields by name; `dataclasses.asdict` would copy each number."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def encode_outcome(outcome: Plan | Hold) -> dict[str, Any]:
@@ -38,7 +52,7 @@ def encode_outcome(outcome: Plan | Hold) -> dict[str, Any]:
     return {
         "move": outcome.move.value,
         "note": outcome.note,
-        "parameters": asdict(outcome.parameters),
+        "parameters": shallow(outcome.parameters),
         "word": hex(outcome.word),
     }
 
