@@ -175,8 +175,8 @@ class _Write:
 class Database:
     """One database, worked on by one thread.
 
-    Writes that are asked for at the same moment share a transaction, each in its own savepoint:
-    three signers that remember one round cost one wait for the disk.
+    Writes that are asked for at the same moment share a transaction: three signers that remember
+    one round cost one wait for the disk. So a write may be run again, and does nothing else.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -237,12 +237,16 @@ class Database:
             _tell(write.done, outcome)
 
     def _commit(self, works: list[Callable[[Connection], Any]]) -> list[Any]:
-        with _classed(), self.engine.connect() as plain:
-            connection = plain.execution_options(reading=False)
+        """Run writes in one transaction, or each in its own where a row is there already."""
+        try:
+            with _classed(), self.engine.connect() as plain:
+                connection = plain.execution_options(reading=False)
+                with connection.begin():
+                    return [work(connection) for work in works]
+        except IntegrityError as exc:
             if len(works) == 1:
-                return [_alone(connection, works[0])]
-            with connection.begin():
-                return [_among_others(connection, work) for work in works]
+                return [exc]
+        return [outcome for work in works for outcome in self._commit([work])]
 
     def _read(self, work: Callable[[Connection], Result]) -> Result:
         with _classed(), self.engine.connect() as plain:
@@ -251,27 +255,12 @@ class Database:
                 return work(connection)
 
 
-def _alone(connection: Connection, work: Callable[[Connection], Any]) -> Any:  # noqa: ANN401
-    try:
-        with connection.begin():
-            return work(connection)
-    except IntegrityError as exc:
-        return exc
-
-
-def _among_others(connection: Connection, work: Callable[[Connection], Any]) -> Any:  # noqa: ANN401
-    """Run one write of several; a row that is there already spoils nothing for the others."""
-    try:
-        with connection.begin_nested():
-            return work(connection)
-    except IntegrityError as exc:
-        return exc
-
-
 @contextmanager
 def _classed() -> Iterator[None]:
     try:
         yield
+    except IntegrityError:
+        raise
     except SQLAlchemyError as exc:
         raise StorageFailed(f"{type(exc).__name__}: {str(exc).splitlines()[0]}") from exc
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 
 from relayer.signing.values import Proposal
 from relayer.storage import Database, signed_rounds
+
+# In words that SQLite and PostgreSQL share; one statement, because it lies on the price path.
+_REMEMBER: Final = sa.text(
+    "INSERT INTO signed_rounds (signer, chain_id, contract, round, digest, signed_at_ms)"
+    " VALUES (:signer, :chain_id, :contract, :round, :digest, :signed_at_ms)"
+    " ON CONFLICT DO NOTHING"
+)
+_STANDING: Final = sa.text(
+    "SELECT digest FROM signed_rounds WHERE signer = :signer AND chain_id = :chain_id"
+    " AND contract = :contract AND round = :round"
+)
 
 
 class SignedRounds:
@@ -20,30 +32,22 @@ class SignedRounds:
         """Return the digest that stands for the round: this one, or the one signed before.
 
         It is on disk when this returns, so a signature that follows can be repeated, and never
-        contradicted.
+        contradicted, whichever process of this signer comes first.
         """
-        values = {
+        place = {
             "signer": signer,
             "chain_id": proposal.domain.chain_id,
             "contract": proposal.domain.contract,
             "round": proposal.message.round,
         }
-        entry = {**values, "digest": proposal.digest, "signed_at_ms": now_ms}
-        same = sa.and_(*(signed_rounds.c[name] == value for name, value in values.items()))
-        found = sa.select(signed_rounds.c.digest).where(same)
+        entry = {**place, "digest": proposal.digest, "signed_at_ms": now_ms}
 
         def work(connection: Connection) -> bytes:
-            before: bytes | None = connection.scalar(found)
-            if before is None:
-                connection.execute(sa.insert(signed_rounds).values(entry))
-            return proposal.digest if before is None else before
+            if connection.execute(_REMEMBER, entry).rowcount == 1:
+                return proposal.digest
+            return bytes(connection.execute(_STANDING, place).scalar_one())
 
-        try:
-            return await self._database.write(work)
-        except IntegrityError:  # another process of this signer was quicker: its word stands
-            standing: bytes | None = await self._database.read(lambda c: c.scalar(found))
-            assert standing is not None
-            return standing
+        return await self._database.write(work)
 
     async def highest_round(self, signer: str, chain_id: int, contract: str) -> int:
         """Return the highest round that a signer has signed for a contract; 0 when none."""
