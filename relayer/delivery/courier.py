@@ -16,7 +16,7 @@ from relayer.delivery.states import (
     Superseded,
     outcome_of_refusal,
 )
-from relayer.errors import Retry, Reverted, Unreachable, fault_reason
+from relayer.errors import RateLimited, Retry, Reverted, Unreachable, fault_reason
 
 
 class Courier:
@@ -46,13 +46,15 @@ class Courier:
             `Transactor.resume` goes on with it.
         """
         while self.delivery.outcome is None:
+            pause_s = self._rules.poll_s
             try:
                 await self._step()
             except Retry as fault:
                 self._ports.metrics.endpoint_faults[fault_reason(fault)].inc()
                 self._give_up_waiting(fault)
+                pause_s = max(pause_s, _asked_to_wait_s(fault))
             if self.delivery.outcome is None and self._receipt is None:
-                await self._ports.timer.sleep(self._rules.poll_s)
+                await self._ports.timer.sleep(pause_s)
                 self._give_up_waiting(None)
         return self.delivery.outcome
 
@@ -204,3 +206,7 @@ class Courier:
         if self._waited(self._started_s, self._rules.give_up_after_s):
             waited = f"round {self.delivery.round} not mined in {self._rules.give_up_after_s:.0f} s"
             raise Unreachable(f"{waited}; it stays in the outbox") from fault
+
+
+def _asked_to_wait_s(fault: Retry) -> float:
+    return (fault.retry_after_s or 0.0) if isinstance(fault, RateLimited) else 0.0

@@ -111,11 +111,22 @@ def require_private(path: Path) -> None:
         raise KeyRefused(f"key file {path}: {reason}; `aml keys new` makes one") from None
     if not stat.S_ISREG(status.st_mode):
         raise KeyRefused(f"key file {path}: is not a regular file")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if status.st_mode & forbidden_bits(owner=status.st_uid, user=os.geteuid()):
         mode = stat.S_IMODE(status.st_mode)
         raise KeyRefused(f"key file {path}: mode {mode:04o} lets others read it; chmod 600 {path}")
     if status.st_size > _LARGEST_KEY_FILE:
         raise KeyRefused(f"key file {path}: has {status.st_size} bytes; that is no key")
+
+
+def forbidden_bits(*, owner: int, user: int) -> int:
+    """Say which permissions a secret's file must not have.
+
+    What root lends to a service (systemd's LoadCredential) is readable through an access list,
+    and the list's mask shows as the group's right to read; otherwise the group has no right.
+    """
+    lent = owner == 0 and user != 0
+    group = stat.S_IWGRP | stat.S_IXGRP if lent else stat.S_IRWXG
+    return group | stat.S_IRWXO
 
 
 def _open(path: Path, password_path: Path | None) -> Key | str:

@@ -49,9 +49,6 @@ class Approve:
     digest: bytes
 
 
-Verdict = Approve | Refusal
-
-
 def review(
     proposal: Proposal, view: SignerView, rules: SignerRules, signer: str
 ) -> Approve | Refusal:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from contracts.refusals import Refusal
 from relayer.chain.endpoints import SendAnswer, Taken
-from relayer.chain.rpc import SendRefusal
+from relayer.chain.rpc import Receipt, SendRefusal
 from relayer.delivery.fees import FeeRules
 from relayer.delivery.outbox import Outbox
 from relayer.delivery.ports import DeliveryRules, Ports
@@ -25,7 +25,15 @@ from relayer.delivery.states import (
     Superseded,
 )
 from relayer.delivery.transactor import Transactor
-from relayer.errors import BadAnswer, HoldCycle, Misconfigured, Reverted, StorageFailed, Unreachable
+from relayer.errors import (
+    BadAnswer,
+    HoldCycle,
+    Misconfigured,
+    RateLimited,
+    Reverted,
+    StorageFailed,
+    Unreachable,
+)
 from relayer.metrics import Metrics
 from relayer.signing.values import SignedMessage
 from relayer.storage import Database, attempts, deliveries
@@ -353,6 +361,23 @@ async def test_deliver__endpoint_stays_down__raises_and_stays_in_the_outbox(worl
     (outcome,) = await transactor.resume()
     assert isinstance(outcome, Effective)
     assert len(await world.kept()) == 1
+
+
+async def test_deliver__asked_to_wait__waits_that_long_before_asking_again(world: World) -> None:
+    world.chain.mines_at_once = False
+    asked: list[float] = []
+
+    class Limited(FakeChain):
+        async def receipt(self, tx_hash: bytes) -> Receipt | None:
+            asked.append(world.time.elapsed_s)
+            if len(asked) == 1:
+                raise RateLimited("retry in 4 seconds", retry_after_s=4.0)
+            self.mine()
+            return await super().receipt(tx_hash)
+
+    world.chain = Limited(mines_at_once=False)
+    assert isinstance(await world.transactor().deliver(signed()), Effective)
+    assert asked[1] - asked[0] == pytest.approx(4.0)
 
 
 async def test_deliver__clock_is_held__waiting_still_ends(world: World) -> None:

@@ -113,6 +113,23 @@ def test_load__others_may_read_or_write__is_refused(tmp_path: Path, mode: int) -
         keys.load(path)
 
 
+@pytest.mark.parametrize(
+    ("owner", "user", "mode", "refused"),
+    [
+        (0, 0, 0o440, True),
+        (1_000, 1_000, 0o440, True),
+        (0, 1_000, 0o440, False),  # lent by systemd through an access list
+        (0, 1_000, 0o460, True),
+        (0, 1_000, 0o444, True),
+        (1_000, 1_000, 0o400, False),
+    ],
+)
+def test_forbidden_bits__own_file_and_lent_file(
+    owner: int, user: int, mode: int, refused: bool
+) -> None:
+    assert bool(mode & keys.forbidden_bits(owner=owner, user=user)) is refused
+
+
 def test_load__password_file_open_to_others__is_refused(tmp_path: Path) -> None:
     path, password = keystore(tmp_path)
     password.chmod(0o644)
