@@ -67,10 +67,9 @@ class Daemon:
 
 @asynccontextmanager
 async def daemon(
-    network: Network, settings: Settings, progress: Progress = lambda _: None
+    network: Network, settings: Settings, model: LoadedModel, progress: Progress = lambda _: None
 ) -> AsyncIterator[Daemon]:
     """Build a daemon, bring it up to now, and close it again."""
-    model = load_model(settings)
     deployment = deployments.read(network.deployment_file)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(network.clock.close)

@@ -72,7 +72,7 @@ async def _play(folder: Path) -> list[Row]:
     said = f"PriceFeed {deployment.price_feed}, RiskOracle {deployment.risk_oracle}"
     rows: list[Row] = [("contracts deployed and read back", True, said, time.monotonic() - began)]
     _say(rows[-1])
-    async with app.daemon(network, settings) as running:
+    async with app.daemon(network, settings, app.load_model(settings)) as running:
         stage = Stage(world=world, daemon=running, settings=settings, say=typer.echo)
         for name, step in STORY:
             began = time.monotonic()

@@ -41,8 +41,6 @@ def main() -> None:
         fail(str(fault))
     except KeyboardInterrupt:
         sys.exit(EXIT_STOPPED)
-    except (ValueError, OSError) as fault:
-        raise fault from None
     except Exception as fault:
         if not is_known(fault):
             raise
@@ -59,3 +57,7 @@ def fail(message: str) -> None:
     """Print what is wrong and end with the code that says so."""
     sys.stderr.write(f"aml: {message}\n")
     sys.exit(EXIT_FAULT)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,9 +20,10 @@ async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
     """Run until stopped; SIGTERM and Ctrl-C finish the turn that is under way."""
     configure_logging()
     network = prepared.network
+    model = app.load_model(prepared.settings)  # refused before anything is put on a chain
     if network.name == LOCAL and not network.deployment_file.exists():
         await deploy_network(network, prepared.settings, report)
-    async with app.daemon(network, prepared.settings, report) as running:
+    async with app.daemon(network, prepared.settings, model, report) as running:
         loops = app.loops(running, prepared.settings, cycles)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
