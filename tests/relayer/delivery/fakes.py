@@ -108,18 +108,22 @@ class FakeChain:
     def mine(self) -> None:
         """Mine what is next, as far as nonces go without a gap."""
         while transaction := self.pool.pop(self.mined_nonce, None):
-            self.block += 1
-            self.mined_nonce += 1
-            self.receipts[transaction.tx_hash] = Receipt(
-                tx_hash=transaction.tx_hash,
-                block_number=self.block,
-                block_hash=keccak256(self.block.to_bytes(8, "big")),
-                succeeded=True,
-                gas_used=90_000,
-                gas_price_wei=self.base_fee_wei,
-                l1_fee_wei=0,
-                logs=(),
-            )
+            self.include(transaction)
+
+    def include(self, transaction: Pooled, *, succeeded: bool = True) -> None:
+        """Put one transaction into a block of its own."""
+        self.block += 1
+        self.mined_nonce += 1
+        self.receipts[transaction.tx_hash] = Receipt(
+            tx_hash=transaction.tx_hash,
+            block_number=self.block,
+            block_hash=keccak256(self.block.to_bytes(8, "big")),
+            succeeded=succeeded,
+            gas_used=90_000,
+            gas_price_wei=self.base_fee_wei,
+            l1_fee_wei=0,
+            logs=(),
+        )
 
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
         self._reached()
