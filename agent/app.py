@@ -19,6 +19,7 @@ from agent.errors import ConfigError
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
+from agent.rounds import RoundNumbers
 from agent.signers import EmbeddedViews, Quorums, ViewSources
 from agent.telemetry import Telemetry
 from agent.world import LiveWorld
@@ -110,6 +111,7 @@ async def daemon(
                 delivery=transactor,
                 evidence=EvidenceStore(network.state / "evidence"),
                 journal=Journal(database),
+                rounds=await _round_numbers(Journal(database), deployment),
             ),
             mind=mind_of(model, settings),
             telemetry=Telemetry(metrics, tuple(market.symbol for market in network.markets)),
@@ -159,6 +161,12 @@ def code_facts() -> Mapping[str, str]:
         "python": ".".join(str(part) for part in sys.version_info[:3]),
         "sources": digest.hexdigest(),
     }
+
+
+async def _round_numbers(journal: Journal, deployment: Deployment) -> RoundNumbers:
+    """Go on above every round that was ever proposed."""
+    contracts = (deployment.price_feed, deployment.risk_oracle)
+    return RoundNumbers({c: await journal.highest_round(deployment.chain_id, c) for c in contracts})
 
 
 async def _open_endpoint(

@@ -50,7 +50,7 @@ async def risk_cycle(hands: Hands, mind: Mind) -> CycleResult:
             evidence_hash, bundle = pack(encoded.fields)
             kept = hands.evidence.keep(evidence_hash, bundle, encoded.chunks)
             hashes = (mind.model_hash, evidence_hash)
-            updates = risk_updates(judgement, snapshot.limits, snapshot.as_of_ms, hashes)
+            updates = risk_updates(judgement, hands.rounds, snapshot, hashes)
             proposals = [Proposal(message=m, domain=snapshot.limits.domain) for m in updates]
             postings = await post_all(proposals, hands, snapshot.as_of_ms, kept)
         times_ms = (observation.as_of_ms, await hands.clock.now_ms())

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.rounds import RoundNumbers
 from agent.snapshot import Feed, Observation
 from contracts.units import UnixMs
 from relayer.delivery.states import Outcome
@@ -103,3 +104,4 @@ class Hands:
     delivery: Delivery
     evidence: Evidence
     journal: Records
+    rounds: RoundNumbers

@@ -64,25 +64,30 @@ async def _deliver(
     proposal: Proposal, signed: SignedMessage | NoQuorum, hands: Hands, decided_at_ms: UnixMs
 ) -> Posting:
     """Deliver a signed message; the journal knows of it before the chain does."""
+    entry = decision_entry(proposal, decided_at_ms)
     if isinstance(signed, NoQuorum):
-        return Posting(message=proposal.message, outcome=signed)
-    entry = decision_entry(signed, decided_at_ms)
+        # Some signer may have signed it: its number is used up, and a restart must know.
+        posting = Posting(message=proposal.message, outcome=signed)
+        await hands.journal.record_decision(
+            replace(entry, state="failed", reason=posting.holds[0].detail)
+        )
+        return posting
     await hands.journal.record_decision(entry)
     outcome = await hands.delivery.deliver(signed)
     await hands.journal.settle_decision(settled(entry, outcome))
     return Posting(message=proposal.message, outcome=outcome)
 
 
-def decision_entry(signed: SignedMessage, decided_at_ms: UnixMs) -> DecisionEntry:
-    """Write a signed message as the journal's row."""
-    message = signed.message
+def decision_entry(proposal: Proposal, decided_at_ms: UnixMs) -> DecisionEntry:
+    """Write a message as the journal's row."""
+    message = proposal.message
     return DecisionEntry(
         kind="price" if isinstance(message, PriceRound) else "risk",
-        chain_id=signed.domain.chain_id,
-        contract=signed.domain.contract,
+        chain_id=proposal.domain.chain_id,
+        contract=proposal.domain.contract,
         round=message.round,
         decided_at_ms=decided_at_ms,
-        message_hash=signed.message_hash,
+        message_hash=proposal.digest,
         evidence_hash=message.evidence_hash,
         model_hash=message.model_hash if isinstance(message, RiskUpdate) else None,
     )

@@ -59,7 +59,7 @@ async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSetti
             fields = encode_tick((now_ms, quotes), going, rules, triggers)
             evidence_hash, bundle = pack(fields)
             kept = hands.evidence.keep(evidence_hash, bundle, {})
-            rounds = price_rounds(going, feed.round, settings.valid_for_s, evidence_hash)
+            rounds = price_rounds(going, hands.rounds, feed, settings.valid_for_s, evidence_hash)
             proposals = [Proposal(message=message, domain=feed.domain) for message in rounds]
             postings = await post_all(proposals, hands, now_ms, kept)
         times_ms = (now_ms, await hands.clock.now_ms())

@@ -23,6 +23,7 @@ from agent.decisions import HoldReason
 from agent.ports import Hands
 from agent.posting import Posting
 from agent.prices import price_tick
+from agent.rounds import RoundNumbers
 from agent.snapshot import Feed, Limits, MarketHistory, Observation
 from contracts.envelope import Configuration
 from contracts.halts import NO_CONTROLS, NO_GUARD
@@ -264,6 +265,7 @@ async def build(count: int, folder: Path) -> Bench:
         delivery=BenchDelivery(),
         evidence=EvidenceStore(folder / "evidence"),
         journal=BenchRecords(),
+        rounds=RoundNumbers({}),
     )
     return Bench(
         count=count,
