@@ -364,8 +364,6 @@ def add_market(market: uint256, class_id: uint256, word: uint256):
     authority._consume(keccak256(slice(msg.data, 0, 100)))
     if market != self.market_count or word & BITS_16 != market:
         refusals.refuse(refusals.MARKET_OUT_OF_ORDER)
-    if market >= MAX_MARKETS:
-        refusals.refuse(refusals.TOO_MANY_MARKETS)
     self._known_class(class_id)
     code: uint256 = self._misfit(word, self.class_bounds[class_id])
     if code != 0:

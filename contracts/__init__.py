@@ -1,1 +1,1 @@
-"""The law: Vyper sources and their exact Python mirror. Imports nothing of ours, opens no socket."""
+"""The law: Vyper sources and their exact Python mirror. Imports nothing of ours, no sockets."""

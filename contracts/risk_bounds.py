@@ -137,15 +137,43 @@ class Values:
     reduce_only: bool
 
 
+_VALUE_BITS: Final = (16, 16, 16, 10, 1)
+
+
+def decode_values(bits: int) -> Values:
+    """Read the 59 bits of a slot that hold a market's values."""
+    cap, open_interest, scale, spread, reduce_only = split_bits(bits, _VALUE_BITS)
+    return Values(
+        cap_e2=LeverageE2(cap),
+        open_interest_cap_usdc=WholeUsdc(expand_amount(open_interest)),
+        size_scale_usdc=WholeUsdc(expand_amount(scale)),
+        spread_ppm=Ppm(spread * SPREAD_UNIT_PPM),
+        reduce_only=bool(reduce_only),
+    )
+
+
+def encode_values(values: Values) -> int:
+    """Write a market's values as a slot holds them."""
+    fields = (
+        values.cap_e2,
+        pack_amount(values.open_interest_cap_usdc),
+        pack_amount(values.size_scale_usdc),
+        values.spread_ppm // SPREAD_UNIT_PPM,
+        int(values.reduce_only),
+    )
+    return join_bits(fields, _VALUE_BITS)
+
+
 def values_of(fields: RiskFields) -> Values:
     """Read a word's values."""
-    return Values(
-        cap_e2=LeverageE2(fields.cap_e2),
-        open_interest_cap_usdc=WholeUsdc(expand_amount(fields.open_interest_cap)),
-        size_scale_usdc=WholeUsdc(expand_amount(fields.size_scale)),
-        spread_ppm=Ppm(fields.spread * SPREAD_UNIT_PPM),
-        reduce_only=bool(fields.reduce_only),
+    packed = (
+        fields.cap_e2,
+        fields.open_interest_cap,
+        fields.size_scale,
+        fields.spread,
+        fields.reduce_only,
     )
+    return decode_values(join_bits(packed, _VALUE_BITS))
 
 
 def tighter(a: Values, b: Values) -> Values:

@@ -27,12 +27,14 @@ from contracts.halts import (
 )
 from contracts.halts import permissions as halt_permissions
 from contracts.messages import RiskUpdate
-from contracts.packing import SPREAD_UNIT_PPM, expand_amount, pack_amount, split_risk_word
+from contracts.packing import split_risk_word
 from contracts.refusals import Refusal, Skip
 from contracts.risk_bounds import (
     VALIDITY_UNIT_S,
     ClassBounds,
     Values,
+    decode_values,
+    encode_values,
     judge_change,
     misfit,
     tighter,
@@ -40,12 +42,10 @@ from contracts.risk_bounds import (
 )
 from contracts.units import (
     MS_PER_S,
-    LeverageE2,
     MarketId,
     Ppm,
     UnixMs,
     UnixS,
-    WholeUsdc,
     maintenance_from_cap,
 )
 
@@ -53,7 +53,6 @@ FRESHNESS: Final = Freshness(max_age_ms=600_000, max_validity_ms=40_950_000)
 DECISION_FRESHNESS: Final = Freshness(max_age_ms=600_000, max_validity_ms=600_000)
 REVERT_WINDOW_S: Final = 86_400
 
-_VALUE_BITS: Final = (16, 16, 16, 10, 1)
 _SLOT_BITS: Final = (59, 59, 1, 1, 1, 3, 6, 9, 12, 40, 19, 30, 16)
 _MARKET_BITS: Final = 16
 
@@ -125,28 +124,6 @@ class Stamp(NamedTuple):
     now_s: UnixS
 
 
-def _decode_values(bits: int) -> Values:
-    cap, open_interest, scale, spread, reduce_only = split_bits(bits, _VALUE_BITS)
-    return Values(
-        cap_e2=LeverageE2(cap),
-        open_interest_cap_usdc=WholeUsdc(expand_amount(open_interest)),
-        size_scale_usdc=WholeUsdc(expand_amount(scale)),
-        spread_ppm=Ppm(spread * SPREAD_UNIT_PPM),
-        reduce_only=bool(reduce_only),
-    )
-
-
-def _encode_values(values: Values) -> int:
-    fields = (
-        values.cap_e2,
-        pack_amount(values.open_interest_cap_usdc),
-        pack_amount(values.size_scale_usdc),
-        values.spread_ppm // SPREAD_UNIT_PPM,
-        int(values.reduce_only),
-    )
-    return join_bits(fields, _VALUE_BITS)
-
-
 def decode_slot(word: int) -> MarketState | None:
     """Read a market's slot; None for one that was never added."""
     values, previous, frozen, revertible, held, class_id, epoch, drift, validity, *times = (
@@ -156,8 +133,8 @@ def decode_slot(word: int) -> MarketState | None:
     if class_id == 0:
         return None
     return MarketState(
-        values=_decode_values(values),
-        previous=_decode_values(previous),
+        values=decode_values(values),
+        previous=decode_values(previous),
         frozen=bool(frozen),
         revertible=bool(revertible),
         held=bool(held),
@@ -175,8 +152,8 @@ def decode_slot(word: int) -> MarketState | None:
 def encode_slot(state: MarketState) -> int:
     """Write a market's slot as the contract stores it."""
     fields = (
-        _encode_values(state.values),
-        _encode_values(state.previous),
+        encode_values(state.values),
+        encode_values(state.previous),
         int(state.frozen),
         int(state.revertible),
         int(state.held),

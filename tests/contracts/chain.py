@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import eth_abi
+from eth.chains.base import MiningChain
+from eth.db.atomic import AtomicDB
+from eth.vm.forks.prague import PragueVM
+from eth.vm.spoof import SpoofTransaction
 
 from contracts import artifacts
 from contracts.fields import checksummed, keccak256
@@ -132,11 +136,6 @@ class PyEvm:
     """py-evm's state alone: slow, and its gas is exact, each transaction beginning cold."""
 
     def __init__(self, chain_id: int = REVM_CHAIN, now_s: int = START_S) -> None:
-        from eth.chains.base import MiningChain
-        from eth.db.atomic import AtomicDB
-        from eth.vm.forks.prague import PragueVM
-        from eth.vm.spoof import SpoofTransaction
-
         kind = MiningChain.configure(
             __name__="TestChain", vm_configuration=((0, PragueVM),), chain_id=chain_id
         )
@@ -175,6 +174,16 @@ class PyEvm:
 
     def read(self, to: str, data: bytes) -> bytes:
         return self._run("0x" + "99" * 20, _bytes(to), data).output
+
+    def storage(self, address: str, slot: int) -> int:
+        """Read a storage slot that no view gives."""
+        value: int = self._vm.state.get_storage(_bytes(address), slot)
+        return value
+
+    def write_storage(self, address: str, slot: int, value: int) -> None:
+        """Make a state that would take too long to reach."""
+        self._vm.state.set_storage(_bytes(address), slot, value)
+        self._vm.state.lock_changes()
 
     def _run(self, sender: str, to: bytes, data: bytes) -> Any:
         state, account = self._vm.state, _bytes(sender)

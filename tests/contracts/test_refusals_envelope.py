@@ -7,7 +7,7 @@ import pytest
 from contracts.fields import checksummed
 from contracts.messages import Domain
 from contracts.refusals import Refusal
-from tests.contracts.chain import FAST, Contract, RefusedError, RevmEvm, RevertedError
+from tests.contracts.chain import FAST, Contract, RefusedError, RevertedError, RevmEvm
 from tests.contracts.world import (
     BOTH,
     GUARDIAN,

@@ -29,7 +29,7 @@ from contracts.refusals import Refusal, unpack_skip
 from contracts.risk_bounds import ClassBounds, decode_bounds, encode_bounds
 from contracts.risk_oracle import OracleState
 from contracts.units import LeverageE2, Ppm, UnixMs, WholeUsdc
-from tests.contracts.chain import Contract, Evm, Receipt, RefusedError, new_evm
+from tests.contracts.chain import Contract, Evm, PyEvm, Receipt, RefusedError, new_evm
 
 OWNER, GUARDIAN, RELAYER, STRANGER = (
     checksummed("0x" + keccak256(role.encode())[12:].hex())
@@ -190,6 +190,20 @@ class World:
             yield
         assert caught.value.refusal is refusal
         assert self.storage() == before
+
+
+def with_market_count(kind: type[World], count: int) -> World:
+    """Give a world whose contract believes that it has so many markets."""
+    evm = PyEvm()
+    world = kind(evm=evm)
+    markets = world.read("market_count")
+    slots = [slot for slot in range(300) if evm.storage(world.address, slot) == markets]
+    for slot in slots:
+        evm.write_storage(world.address, slot, count)
+        if world.read("market_count") == count:
+            return world
+        evm.write_storage(world.address, slot, markets)
+    raise AssertionError("market_count has moved in storage")
 
 
 def skips(receipt: Receipt) -> list[tuple[int, Refusal]]:
