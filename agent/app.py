@@ -66,6 +66,18 @@ class Daemon:
     metrics_port: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What everything else of a daemon stands on."""
+
+    network: Network
+    settings: Settings
+    deployment: Deployment
+    endpoint: ChainEndpoint
+    metrics: Metrics
+    database: Database
+
+
 @asynccontextmanager
 async def daemon(
     network: Network, settings: Settings, model: LoadedModel, progress: Progress = lambda _: None
@@ -74,50 +86,51 @@ async def daemon(
     deployment = deployments.read(network.deployment_file)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(network.clock.close)
-        endpoint = await _open_endpoint(network, deployment, stack)
-        metrics = _metrics(network, model)
-        database = await _open_database(network, stack)
-        pool, history = await _open_market(network, stack)
-        signers_pool = VenuePool(network.venues, network.markets, network.clock)
-        stack.push_async_callback(signers_pool.close)
-        await signers_pool.open()
-        views = EmbeddedViews(
-            ViewSources(
-                endpoint=await _open_endpoint(network, deployment, stack),
-                deployment=deployment,
-                pool=signers_pool,
-                clock=network.clock,
-                rules=settings.marks,
-            )
+        ground = Ground(
+            network=network,
+            settings=settings,
+            deployment=deployment,
+            endpoint=await _open_endpoint(network, deployment, stack),
+            metrics=_metrics(network, model),
+            database=await _open_database(network, stack),
         )
-        quorum = await _quorums(network, (views, database, metrics), deployment, endpoint)
-        stack.push_async_callback(quorum.close)
-        transactor = _transactor(network, endpoint, database, metrics)
-        progress("history")
-        await history.fill(pool, await network.clock.now_ms(), _filling(progress))
+        transactor = _transactor(ground)
+        hands = await _hands(ground, transactor, stack, progress)
         await transactor.resume()
-        server = metrics.serve(settings.metrics.port)
+        server = ground.metrics.serve(settings.metrics.port)
         stack.callback(server.close)
         yield Daemon(
             network=network,
             deployment=deployment,
-            endpoint=endpoint,
-            hands=Hands(
-                clock=network.clock,
-                world=LiveWorld(
-                    (endpoint, deployment), pool, history, network.clock, settings.marks
-                ),
-                quorum=quorum,
-                delivery=transactor,
-                evidence=EvidenceStore(network.state / "evidence"),
-                journal=Journal(database),
-                rounds=await _round_numbers(Journal(database), deployment),
-            ),
+            endpoint=ground.endpoint,
+            hands=hands,
             mind=mind_of(model, settings),
-            telemetry=Telemetry(metrics, tuple(market.symbol for market in network.markets)),
+            telemetry=Telemetry(ground.metrics, tuple(m.symbol for m in network.markets)),
             transactor=transactor,
             metrics_port=server.port,
         )
+
+
+async def _hands(
+    ground: Ground, transactor: Transactor, stack: AsyncExitStack, progress: Progress
+) -> Hands:
+    """Fill the ports of the loops, and bring the history up to now."""
+    network, journal = ground.network, Journal(ground.database)
+    pool = await _open_venues(network, stack)
+    history = HistoryStore(network.history, network.markets)
+    history.open()
+    progress("history")
+    await history.fill(pool, await network.clock.now_ms(), _filling(progress))
+    chain = (ground.endpoint, ground.deployment)
+    return Hands(
+        clock=network.clock,
+        world=LiveWorld(chain, pool, history, network.clock, ground.settings.marks),
+        quorum=await _quorums(ground, stack),
+        delivery=transactor,
+        evidence=EvidenceStore(network.state / "evidence"),
+        journal=journal,
+        rounds=await _round_numbers(journal, ground.deployment),
+    )
 
 
 def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
@@ -185,14 +198,12 @@ async def _open_database(network: Network, stack: AsyncExitStack) -> Database:
     return database
 
 
-async def _open_market(network: Network, stack: AsyncExitStack) -> tuple[VenuePool, HistoryStore]:
-    """Open the agent's own venues and history."""
+async def _open_venues(network: Network, stack: AsyncExitStack) -> VenuePool:
+    """Open connections to every venue; one that is down is asked again later."""
     pool = VenuePool(network.venues, network.markets, network.clock)
     stack.push_async_callback(pool.close)
     await pool.open()
-    history = HistoryStore(network.history, network.markets)
-    history.open()
-    return pool, history
+    return pool
 
 
 def _filling(progress: Progress) -> Callable[[FillProgress], None]:
@@ -209,7 +220,7 @@ def _metrics(network: Network, model: LoadedModel) -> Metrics:
         Vocabulary(
             hold_reasons=tuple(reason.value for reason in HoldReason),
             refusal_reasons=tuple(reason.value for reason in RefusalReason),
-            signers=tuple(f"{kind}-{n}" for kind in ("price", "risk") for n in (1, 2, 3)),
+            signers=signer_names(network),
             venues=tuple(venue.id for venue in network.venues),
             markets=tuple(market.symbol for market in network.markets),
         ),
@@ -219,40 +230,53 @@ def _metrics(network: Network, model: LoadedModel) -> Metrics:
     return metrics
 
 
-def _transactor(
-    network: Network, endpoint: ChainEndpoint, database: Database, metrics: Metrics
-) -> Transactor:
+def signer_names(network: Network) -> tuple[str, ...]:
+    """Name the signers of this process, as metrics and refusals do."""
+    sets = {"price": network.keys.price_signers, "risk": network.keys.risk_signers}
+    return tuple(f"{kind}-{n}" for kind, keys in sets.items() for n in range(1, len(keys) + 1))
+
+
+def _transactor(ground: Ground) -> Transactor:
     """Build the only way to the chain."""
-    if network.keys.gas_payer is None:
+    key = ground.network.keys.gas_payer
+    if key is None:
         raise ConfigError("keys.gas_payer: no key, so nothing can be posted")
     ports = Ports(
-        chain=endpoint,
-        read_back=ContractReadBack(endpoint),
-        outbox=Outbox(database),
-        clock=network.clock,
+        chain=ground.endpoint,
+        read_back=ContractReadBack(ground.endpoint),
+        outbox=Outbox(ground.database),
+        clock=ground.network.clock,
         timer=LoopTimer(),
-        metrics=metrics,
+        metrics=ground.metrics,
     )
-    return Transactor(network.keys.gas_payer, ports, DeliveryRules(fees=FeeRules()))
+    return Transactor(key, ports, DeliveryRules(fees=FeeRules()))
 
 
-async def _quorums(
-    network: Network,
-    parts: tuple[EmbeddedViews, Database, Metrics],
-    deployment: Deployment,
-    endpoint: ChainEndpoint,
-) -> Quorums:
-    """Build both signer sets; how many must agree is what the contracts ask for."""
-    views, database, metrics = parts
-    state = await read_chain(endpoint, deployment)
+async def _quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
+    """Build both signer sets; how many must agree is what the contracts ask for.
+
+    The signers look through connections of their own, to the chain and to the venues.
+    """
+    network, deployment = ground.network, ground.deployment
+    endpoint = await _open_endpoint(network, deployment, stack)
+    sources = ViewSources(
+        endpoint=endpoint,
+        deployment=deployment,
+        pool=await _open_venues(network, stack),
+        clock=network.clock,
+        rules=ground.settings.marks,
+    )
+    ports = SignerPorts(views=EmbeddedViews(sources), memory=SignedRounds(ground.database))
     rules = SignerRules(price_feed=deployment.price_feed, risk_oracle=deployment.risk_oracle)
-    ports = SignerPorts(views=views, memory=SignedRounds(database))
+    state = await read_chain(endpoint, deployment)
 
     def quorum(kind: str, keys: tuple[Key, ...], needed: int) -> Quorum:
         signers = [Signer(f"{kind}-{n}", key, ports, rules) for n, key in enumerate(keys, 1)]
-        return Quorum(signers, needed, SIGNER_TIMEOUT_S, metrics)
+        return Quorum(signers, needed, SIGNER_TIMEOUT_S, ground.metrics)
 
-    return Quorums(
+    quorums = Quorums(
         quorum("price", network.keys.price_signers, state.feed.config.threshold),
         quorum("risk", network.keys.risk_signers, state.oracle.config.threshold),
     )
+    stack.push_async_callback(quorums.close)
+    return quorums

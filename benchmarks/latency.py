@@ -1,10 +1,11 @@
 """How fast a decision is made: `python -m benchmarks.latency --json OUT`.
 
 Price path: quotes in hand to signed bytes ready (marks, triggers, evidence, words, digest, three
-signers that each judge the round, two signatures, calldata). Risk cycle: snapshot in hand to signed
-bytes ready (features, scores, decisions, plans, evidence, three signers, calldata). Both on one core
-and one thread; beside each, the library's own path for the same step where there is one. Cold start:
-the daemon as a process, embedded chain, history in the store, to its first effective decision.
+signers that each judge the round and remember it on disk, two signatures, calldata). Risk cycle:
+snapshot in hand to signed bytes ready (features, scores, decisions, plans, evidence, three signers,
+calldata). Both on one thread; beside them, the libraries' own encoding of the same round. Cold
+start: the daemon as a process, embedded chain, history in the store, to its first effective
+decision and clean end.
 """
 
 from __future__ import annotations
