@@ -8,9 +8,9 @@
         observation, and only inside a band around its last accepted price that widens with the observation
         time since then; after the class's window any price is accepted, so nothing locks out for ever. A
         market that was offered a price outside its band is `unconfirmed` until one inside arrives.
-@custom:kill The owner or guardian removes signers down to the threshold at once; the owner then raises the
-             threshold's signers out of reach by publishing no keys. Without rounds every price goes stale and
-             the engine opens nothing. RiskOracle's EVERYTHING pause stops the rest. No funds are held here.
+@custom:kill Stop signing: prices go stale, and the engine opens nothing on a stale price. The guardian pauses
+             EVERYTHING in RiskOracle; the owner schedules a threshold that no holder of keys can meet. No
+             funds are held here.
 @dev Integers only. Half of a slot, from the least significant bit: mantissa 32 | exponent 6 | average 34 |
      confidence 12 (50 ppm) | observed_ms 40 (since 2010) | class 3 | unconfirmed 1. Word of a round: slot 16 |
      2 x (mantissa 32 | exponent 6 | confidence 12 | age_ms 16). contracts/price_feed.py is the exact mirror.

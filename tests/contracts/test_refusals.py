@@ -65,6 +65,12 @@ def test_meaning__of_each__is_one_line_that_ends(refusal):
     assert "\n" not in MEANINGS[refusal]
 
 
+@pytest.mark.parametrize("refusal", Refusal)
+def test_docs__refusal__stands_there_as_in_the_table(refusal):
+    text = (FOLDER.parent / "docs" / "contracts.md").read_text(encoding="utf-8")
+    assert f"| {refusal.value} | `{refusal.name}` | {MEANINGS[refusal]} |\n" in text
+
+
 def test_numbers__of_items__are_apart_from_others():
     assert all(item < 2**16 for item in Refusal)
     assert {item for item in Refusal if 50 <= item < 80} >= {Refusal.NOT_CANONICAL}

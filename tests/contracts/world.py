@@ -100,9 +100,9 @@ class World:
 
     def __init__(self, evm: Evm | None = None, threshold: int = 2) -> None:
         self.evm = evm or new_evm()
-        self.signers = SIGNERS
+        self.signers = signers(max(len(SIGNERS), threshold))
         self.threshold = threshold
-        addresses = [signer.address for signer in SIGNERS]
+        addresses = [signer.address for signer in self.signers]
         arguments = [OWNER, GUARDIAN, TIMELOCK_S, addresses, threshold, POLICY_HASH]
         self.contract = Contract(self.evm, self.name, OWNER, arguments)
         self.address = self.contract.address
