@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -99,6 +100,8 @@ async def daemon(
         await transactor.resume()
         server = ground.metrics.serve(settings.metrics.port)
         stack.callback(server.close)
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked at again
         yield Daemon(
             network=network,
             deployment=deployment,

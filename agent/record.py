@@ -32,11 +32,21 @@ def _stages(judged: Judged) -> dict[str, Any]:
 
 
 def encode_scores(scores: RiskScores) -> dict[str, Any]:
-    """Write a market's scores."""
+    """Write a market's scores; tails by horizon: long 99 %, 99.5 %, then short."""
     return {
-        **shallow(scores),
-        "tails": [shallow(tail) for tail in scores.tails],
-        "liquidity": shallow(scores.liquidity),
+        "volatility": scores.volatility,
+        "tail_long": scores.tail_long,
+        "tail_short": scores.tail_short,
+        "tails": {
+            str(tail.horizon_s): [
+                *(tail.long_990, tail.long_995),
+                *(tail.short_990, tail.short_995),
+            ]
+            for tail in scores.tails
+        },
+        "slippage_ratio": scores.liquidity.slippage_ratio,
+        "stressed_depth_usdc": scores.liquidity.stressed_depth_usdc,
+        "out_of_domain": scores.out_of_domain,
     }
 
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from contracts.units import (
@@ -54,6 +55,8 @@ SPREAD_UNIT_PPM: Final = 20
 _HALF_BITS: Final = (PRICE_MANTISSA_BITS, PRICE_EXPONENT_BITS, 12, 16)  # as PriceHalf lists them
 _PRICE_BITS: Final = (16, sum(_HALF_BITS), sum(_HALF_BITS))  # slot, low half, high half
 _RISK_BITS: Final = (16, 16, 20, 16, 16, 10, 1, 16)  # as RiskFields lists them
+# Planner, signers and read-back take the same words apart within one turn: a turn of 200 markets.
+WORDS_REMEMBERED: Final = 1_024
 PRICE_WORD_BITS: Final = sum(_PRICE_BITS)
 RISK_WORD_BITS: Final = sum(_RISK_BITS)
 
@@ -179,6 +182,7 @@ def _join(values: Sequence[int], widths: Sequence[int]) -> int:
     return word
 
 
+@lru_cache(maxsize=WORDS_REMEMBERED)
 def split_price_word(word: int) -> PriceWord:
     """Cut a price word into its bits; judge nothing, ignore bits above the highest field."""
     slot, low, high = _split(word, _PRICE_BITS)
@@ -193,6 +197,7 @@ def join_price_word(fields: PriceWord) -> int:
     return _join((fields.slot, *halves), _PRICE_BITS)
 
 
+@lru_cache(maxsize=WORDS_REMEMBERED)
 def split_risk_word(word: int) -> RiskFields:
     """Cut a risk word into its bits; judge nothing, ignore bits above the highest field."""
     return RiskFields(*_split(word, _RISK_BITS))
@@ -290,7 +295,8 @@ def unpack_price_words(words: Sequence[int], observed_at_ms: UnixMs) -> tuple[Pr
     return tuple(quotes)
 
 
-def _unpack_price_word(word: int, observed_at_ms: UnixMs) -> list[PriceQuote]:
+@lru_cache(maxsize=WORDS_REMEMBERED)
+def _unpack_price_word(word: int, observed_at_ms: UnixMs) -> tuple[PriceQuote, ...]:
     _check("word", word, 0, 2**PRICE_WORD_BITS - 1)
     slot, *halves = split_price_word(word)
     quotes = [
@@ -305,7 +311,7 @@ def _unpack_price_word(word: int, observed_at_ms: UnixMs) -> list[PriceQuote]:
     ]
     if not quotes:
         raise PackingError(f"the word of slot {slot} touches no market; leave it out")
-    return quotes
+    return tuple(quotes)
 
 
 def pack_risk_word(parameters: MarketParameters) -> int:
@@ -323,6 +329,7 @@ def pack_risk_word(parameters: MarketParameters) -> int:
     return join_risk_word(fields)
 
 
+@lru_cache(maxsize=WORDS_REMEMBERED)
 def unpack_risk_word(word: int) -> MarketParameters:
     """Give the parameters of a word as `pack_risk_word` makes it."""
     _check("word", word, 0, 2**RISK_WORD_BITS - 1)

@@ -22,6 +22,7 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 
 _CONTAINERS = (dict, list, tuple)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _REMEMBERED = 500_000  # names of stored blobs kept in memory: a month of 200 markets
 
 
@@ -33,8 +34,7 @@ def canonical_json(value: Json) -> bytes:
     (`TypeError`) are refused, because they would come back changed or not at all.
     """
     _require_text_keys(value)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def _require_text_keys(value: Json) -> None:
