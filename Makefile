@@ -16,13 +16,14 @@ help: ## List the commands
 
 env: $(VENV)/.ready ## Build the environment from the locked, hashed requirements
 
-$(VENV)/.ready: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}. Name another with: make PYTHON=python3.12 ...")'
-	@echo "Building the environment (a minute or two, once) ..."
+	@echo "Building the environment (about a minute, once) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.txt
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@# pip compiles what it installs: without bytecode each start would cost seconds more.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q agent contracts models relayer
 	@touch $@
 
 anvil: node_modules/.bin/anvil ## Install the anvil node that some tests run against
@@ -55,7 +56,8 @@ bench: env ## Run the benchmarks and print their tables
 	@$(BIN)/python -m benchmarks.latency
 
 lock: env ## Resolve the requirements again and write the locks
-	@$(BIN)/uv pip compile pyproject.toml --extra local --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --prerelease if-necessary-or-explicit -o requirements/dev.txt --quiet
+	@command -v uv >/dev/null || { echo "uv is needed to resolve the lock (pip install uv)"; exit 1; }
+	@uv pip compile pyproject.toml --extra local --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --prerelease if-necessary-or-explicit -o requirements/dev.txt --quiet
 
 clean: ## Remove the environment and the caches
 	@rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .hypothesis build dist
