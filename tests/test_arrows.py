@@ -15,7 +15,13 @@ ALLOWED = {
     "relayer": {"contracts"},
     "agent": {"contracts", "models", "relayer"},
 }
-HOMES = {"sklearn": "models", "pandas": "models", "skops": "models", "ccxt": "relayer", "web3": "relayer"}
+HOMES = {
+    "sklearn": "models",
+    "pandas": "models",
+    "skops": "models",
+    "ccxt": "relayer",
+    "web3": "relayer",
+}
 SOCKETS = {"socket", "aiohttp", "requests", "httpx", "urllib3", "web3", "ccxt", "websockets"}
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "core", "manager", "base"}
 MODULES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
@@ -51,11 +57,19 @@ def test_arrows__only_the_relayer__opens_sockets(path: Path) -> None:
 
 
 def test_arrows__no_module__has_a_name_that_says_nothing() -> None:
-    assert not [path for path in MODULES if path.stem in FORBIDDEN_NAMES or path.parent.name in FORBIDDEN_NAMES]
+    assert not [
+        path
+        for path in MODULES
+        if path.stem in FORBIDDEN_NAMES or path.parent.name in FORBIDDEN_NAMES
+    ]
 
 
 def test_arrows__every_package__has_a_docstring() -> None:
-    missing = [package for package in ALLOWED if not ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text()))]
+    missing = [
+        package
+        for package in ALLOWED
+        if not ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text()))
+    ]
     assert not missing
 
 
