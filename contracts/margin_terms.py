@@ -41,9 +41,11 @@ def leverage_cap(
 def is_within_terms(
     maintenance_ppm: Ppm, max_leverage_e2: LeverageE2, leverage_e2: LeverageE2
 ) -> bool:
-    """Tell whether terms fit: 1x ≤ leverage ≤ their maximum, 2 × maintenance × maximum ≤ 1."""
-    check("maintenance_ppm", maintenance_ppm, 1, PPM)
-    fits = 2 * maintenance_ppm * max_leverage_e2 <= _ONE_E2_PPM
+    """Tell whether terms fit: 1x ≤ leverage ≤ their maximum, 2 × maintenance × maximum ≤ 1.
+
+    Total over integers, as the two below: they judge what others propose.
+    """
+    fits = 0 < 2 * maintenance_ppm * max_leverage_e2 <= _ONE_E2_PPM
     return fits and ONE_X <= leverage_e2 <= max_leverage_e2
 
 
@@ -52,8 +54,7 @@ def is_ceiling_bearable(maintenance_ceiling_ppm: Ppm, leverage_e2: LeverageE2) -
 
     Above it, a ramp to the ceiling alone would liquidate a position whose price never moved.
     """
-    check("maintenance_ceiling_ppm", maintenance_ceiling_ppm, 1, PPM)
-    return maintenance_ceiling_ppm * leverage_e2 <= _ONE_E2_PPM
+    return 0 < maintenance_ceiling_ppm * leverage_e2 <= _ONE_E2_PPM
 
 
 def is_opening_ratio(
@@ -63,7 +64,6 @@ def is_opening_ratio(
 
     A fixed one asks for the market's through-the-cycle floor as well, because it never follows.
     """
-    check("terms_ppm", terms_ppm, 1, PPM)
     if adjustment is Adjustment.FIXED:
         return terms_ppm >= max(target_ppm, floor_ppm)
     return terms_ppm >= target_ppm
