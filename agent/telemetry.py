@@ -30,16 +30,21 @@ class Telemetry:
 
     def cycle(self, result: CycleResult) -> None:
         """Report one risk cycle."""
-        self._turn(result.entry)
         self._metrics.cycles[result.entry.result].inc()
         self._stages(result)
         self._limits(result.observation.limits)
         self._venues(result.observation.quotes)
         self._posted("risk", result.postings)
+        self._turn(result.entry)  # last: whoever reads the line finds the metrics up to date
 
     def tick(self, result: TickResult) -> None:
         """Report one price tick; quiet ones are counted, not logged."""
         entry = result.entry
+        for symbol, posted in zip(self._symbols, result.feed.posted, strict=False):
+            if posted is not None:
+                age_s = (entry.started_at_ms - posted.observed_at_ms) / MS
+                self._metrics.market_price_age_seconds[symbol].set(age_s)
+        self._posted("price", result.postings)
         if result.postings:
             state = "effective" if entry.result == "effective" else "failed"
             self._metrics.price_rounds[state].inc()
@@ -47,11 +52,6 @@ class Telemetry:
         elif entry.holds:
             self._metrics.price_rounds["held"].inc()
             self._count_holds(entry)
-        for symbol, posted in zip(self._symbols, result.feed.posted, strict=False):
-            if posted is not None:
-                age_s = (entry.started_at_ms - posted.observed_at_ms) / MS
-                self._metrics.market_price_age_seconds[symbol].set(age_s)
-        self._posted("price", result.postings)
 
     def fault(self, kind: Kind, reason: str, detail: str) -> None:
         """Report a turn that could not run."""
