@@ -366,6 +366,12 @@ def test_partial_close_size__default_target__restores_one_and_a_half_times_maint
     assert e18("0.466666") < close < e18("0.466667")
 
 
+def test_partial_close_size__one_unit_missing__closes_one_grid_unit():
+    rules = margin.CloseRules()
+    state = e18(1), e18(50_000), 10_000, usd(750) - 1, rules
+    assert margin.partial_close_size(*state) == margin.close_grid(*state[1:3], rules)
+
+
 def test_partial_close_size__charges_above_what_a_close_frees__closes_all():
     rules = margin.CloseRules(cost_ppm=5_000, penalty_ppm=10_000)  # 1.5 % = 1.5 × 1 %
     assert margin.close_grid(e18(100), 10_000, rules) is None

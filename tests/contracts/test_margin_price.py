@@ -200,3 +200,14 @@ def test_trade_rules__below_zero__are_refused_by_name(field):
     given_rules = {"fee_ppm": 0, "spread_ppm": 0, "impact_ppm": 0, "size_scale": 1, field: -1}
     with pytest.raises(units.UnitError, match=field):
         margin_price.TradeRules(**given_rules)
+
+
+@PROVEN
+@given(skews, usual_prices, trade_rules)
+def test_impact_cost__skew_unmoved__is_nothing_not_even_dust(skew, price, rules):
+    assert margin_price.impact_cost(skew, skew, price, rules) == 0
+
+
+def test_funding_payment__less_than_a_unit__is_still_asked_and_never_paid():
+    payments = [margin_price.funding_payment(side, 1, 0, 1) for side in (1, -1)]
+    assert payments == [-1, 0]
