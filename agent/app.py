@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from agent.config import Settings
 from agent.cycle import Mind
 from agent.decisions import HoldReason
-from agent.errors import ConfigError
+from agent.dry import DryRun
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
@@ -63,7 +63,6 @@ class Daemon:
     hands: Hands
     mind: Mind
     telemetry: Telemetry
-    transactor: Transactor
     metrics_port: int
 
 
@@ -95,9 +94,8 @@ async def daemon(
             metrics=_metrics(network, model),
             database=await _open_database(network, stack),
         )
-        transactor = _transactor(ground)
-        hands = await _hands(ground, transactor, stack, progress)
-        await transactor.resume()
+        hands = await _hands(ground, stack, progress)
+        await hands.delivery.resume()
         server = ground.metrics.serve(settings.metrics.port)
         stack.callback(server.close)
         gc.collect()
@@ -109,14 +107,11 @@ async def daemon(
             hands=hands,
             mind=mind_of(model, settings),
             telemetry=Telemetry(ground.metrics, tuple(m.symbol for m in network.markets)),
-            transactor=transactor,
             metrics_port=server.port,
         )
 
 
-async def _hands(
-    ground: Ground, transactor: Transactor, stack: AsyncExitStack, progress: Progress
-) -> Hands:
+async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> Hands:
     """Fill the ports of the loops, and bring the history up to now."""
     network, journal = ground.network, Journal(ground.database)
     pool = await _open_venues(network, stack)
@@ -125,11 +120,14 @@ async def _hands(
     progress("history")
     await history.fill(pool, await network.clock.now_ms(), _filling(progress))
     chain = (ground.endpoint, ground.deployment)
+    payer, dry = network.keys.gas_payer, DryRun()
+    if payer is None:
+        progress("DRY RUN: no keys; decisions are recorded, nothing is signed or posted")
     return Hands(
         clock=network.clock,
         world=LiveWorld(chain, pool, history, network.clock, ground.settings.marks),
-        quorum=await _quorums(ground, stack),
-        delivery=transactor,
+        quorum=dry if payer is None else await _quorums(ground, stack),
+        delivery=dry if payer is None else _transactor(ground, payer),
         evidence=EvidenceStore(network.state / "evidence"),
         journal=journal,
         rounds=await _round_numbers(journal, ground.deployment),
@@ -142,7 +140,6 @@ def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
         running.hands,
         running.mind,
         running.telemetry,
-        running.transactor,
         LoopSettings(
             every_s=settings.cycle.every_s,
             prices=settings.prices,
@@ -239,11 +236,8 @@ def signer_names(network: Network) -> tuple[str, ...]:
     return tuple(f"{kind}-{n}" for kind, keys in sets.items() for n in range(1, len(keys) + 1))
 
 
-def _transactor(ground: Ground) -> Transactor:
+def _transactor(ground: Ground, key: Key) -> Transactor:
     """Build the only way to the chain."""
-    key = ground.network.keys.gas_payer
-    if key is None:
-        raise ConfigError("keys.gas_payer: no key, so nothing can be posted")
     ports = Ports(
         chain=ground.endpoint,
         read_back=ContractReadBack(ground.endpoint),

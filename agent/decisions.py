@@ -28,6 +28,7 @@ class HoldReason(StrEnum):
     UNKNOWN_MARKET = "unknown_market"
     CLOCK_SKEW = "clock_skew"
     NO_QUORUM = "no_quorum"
+    DRY_RUN = "dry_run"
     CHAIN_UNREACHABLE = "chain_unreachable"
     NOT_DELIVERED = "not_delivered"
     NOTHING_TO_DO = "nothing_to_do"

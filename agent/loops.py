@@ -18,7 +18,6 @@ from agent.ports import Hands
 from agent.posting import Kind
 from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry
-from relayer.delivery.transactor import Transactor
 from relayer.errors import HoldCycle, Retry
 from relayer.market.aggregate import AggregationRules
 
@@ -58,13 +57,11 @@ class Loops:
         hands: Hands,
         mind: Mind,
         telemetry: Telemetry,
-        transactor: Transactor,
         settings: LoopSettings,
     ) -> None:
         self._hands = hands
         self._mind = mind
         self._telemetry = telemetry
-        self._transactor = transactor
         self._settings = settings
         self._stopping = asyncio.Event()
         # One turn at a time: both loops hold the clock, and both post from one account.
@@ -166,6 +163,6 @@ class Loops:
     async def _recover(self, kind: Kind) -> None:
         """Bring what the fault left open to its end; if that fails too, the next turn tries."""
         try:
-            await self._transactor.resume()
+            await self._hands.delivery.resume()
         except (Retry, HoldCycle) as fault:
             self._telemetry.fault(kind, HoldReason.CHAIN_UNREACHABLE.value, str(fault))

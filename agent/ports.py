@@ -67,6 +67,10 @@ class Delivery(Protocol):
         """Post a message and read back whether it took effect."""
         ...
 
+    async def resume(self) -> tuple[Outcome, ...]:
+        """Bring to an end what an earlier process or fault left open."""
+        ...
+
 
 class Evidence(Protocol):
     """Where the inputs of a decision are kept."""

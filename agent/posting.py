@@ -30,6 +30,9 @@ class Posting:
         """Say why the message did not take effect, if it did not."""
         if isinstance(self.outcome, Effective):
             return ()
+        if isinstance(self.outcome, NoQuorum) and self.outcome.needed == 0:
+            detail = "no key: decided and kept as evidence, neither signed nor posted"
+            return (Hold(market=None, reason=HoldReason.DRY_RUN, detail=detail),)
         if isinstance(self.outcome, NoQuorum):
             said = "; ".join(
                 f"{name}: {r.reason} ({r.field}) {r.detail}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from agent.app import Daemon
 from agent.config import Settings
 from agent.cycle import CycleResult, risk_cycle
+from agent.network import local_role
 from agent.prices import TickResult, price_tick
 from agent.standing import Standing, standing_of
 from agent.verifying import Report, verify_posted
@@ -266,7 +267,7 @@ async def refusal_of(
     contract = stage.daemon.deployment.risk_oracle
     try:
         await stage.daemon.endpoint.estimate_gas(
-            stage.daemon.transactor.address, contract, calldata(message, signatures)
+            local_role("keeper").address, contract, calldata(message, signatures)
         )
     except Reverted as refused:
         return Refusal(refused.code) if refused.code is not None else None

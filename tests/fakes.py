@@ -104,6 +104,9 @@ class FakeDelivery:
         done = Effective(tx_hash=b"\x09" * 32, block_number=77, gas_used=1, skipped=())
         return self.outcome or done
 
+    async def resume(self) -> tuple[Outcome, ...]:
+        return ()
+
 
 class FakeEvidence:
     """Bundles and blobs in memory."""

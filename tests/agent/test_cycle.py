@@ -10,6 +10,7 @@ import pytest
 
 from agent.cycle import CycleResult, Mind, risk_cycle
 from agent.decisions import HoldReason
+from agent.dry import DryRun
 from agent.judge import Rules
 from agent.ports import Hands
 from agent.prices import PriceSettings, TickResult, price_tick
@@ -186,6 +187,16 @@ async def test_cycle__round_without_a_quorum__its_number_is_never_proposed_again
     made.quorum.refuse = None
     await made.cycle()
     assert [proposal.message.round for proposal in made.quorum.proposals] == [5, 6]
+
+
+async def test_cycle__no_keys__decides_and_keeps_evidence_but_signs_and_posts_nothing() -> None:
+    made = bench()
+    mind = Mind(model_hash=MODEL, scorer=FakeScorer(), rules=RULES, code={})
+    dry = DryRun()
+    result = await risk_cycle(dataclasses.replace(made.hands, quorum=dry, delivery=dry), mind)
+    assert [hold.reason for hold in result.entry.holds] == ["dry_run"]
+    assert len(made.evidence.bundles) == 1
+    assert result.judgement.words
 
 
 async def test_cycle__superseded__is_a_failure_not_a_success() -> None:

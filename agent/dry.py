@@ -1,0 +1,24 @@
+"""A run without keys: everything is decided and recorded, nothing is signed or posted."""
+
+from __future__ import annotations
+
+from relayer.delivery.states import Outcome
+from relayer.errors import Misconfigured
+from relayer.signing.values import NoQuorum, Proposal, SignedMessage
+
+
+class DryRun:
+    """Stands where signers and delivery stand, and lets nothing through."""
+
+    async def collect(self, proposal: Proposal) -> SignedMessage | NoQuorum:
+        """Ask nobody: there is no key in this process."""
+        del proposal
+        return NoQuorum(needed=0, given=0, refusals={})
+
+    async def deliver(self, signed: SignedMessage) -> Outcome:
+        """Refuse: what comes here was signed elsewhere."""
+        raise Misconfigured(f"round {signed.message.round} cannot be posted without keys.gas_payer")
+
+    async def resume(self) -> tuple[Outcome, ...]:
+        """Nothing was left open."""
+        return ()
