@@ -103,8 +103,8 @@ def configuration(node: Anvil, world: WorldState, keys: dict[str, Path]) -> str:
     )
     rest = rest.replace("tick_s = 5.0", "tick_s = 1.0")
     venues = "".join(
-        f'[[venues]]\nid = "{v.id}"\nccxt_class = "okx"\nquote_currency = "USDC"\nrate_limit_ms = 1\n'
-        f'urls = {{ rest = "{v.url}" }}\n'
+        f'[[venues]]\nid = "{v.id}"\nccxt_class = "okx"\nquote_currency = "USDC"\n'
+        f'rate_limit_ms = 1\nurls = {{ rest = "{v.url}" }}\n'
         for v in world.venues
     )
     markets = "".join(
