@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +18,7 @@ from agent.config import Settings
 from agent.cycle import Mind
 from agent.decisions import HoldReason
 from agent.dry import DryRun
+from agent.errors import ConfigError
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
@@ -39,7 +41,7 @@ from relayer.evidence import EvidenceStore
 from relayer.journal import Journal
 from relayer.market.history import FillProgress, HistoryStore
 from relayer.market.venues import VenuePool
-from relayer.metrics import Metrics, Vocabulary
+from relayer.metrics import Metrics, MetricsServer, Vocabulary
 from relayer.signing.keys import Key
 from relayer.signing.memory import SignedRounds
 from relayer.signing.quorum import Quorum
@@ -84,6 +86,7 @@ async def daemon(
 ) -> AsyncIterator[Daemon]:
     """Build a daemon, bring it up to now, and close it again."""
     deployment = deployments.read(network.deployment_file)
+    require_same_markets(network, deployment)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(network.clock.close)
         ground = Ground(
@@ -94,10 +97,10 @@ async def daemon(
             metrics=_metrics(network, model),
             database=await _open_database(network, stack),
         )
+        server = _serve_metrics(ground.metrics, settings.metrics.port)
+        stack.callback(server.close)
         hands = await _hands(ground, stack, progress)
         await hands.delivery.resume()
-        server = ground.metrics.serve(settings.metrics.port)
-        stack.callback(server.close)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         yield Daemon(
@@ -132,6 +135,43 @@ async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> H
         journal=journal,
         rounds=await _round_numbers(journal, ground.deployment),
     )
+
+
+def require_same_markets(network: Network, deployment: Deployment) -> None:
+    """Refuse a configuration whose markets are not the contracts', id by id.
+
+    Ids follow the order of the tables: two tables that changed places would put one asset's price
+    under the other's id, signed by everyone who shares the file.
+    """
+    if network.chain_id not in (None, deployment.chain_id):
+        raise ConfigError(
+            f"network.chain_id is {network.chain_id}, the deployment's {deployment.chain_id}"
+        )
+    configured = [(market.symbol, market.class_id) for market in network.markets]
+    deployed = [(market.symbol, market.class_id) for market in deployment.markets]
+    for number, (ours, theirs) in enumerate(zip_longest(configured, deployed)):
+        if ours != theirs:
+            raise ConfigError(
+                f"market {number}: the configuration has {ours or 'none'}, the contracts have "
+                f"{theirs or 'none'}; [[markets]] must be in the order of {network.deployment_file}"
+            )
+
+
+def require_signers(kind: str, keys: tuple[Key, ...], registered: tuple[str, ...]) -> None:
+    """Refuse a key that the contract would not know."""
+    strangers = [key.address for key in keys if key.address not in registered]
+    if strangers:
+        raise ConfigError(
+            f"keys.{kind}_signers: {strangers[0]} is no {kind} signer of the contract"
+        )
+
+
+def _serve_metrics(metrics: Metrics, port: int) -> MetricsServer:
+    """Serve the metrics before anything slow, so that a taken port is found out first."""
+    try:
+        return metrics.serve(port)
+    except OSError as fault:
+        raise ConfigError(f"metrics.port {port}: {fault.strerror}; take another, or 0") from fault
 
 
 def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
@@ -266,6 +306,8 @@ async def _quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
     ports = SignerPorts(views=EmbeddedViews(sources), memory=SignedRounds(ground.database))
     rules = SignerRules(price_feed=deployment.price_feed, risk_oracle=deployment.risk_oracle)
     state = await read_chain(endpoint, deployment)
+    require_signers("price", network.keys.price_signers, state.feed.config.signers)
+    require_signers("risk", network.keys.risk_signers, state.oracle.config.signers)
 
     def quorum(kind: str, keys: tuple[Key, ...], needed: int) -> Quorum:
         signers = [Signer(f"{kind}-{n}", key, ports, rules) for n, key in enumerate(keys, 1)]

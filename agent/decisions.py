@@ -16,8 +16,8 @@ class HoldReason(StrEnum):
     VENUES_STALE = "venues_stale"
     VENUES_DISAGREE = "venues_disagree"
     STABLECOIN_OFF_PEG = "stablecoin_off_peg"
+    STABLECOIN_UNKNOWN = "stablecoin_unknown"
     HISTORY_STALE = "history_stale"
-    NO_BOOK = "no_book"
     OUT_OF_DOMAIN = "out_of_domain"
     SCORES_INCOHERENT = "scores_incoherent"
     MARK_FAR_FROM_CHAIN = "mark_far_from_chain"
@@ -30,6 +30,7 @@ class HoldReason(StrEnum):
     NO_QUORUM = "no_quorum"
     DRY_RUN = "dry_run"
     CHAIN_UNREACHABLE = "chain_unreachable"
+    STORAGE_FAILED = "storage_failed"
     NOT_DELIVERED = "not_delivered"
     NOTHING_TO_DO = "nothing_to_do"
 

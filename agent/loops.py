@@ -18,7 +18,7 @@ from agent.ports import Hands
 from agent.posting import Kind
 from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry
-from relayer.errors import HoldCycle, Retry
+from relayer.errors import HoldCycle, Retry, StorageFailed
 from relayer.market.aggregate import AggregationRules
 
 POLL_S = 0.05  # wall seconds between two looks at whether a cycle is due
@@ -35,18 +35,27 @@ class LoopSettings:
     cycles: int | None = None
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Keep the garbage collector out of a turn: its pauses would be the path's slowest moments.
+class Collector:
+    """Keeps the garbage collector out of turns: its pauses would be the path's slowest moments.
 
-    A turn makes some hundred thousand short-lived values; they are collected when it has ended.
+    A turn makes some hundred thousand short-lived values; they are collected when none is on.
     """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.collect(1)
+
+    def __init__(self) -> None:
+        self._turns = 0
+
+    @contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Collect nothing inside."""
+        self._turns += 1
+        gc.disable()
+        try:
+            yield
+        finally:
+            self._turns -= 1
+            if self._turns == 0:
+                gc.enable()
+                gc.collect(1)
 
 
 class Loops:
@@ -64,8 +73,10 @@ class Loops:
         self._telemetry = telemetry
         self._settings = settings
         self._stopping = asyncio.Event()
-        # One turn at a time: both loops hold the clock, and both post from one account.
-        self._turn = asyncio.Lock()
+        # One turn a loop at a time; a slow venue in the risk cycle must not hold up prices. What
+        # both need, the account that posts, has an order of its own.
+        self._turns: dict[Kind, asyncio.Lock] = {"price": asyncio.Lock(), "risk": asyncio.Lock()}
+        self._collector = Collector()
         self._next_cycle_ms = 0
         self._fault: BaseException | None = None
         self.cycles_done = 0
@@ -92,7 +103,7 @@ class Loops:
         finally:
             scheduler.pause()
             await asyncio.wait({pricing})
-            async with self._turn:  # a cycle under way ends before its loop is taken away
+            async with self._turns["risk"]:  # it ends before the loop that it runs in is gone
                 scheduler.shutdown(wait=False)
         if self._fault is not None:
             raise self._fault
@@ -151,13 +162,12 @@ class Loops:
 
     async def _guarded(self, kind: Kind, turn: Callable[[], Awaitable[None]]) -> None:
         """Run one turn; a fault that passes is a hold, any other ends the process."""
-        async with self._turn:
+        async with self._turns[kind]:
             try:
-                with uninterrupted():
+                with self._collector.held_off():
                     await turn()
             except (Retry, HoldCycle) as fault:
-                detail = f"{type(fault).__name__}: {fault}"
-                self._telemetry.fault(kind, HoldReason.CHAIN_UNREACHABLE.value, detail)
+                self._telemetry.fault(kind, reason_of(fault), f"{type(fault).__name__}: {fault}")
                 await self._recover(kind)
 
     async def _recover(self, kind: Kind) -> None:
@@ -165,4 +175,10 @@ class Loops:
         try:
             await self._hands.delivery.resume()
         except (Retry, HoldCycle) as fault:
-            self._telemetry.fault(kind, HoldReason.CHAIN_UNREACHABLE.value, str(fault))
+            self._telemetry.fault(kind, reason_of(fault), f"{type(fault).__name__}: {fault}")
+
+
+def reason_of(fault: Retry | HoldCycle) -> str:
+    """Name the hold that a fault of the world means."""
+    stored = isinstance(fault, StorageFailed)
+    return (HoldReason.STORAGE_FAILED if stored else HoldReason.CHAIN_UNREACHABLE).value

@@ -110,6 +110,9 @@ def plan(
     if tight != state.values:
         return _step_or_renew(ground, tight, Move.TIGHTEN)
     loose = looser_than(state.values, target, settings)
+    if loose != state.values and market.history.depth is None:
+        # Without a book the depth is an estimate from candles, which may be the larger one.
+        return renew(ground, "loosen waits: no fresh book")
     if loose != state.values:
         return _step_or_renew(ground, loose, Move.LOOSEN)
     return renew(ground, "near enough")

@@ -69,10 +69,11 @@ async def _deliver(
     """Deliver a signed message; the journal knows of it before the chain does."""
     entry = decision_entry(proposal, decided_at_ms)
     if isinstance(signed, NoQuorum):
-        # Some signer may have signed it: its number is used up, and a restart must know.
         posting = Posting(message=proposal.message, outcome=signed)
+        # A number that somebody signed is used up for ever, and a restart must know.
+        state = "failed" if signed.given else "unsigned"
         await hands.journal.record_decision(
-            replace(entry, state="failed", reason=posting.holds[0].detail)
+            replace(entry, state=state, reason=posting.holds[0].detail)
         )
         return posting
     await hands.journal.record_decision(entry)

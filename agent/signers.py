@@ -38,13 +38,16 @@ class EmbeddedViews:
 
     def __init__(self, sources: ViewSources) -> None:
         self._sources = sources
-        self._looking: tuple[bytes, asyncio.Task[SignerView]] | None = None
+        self._looking: dict[type, tuple[bytes, asyncio.Task[SignerView]]] = {}
 
     async def view(self, proposal: Proposal) -> SignerView:
         """Look, or wait for the look that another signer of this process began."""
-        if self._looking is None or self._looking[0] != proposal.digest:
-            self._looking = (proposal.digest, asyncio.create_task(self._look(proposal)))
-        return await asyncio.shield(self._looking[1])
+        kind = type(proposal.message)
+        known = self._looking.get(kind)
+        if known is None or known[0] != proposal.digest:
+            known = (proposal.digest, asyncio.create_task(self._look(proposal)))
+            self._looking[kind] = known
+        return await asyncio.shield(known[1])
 
     async def _look(self, proposal: Proposal) -> SignerView:
         """Read what the kind of message is judged by; nothing is taken from the proposal."""

@@ -22,7 +22,7 @@ HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
     NoMarkReason.FROM_THE_FUTURE: HoldReason.CLOCK_SKEW,
     NoMarkReason.NOT_SIMULTANEOUS: HoldReason.VENUES_STALE,
     NoMarkReason.DISAGREE: HoldReason.VENUES_DISAGREE,
-    NoMarkReason.STABLECOIN_UNKNOWN: HoldReason.STABLECOIN_OFF_PEG,
+    NoMarkReason.STABLECOIN_UNKNOWN: HoldReason.STABLECOIN_UNKNOWN,
     NoMarkReason.STABLECOIN_OFF_PEG: HoldReason.STABLECOIN_OFF_PEG,
 }
 
@@ -73,6 +73,7 @@ class Observation:
     quotes: QuoteRound
     rules: AggregationRules
     histories: tuple[MarketHistory, ...]
+    notices: tuple[str, ...] = ()  # what was missing, for the log; decides nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

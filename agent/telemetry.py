@@ -27,6 +27,7 @@ class Telemetry:
         self._metrics = metrics
         self._symbols = symbols
         self._log = structlog.get_logger("aml")
+        self._noticed: set[str] = set()
 
     def cycle(self, result: CycleResult) -> None:
         """Report one risk cycle."""
@@ -34,6 +35,7 @@ class Telemetry:
         self._stages(result)
         self._limits(result.observation.limits)
         self._venues(result.observation.quotes)
+        self._notices(result.observation.notices)
         self._posted("risk", result.postings)
         self._turn(result.entry)  # last: whoever reads the line finds the metrics up to date
 
@@ -104,6 +106,12 @@ class Telemetry:
             self._log.warning(
                 "venue_fault", venue=fault.venue, reason=fault.reason, detail=fault.detail
             )
+
+    def _notices(self, notices: tuple[str, ...]) -> None:
+        """Log what was missing when it changes: a fault that lasts for hours is one line."""
+        for notice in sorted(set(notices) - self._noticed):
+            self._log.warning("input_missing", detail=notice)
+        self._noticed = set(notices)
 
     def _posted(self, kind: Kind, postings: Iterable[Posting]) -> None:
         """Show the rounds that took effect."""

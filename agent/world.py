@@ -22,6 +22,8 @@ from relayer.market.history import HistoryStore
 from relayer.market.values import E18, SETTLEMENT_CURRENCY, Book, Market, QuoteRound
 from relayer.market.venues import VenuePool
 
+BOOK_STALE_MS = 30_000  # an older book says nothing of what may be sold into it now
+
 Rates = Mapping[str, ConversionRate | NoMark]
 
 
@@ -52,17 +54,22 @@ class LiveWorld:
         return await self._pool.quotes()
 
     async def observe(self) -> Observation:
-        """Bring the history up to now, then take chain, quotes and books together."""
-        await self._history.fill(self._pool, await self._clock.now_ms())
-        ids = [market.market for market in self._pool.markets]
-        state, quotes, books = await asyncio.gather(
-            read_chain(self._endpoint, self._deployment),
-            self._pool.quotes(),
-            self._pool.books(ids),
+        """Bring history and books up to now, then take chain and quotes together.
+
+        Quotes come last: they are what goes stale while a slow venue is waited for.
+        """
+        filled = await self._history.fill(self._pool, await self._clock.now_ms())
+        books = await self._pool.books([market.market for market in self._pool.markets])
+        state, quotes = await asyncio.gather(
+            read_chain(self._endpoint, self._deployment), self._pool.quotes()
         )
         as_of_ms = await self._clock.now_ms()
         rates = conversion_rates(quotes.stablecoins, as_of_ms, self._rules)
-        depths = {book.market: depth_of(book, rates) for book in books.books}
+        depths = {
+            book.market: depth_of(book, rates)
+            for book in books.books
+            if as_of_ms - book.observed_at_ms <= BOOK_STALE_MS
+        }
         return Observation(
             as_of_ms=as_of_ms,
             limits=limits_of(self._deployment, state),
@@ -71,6 +78,11 @@ class LiveWorld:
             histories=tuple(
                 self._history_of(market, as_of_ms, depths.get(market.market))
                 for market in self._pool.markets
+            ),
+            notices=(
+                *(f"{f.venue}: {f.reason}: {f.detail}" for f in (*quotes.faults, *books.faults)),
+                *(f"{q.venue} market {q.market}: {q.reason}" for q in quotes.refused),
+                *(f"history of {f.symbol}: {f.reason}: {f.detail}" for f in filled.faults),
             ),
         )
 

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.loops import uninterrupted
+from agent.loops import Collector
 from benchmarks import latency_world as world
 
 PRICE_ROUNDS, RISK_CYCLES, COLD_STARTS = 400, 40, 3
@@ -70,9 +70,9 @@ async def timed(name: str, path: Callable[[int], Awaitable[float]], count: int) 
     warm = max(3, count // 20)
     gc.collect()
     gc.freeze()  # as the daemon does when it is up
-    times = []
+    times, collector = [], Collector()
     for index in range(warm + count):
-        with uninterrupted():
+        with collector.held_off():
             times.append(await path(index))
     gc.unfreeze()
     return {"name": name, **summary(times[warm:])}

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 import typer
@@ -25,12 +26,28 @@ async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
         await deploy_network(network, prepared.settings, report)
     async with app.daemon(network, prepared.settings, model, report) as running:
         loops = app.loops(running, prepared.settings, cycles)
-        loop = asyncio.get_running_loop()
+        loop, stopper = asyncio.get_running_loop(), Stopper(loops.stop)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, loops.stop)
+            loop.add_signal_handler(number, stopper.ask)
         report(f"metrics at http://127.0.0.1:{running.metrics_port}/metrics")
         await loops.run()
         report(f"stopped after {loops.cycles_done} risk cycles")
+
+
+class Stopper:
+    """The first signal lets the turn under way end; the second does not wait for it."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._task = asyncio.current_task()
+        self._asked = False
+
+    def ask(self) -> None:
+        """Stop; what is left open is brought to its end by the next start."""
+        if self._asked and self._task is not None:
+            self._task.cancel()
+        self._asked = True
+        self._stop()
 
 
 def report(text: str) -> None:

@@ -176,7 +176,7 @@ async def test_cycle__signers_refuse__holds_with_what_they_said() -> None:
     assert "looser_than_own" in hold.detail
     assert result.entry.result == "held"
     assert not made.delivery.delivered
-    assert [(entry.round, entry.state) for entry in made.journal.planned] == [(5, "failed")]
+    assert [(entry.round, entry.state) for entry in made.journal.planned] == [(5, "unsigned")]
 
 
 async def test_cycle__round_without_a_quorum__its_number_is_never_proposed_again() -> None:
