@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from agent.judge import Judgement
 from agent.rounds import RoundNumbers
@@ -11,6 +12,8 @@ from contracts.messages import MAX_PRICE_WORDS, MAX_RISK_WORDS, PriceRound, Risk
 from contracts.packing import PriceQuote, pack_price_words
 from contracts.units import MS_PER_S, UnixMs
 from relayer.market.aggregate import Mark
+
+Word = TypeVar("Word")
 
 
 def risk_updates(
@@ -22,7 +25,7 @@ def risk_updates(
     """
     model_hash, evidence_hash = hashes
     as_of_ms, limits = snapshot.as_of_ms, snapshot.limits
-    batches = _batches(judgement.words, MAX_RISK_WORDS)
+    batches = in_batches(judgement.words, MAX_RISK_WORDS)
     first = rounds.take(limits.domain.contract, limits.round, len(batches))
     return tuple(
         RiskUpdate(
@@ -31,7 +34,7 @@ def risk_updates(
             valid_until_ms=UnixMs(as_of_ms + judgement.validity_s * MS_PER_S),
             model_hash=model_hash,
             evidence_hash=evidence_hash,
-            words=words,
+            words=tuple(words),
         )
         for index, words in enumerate(batches)
     )
@@ -51,7 +54,7 @@ def price_rounds(
         )
         for mark in marks
     ]
-    batches = _batches(pack_price_words(quotes, observed_at_ms), MAX_PRICE_WORDS)
+    batches = in_batches(pack_price_words(quotes, observed_at_ms), MAX_PRICE_WORDS)
     first = rounds.take(feed.domain.contract, feed.round, len(batches))
     return tuple(
         PriceRound(
@@ -59,12 +62,12 @@ def price_rounds(
             observed_at_ms=observed_at_ms,
             valid_until_ms=UnixMs(observed_at_ms + valid_for_s * MS_PER_S),
             evidence_hash=evidence_hash,
-            words=words,
+            words=tuple(words),
         )
         for index, words in enumerate(batches)
     )
 
 
-def _batches(words: tuple[int, ...], size: int) -> list[tuple[int, ...]]:
+def in_batches(words: Sequence[Word], size: int) -> list[Sequence[Word]]:
     """Cut words into batches that one call takes."""
     return [words[first : first + size] for first in range(0, len(words), size)]

@@ -163,6 +163,16 @@ def _encode_limits(limits: Limits) -> Fields:
     }
 
 
+def encode_feed(feed: Feed) -> list[list[Any] | None]:
+    """Write what the feed had of each market when a tick began."""
+    return [_encode_posted(posted) for posted in feed.posted]
+
+
+def decode_feed(value: list[list[Any] | None]) -> tuple[Posted | None, ...]:
+    """Read it back, in the order of the market ids."""
+    return tuple(_decode_posted(posted) for posted in value)
+
+
 def _encode_domain(domain: Domain) -> list[str]:
     return [str(domain.chain_id), domain.contract, domain.config_digest.hex()]
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from agent.attest import price_rounds
-from agent.bundle import encode_quotes
+from agent.bundle import encode_feed, encode_quotes
 from agent.ports import Hands
 from agent.posting import Posting, cycle_entry, post_all
 from agent.settings import Section
@@ -56,7 +56,11 @@ async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSetti
         postings: tuple[Posting, ...] = ()
         if triggers:
             going = [marks[market] for market in triggers]
-            fields = encode_tick((now_ms, quotes), going, rules, triggers)
+            fields = {
+                **encode_tick((now_ms, quotes), going, rules, triggers),
+                "feed": encode_feed(feed),
+                "trigger_settings": settings.triggers.model_dump(mode="json"),
+            }
             evidence_hash, bundle = pack(fields)
             kept = hands.evidence.keep(evidence_hash, bundle, {})
             rounds = price_rounds(going, hands.rounds, feed, settings.valid_for_s, evidence_hash)

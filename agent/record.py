@@ -13,7 +13,10 @@ from models.scorer import RiskScores
 
 def encode_judgement(judgement: Judgement) -> dict[str, Any]:
     """Write a judgement as fields of a bundle, one a market and stage."""
-    fields: dict[str, Any] = {"words": [hex(word) for word in judgement.words]}
+    fields: dict[str, Any] = {
+        "words": [hex(word) for word in judgement.words],
+        "validity_s": judgement.validity_s,
+    }
     for judged in judgement.judged:
         fields |= {f"{name}/{judged.market}": value for name, value in _stages(judged).items()}
     return fields

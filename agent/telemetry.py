@@ -37,6 +37,9 @@ class Telemetry:
         self._venues(result.observation.quotes)
         self._notices(result.observation.notices)
         self._posted("risk", result.postings)
+        if result.entry.result == "effective":
+            took_ms = result.entry.finished_at_ms - result.entry.started_at_ms
+            self._metrics.decision_latency_seconds.observe(took_ms / MS)
         self._turn(result.entry)  # last: whoever reads the line finds the metrics up to date
 
     def tick(self, result: TickResult) -> None:

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.bundle import GetBlob, decode_observation, decode_quotes
+from agent.attest import in_batches
+from agent.bundle import GetBlob, decode_feed, decode_observation, decode_quotes
 from agent.errors import EvidenceError
 from agent.judge import Scorer, judge
 from agent.prices import encode_mark
 from agent.record import decode_rules, encode_judgement
 from agent.snapshot import snapshot_of
-from contracts.messages import PriceRound, RiskUpdate
+from agent.triggers import TriggerSettings, due
+from contracts.messages import MAX_PRICE_WORDS, MAX_RISK_WORDS, PriceRound, RiskUpdate
 from contracts.packing import PriceQuote, pack_price_words
-from contracts.units import MarketId
-from relayer.market.aggregate import AggregationRules, Mark, aggregate_round
+from contracts.units import MS_PER_S, MarketId
+from relayer.market.aggregate import AggregationRules, Mark, NoMark, aggregate_round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +40,19 @@ def verify_risk(
         raise EvidenceError(f"the bundle holds no readable rules: {fault}") from fault
     observation = decode_observation(fields, get_blob)
     again = plain(encode_judgement(judge(snapshot_of(observation), scorer, rules)))
-    stages = {"words", *(name for name in fields if is_stage(name)), *again}
+    stages = {"words", "validity_s", *(name for name in fields if is_stage(name)), *again}
     differences = [
         difference
         for name in sorted(stages)
         for difference in differing(name, fields.get(name), again.get(name))
     ]
-    chain_words = [hex(word) for word in message.words]
-    missing = [word for word in chain_words if word not in again["words"]]
-    if missing:
-        differences += differing("chain.words", chain_words, again["words"])
+    # An update of many markets is posted in batches: this message is one of them, whole.
+    posted = [hex(word) for word in message.words]
+    batches = [list(batch) for batch in in_batches(again["words"], MAX_RISK_WORDS)]
+    if posted not in batches:
+        differences += differing("chain.words", posted, again["words"])
+    valid_for_s = (message.valid_until_ms - message.observed_at_ms) // MS_PER_S
+    differences += differing("chain.valid_for_s", valid_for_s, again["validity_s"])
     differences += differing("chain.model_hash", message.model_hash.hex(), fields["model_hash"])
     differences += differing("chain.observed_at_ms", message.observed_at_ms, fields["as_of_ms"])
     return tuple(differences)
@@ -60,20 +65,32 @@ def verify_price(fields: Mapping[str, Any], message: PriceRound) -> tuple[Differ
         rules = AggregationRules(**fields["aggregation_rules"])
         recorded, quotes = fields["marks"], decode_quotes(fields)
         as_of_ms = int(fields["as_of_ms"])
-        ids = [MarketId(int(market)) for market in recorded]
+        ids = [MarketId(market) for market in range(len(fields["feed"]))]
     except (KeyError, TypeError, ValueError) as fault:
         raise EvidenceError(f"the bundle holds no readable quotes: {fault}") from fault
     found = aggregate_round(quotes, ids, as_of_ms, rules)
-    marks = [mark for mark in found.values() if isinstance(mark, Mark)]
+    going = {MarketId(int(market)) for market in fields["triggers"]}
+    marks = [m for m in found.values() if isinstance(m, Mark) and m.market in going]
     again = {str(mark.market): encode_mark(mark) for mark in marks}
+    triggered = due_again(fields, found)
     words = pack_price_words([quote_of(mark) for mark in marks], message.observed_at_ms)
     on_chain = [hex(word) for word in message.words]
     recomputed = [hex(word) for word in words]
-    beyond = [word for word in on_chain if word not in recomputed]
+    batches = [list(batch) for batch in in_batches(recomputed, MAX_PRICE_WORDS)]
     return (
         *differing("marks", recorded, plain(again)),
-        *(differing("chain.words", on_chain, recomputed) if beyond else ()),
+        *differing("triggers", fields.get("triggers"), triggered),
+        *(differing("chain.words", on_chain, recomputed) if on_chain not in batches else ()),
     )
+
+
+def due_again(fields: Mapping[str, Any], found: Mapping[MarketId, Mark | NoMark]) -> dict[str, str]:
+    """Find again which markets were due, from the feed as it was."""
+    posted = decode_feed(fields["feed"])
+    settings = TriggerSettings.model_validate(fields["trigger_settings"], strict=False)
+    marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
+    known = {MarketId(market): each for market, each in enumerate(posted)}
+    return {str(market): trigger.value for market, trigger in due(marks, known, settings).items()}
 
 
 def quote_of(mark: Mark) -> PriceQuote:

@@ -21,6 +21,9 @@ from relayer.chain.values import Deployment
 from relayer.errors import EvidenceDamaged, EvidenceMissing, RelayerError
 from relayer.evidence import EvidenceStore, check, unpack
 
+# What reading a bundle may raise once its bytes are not those that were signed.
+UNREADABLE = (RelayerError, EvidenceError, ValueError, TypeError, LookupError, ArithmeticError)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -66,7 +69,7 @@ async def verify_posted(
     broken = check(bundle, posted.message.evidence_hash)
     try:
         differences = compare(unpack(bundle), posted, settings, store)
-    except (RelayerError, EvidenceError) as fault:
+    except UNREADABLE as fault:
         if not broken:
             raise
         broken = (*broken, f"(unreadable) {fault}")

@@ -251,6 +251,38 @@ async def test_tick__quotes_changed_afterwards__the_mark_is_named() -> None:
     assert "marks.1.price_e18" in [d.field for d in verify_price(fields, message)]
 
 
+async def test_tick__trigger_changed_afterwards__is_named() -> None:
+    made = bench()
+    await made.tick()
+    message = made.delivery.delivered[0].message
+    assert isinstance(message, PriceRound)
+    fields = unpack(made.evidence.bundles[message.evidence_hash])
+    changed = {**fields, "triggers": {**fields["triggers"], "1": "heartbeat"}}
+    assert [d.field for d in verify_price(changed, message)] == ["triggers.1"]
+
+
+async def test_cycle__message_valid_for_longer_than_decided__is_named() -> None:
+    made = bench()
+    await made.cycle()
+    message = made.delivery.delivered[0].message
+    assert isinstance(message, RiskUpdate)
+    longer = dataclasses.replace(message, valid_until_ms=message.valid_until_ms + 60_000)
+    fields = unpack(made.evidence.bundles[message.evidence_hash])
+    found = verify_risk(fields, longer, FakeScorer(), made.evidence.blobs.__getitem__)
+    assert [difference.field for difference in found] == ["chain.valid_for_s"]
+
+
+async def test_cycle__a_market_left_out_of_the_message__is_named() -> None:
+    made = bench()
+    await made.cycle()
+    message = made.delivery.delivered[0].message
+    assert isinstance(message, RiskUpdate)
+    shorter = dataclasses.replace(message, words=message.words[:1])
+    fields = unpack(made.evidence.bundles[message.evidence_hash])
+    found = verify_risk(fields, shorter, FakeScorer(), made.evidence.blobs.__getitem__)
+    assert [difference.field for difference in found] == ["chain.words"]
+
+
 async def test_tick__venues_all_stale__holds_and_posts_nothing() -> None:
     seen = observation()
     old = tuple(quote(q.venue, q.market, age_ms=60_000) for q in seen.quotes.quotes)
