@@ -68,10 +68,10 @@ class Sender:
     async def _post(
         self, delivery: Delivery, gas: int, raised: Fees | None, tries: int
     ) -> Sent | Unsent:
-        nonce = await self.nonces.next_nonce()
-        offer = raised or fees.first_offer(self.nonces.base_fee_wei, self._rules.fees)
+        offer = raised or await self._first_offer()
         if offer is None:
             return Unsent(delivery=delivery, failure=_too_dear())
+        nonce = await self.nonces.next_nonce()
         kept = await self._keep(delivery, Purpose.POST, nonce, gas, offer)
         answer = await self._hand_over(kept)
         if not isinstance(answer, NotTaken) or self._waits_for_earlier(answer, nonce):
@@ -81,6 +81,16 @@ class Sender:
             return Unsent(delivery=kept, failure=_refused(answer))
         await self.nonces.reconcile()
         return await self._post(kept, gas, self._raise_after(answer, offer), tries - 1)
+
+    async def _first_offer(self) -> Fees | None:
+        """Bid by the base fee last heard of; above the cap only the chain's newest one counts."""
+        await self.nonces.next_nonce()  # the first of all asks the chain, for its base fee too
+        offer = fees.first_offer(self.nonces.base_fee_wei, self._rules.fees)
+        if offer is None:
+            # Nothing is sent above the cap, so nothing that is mined would ever bring a lower one.
+            await self.nonces.reconcile()
+            offer = fees.first_offer(self.nonces.base_fee_wei, self._rules.fees)
+        return offer
 
     async def replace(self, delivery: Delivery) -> Sent | None:
         """Send the same message with both fees raised; None when the rules allow no more."""

@@ -253,6 +253,33 @@ async def test_deliver__base_fee_above_the_cap__fails_and_says_so(world: World) 
     assert outcome.reason is FailureReason.FEE_CAP
 
 
+async def test_deliver__base_fee_calm_again_after_a_spike__posts_again(world: World) -> None:
+    transactor = world.transactor()
+    await transactor.deliver(signed(10))
+    world.chain.script = [refused(SendRefusal.NONCE_TOO_LOW)]  # makes it look at the chain
+    calm, world.chain.base_fee_wei = world.chain.base_fee_wei, 10**12
+    spiked = await transactor.deliver(signed(11))
+    assert isinstance(spiked, Failed)
+    assert spiked.reason is FailureReason.FEE_CAP
+    world.chain.base_fee_wei = calm
+    assert isinstance(await transactor.deliver(signed(12)), Effective)
+    assert decoded(world.chain.seen[-1]).nonce == 1
+
+
+async def test_deliver__paid_above_the_cap_last_time__asks_the_chain_first(world: World) -> None:
+    transactor = world.transactor()
+
+    def mined_in_a_spike(transaction: Pooled) -> SendAnswer | None:
+        world.chain.base_fee_wei = 10**12
+        answer = world.chain.admit(transaction)
+        world.chain.base_fee_wei = 10**6
+        return answer
+
+    world.chain.script = [mined_in_a_spike]
+    await transactor.deliver(signed(10))
+    assert isinstance(await transactor.deliver(signed(11)), Effective)
+
+
 async def test_deliver__stuck__both_fees_are_raised_for_the_same_nonce(world: World) -> None:
     world.chain.mines_at_once = False
     world.time.events = [(25.0, world.chain.mine)]
