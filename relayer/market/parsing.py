@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -30,9 +31,22 @@ from relayer.market.values import (
 # keep the two within 1 % even in the crash of May 2021.
 MARK_OFF_BOOK_PPM: Final = 100_000
 
+# What reading an answer of another shape raises: a null, a text for a number, a short row.
+_ODD: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+
 Ticker = Mapping[str, Any]
 
 
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Say BadAnswer of whatever an answer of an unexpected shape raises inside."""
+    try:
+        yield
+    except _ODD as odd:
+        raise BadAnswer(f"{what}: {type(odd).__name__}: {odd}") from odd
+
+
+@reading("a ticker")
 def parse_quote(
     listing: Listing, market: MarketId, ticker: Ticker, mark: Ticker | None, received_at_ms: int
 ) -> Quote | RefusedQuote:
@@ -68,6 +82,7 @@ def parse_quote(
     )
 
 
+@reading("a stablecoin's ticker")
 def parse_stablecoin(venue: str, symbol: str, ticker: Ticker) -> StablecoinQuote:
     """Make a stablecoin's price in USDC of a spot ticker, whichever way round it is quoted.
 
@@ -89,6 +104,7 @@ def parse_stablecoin(venue: str, symbol: str, ticker: Ticker) -> StablecoinQuote
     )
 
 
+@reading("an order book")
 def parse_book(
     listing: Listing, market: MarketId, raw: Mapping[str, Any], contract_size: float
 ) -> Book:
@@ -109,6 +125,7 @@ def parse_book(
         raise BadAnswer(str(fault)) from None
 
 
+@reading("candles")
 def parse_candles(
     listing: Listing, market: MarketId, bar_ms: int, rows: Sequence[Sequence[Any]], now_ms: int
 ) -> CandleSeries:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +14,22 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.units import MarketId
-from relayer.errors import EvidenceDamaged, EvidenceMissing
+from relayer.errors import EvidenceDamaged, EvidenceMissing, StorageFailed
 from relayer.market.values import DAY_MS, CandleSeries, MarketDataError
 
 COLUMNS: Final = ("open_ms", "open", "high", "low", "close", "volume")
 _SCHEMA: Final = pa.schema(
     [("open_ms", pa.int64())] + [(name, pa.float64()) for name in COLUMNS[1:]]
 )
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Say StorageFailed of what the disk refuses inside: full, read-only, away."""
+    try:
+        yield
+    except OSError as refused:
+        raise StorageFailed(f"{what}: {refused}") from refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +69,10 @@ class SegmentFolder:
     def __init__(self, folder: Path) -> None:
         self._files = folder / "segments"
         self._index = folder / "index.jsonl"
-        self._files.mkdir(parents=True, exist_ok=True)
+        with storing("the history's folder"):
+            self._files.mkdir(parents=True, exist_ok=True)
 
+    @storing("the history's index")
     def entries(self) -> dict[tuple[str, int, int], IndexEntry]:
         """Read the index; the last line of a day counts, a torn last line does not."""
         if not self._index.exists():
@@ -71,6 +84,7 @@ class SegmentFolder:
                 found[entry.key] = entry
         return found
 
+    @storing("a history segment")
     def write(self, symbol: str, series: CandleSeries, day: int) -> IndexEntry:
         """Store a day's bars and add them to the index; the same bars give the same file."""
         content = encode(series)
@@ -91,6 +105,7 @@ class SegmentFolder:
         """Read a day's bars; raises EvidenceMissing or EvidenceDamaged, checked by hash."""
         return decode(self.content(entry.sha256), market, entry.bar_ms)
 
+    @storing("a history segment")
     def content(self, sha256: str) -> bytes:
         """Read a segment's bytes and check them against their name."""
         path = self._path(sha256)
@@ -102,6 +117,7 @@ class SegmentFolder:
             raise EvidenceDamaged(f"segment {sha256} in {self._files} has other bytes")
         return content
 
+    @storing("the history's index")
     def rewrite(self, entries: dict[tuple[str, int, int], IndexEntry]) -> None:
         """Write the index anew with these entries, and remove the files that none of them names."""
         draft = self._index.with_suffix(".tmp")

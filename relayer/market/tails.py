@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.units import MarketId
-from relayer.market.segments import decode, encode
+from relayer.market.segments import decode, encode, storing
 from relayer.market.values import CandleSeries, empty_series
 
 EVERY_BARS: Final = 10  # a crash costs at most so many bars, which are one page
@@ -18,7 +18,8 @@ class TailFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with storing("the history tails' folder"):
+            self._folder.mkdir(parents=True, exist_ok=True)
         self._written: dict[tuple[str, int], int] = {}  # open time of the last stored bar
 
     def is_due(self, symbol: str, series: CandleSeries) -> bool:
@@ -27,15 +28,17 @@ class TailFiles:
         written = self._written.get((symbol, series.bar_ms), 0)
         return last - written >= EVERY_BARS * series.bar_ms
 
+    @storing("a history tail")
     def write(self, symbol: str, tail: CandleSeries) -> None:
         """Store a tail whole or not at all."""
-        self._written[symbol, tail.bar_ms] = int(tail.open_ms[-1]) if len(tail) else 0
         content = encode(tail)
         path = self._path(symbol, tail.bar_ms)
         draft = path.with_suffix(".tmp")
         draft.write_bytes(hashlib.sha256(content).digest() + content)
         draft.replace(path)
+        self._written[symbol, tail.bar_ms] = int(tail.open_ms[-1]) if len(tail) else 0
 
+    @storing("a history tail")
     def read(self, symbol: str, market: MarketId, bar_ms: int) -> CandleSeries:
         """Read a tail; one that is absent or damaged is empty, and is fetched again."""
         path = self._path(symbol, bar_ms)

@@ -11,8 +11,21 @@ from typing import Any, Final, TypeVar
 import ccxt.async_support as ccxt
 
 from contracts.units import MarketId
-from relayer.errors import Misconfigured, RelayerError, Unreachable, fault_reason, translate_ccxt
-from relayer.market.parsing import parse_book, parse_candles, parse_quote, parse_stablecoin
+from relayer.errors import (
+    BadAnswer,
+    Misconfigured,
+    RelayerError,
+    Unreachable,
+    fault_reason,
+    translate_ccxt,
+)
+from relayer.market.parsing import (
+    parse_book,
+    parse_candles,
+    parse_quote,
+    parse_stablecoin,
+    reading,
+)
 from relayer.market.settings import VenueSettings
 from relayer.market.values import (
     HOUR_MS,
@@ -40,6 +53,7 @@ _FOREIGN: Final = (
     IndexError,
     TypeError,
     AttributeError,
+    ArithmeticError,
 )
 
 Answer = TypeVar("Answer")
@@ -121,12 +135,12 @@ class VenueClient:
             return VenueAnswer(faults=(venue_fault(self.id, late),))
         faults = tuple(each for each in (marks, stablecoin) if isinstance(each, VenueFault))
         known_marks = {} if isinstance(marks, VenueFault) else marks
-        quotes, refused = self._quotes(tickers, known_marks, received_at_ms)
+        read = self._read(tickers, known_marks, received_at_ms)
         return VenueAnswer(
-            quotes=quotes,
+            quotes=tuple(each for each in read if isinstance(each, Quote)),
             stablecoins=(stablecoin,) if isinstance(stablecoin, StablecoinQuote) else (),
-            refused=refused,
-            faults=faults,
+            refused=tuple(each for each in read if isinstance(each, RefusedQuote)),
+            faults=faults + tuple(each for each in read if isinstance(each, VenueFault)),
         )
 
     async def book(self, market: MarketId) -> Book:
@@ -154,18 +168,24 @@ class VenueClient:
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _quotes(
+    def _read(
         self, tickers: Mapping[str, Any], marks: Mapping[str, Any], received_at_ms: int
-    ) -> tuple[tuple[Quote, ...], tuple[RefusedQuote, ...]]:
-        """Pick our markets out of a bulk answer; one that is not in it is not quoted."""
-        parsed = [
-            parse_quote(listing, market, tickers[listing.symbol], marks.get(listing.symbol),
-                        received_at_ms)
-            for market, listing in self._listings.items()
-            if listing.symbol in tickers
-        ]  # fmt: skip
-        quotes = tuple(each for each in parsed if isinstance(each, Quote))
-        return quotes, tuple(each for each in parsed if isinstance(each, RefusedQuote))
+    ) -> list[Quote | RefusedQuote | VenueFault]:
+        """Pick our markets out of a bulk answer; one that is not in it is not quoted.
+
+        One that cannot be read is a fault of the venue's, and spoils no other.
+        """
+        read: list[Quote | RefusedQuote | VenueFault] = []
+        for market, listing in self._listings.items():
+            symbol = listing.symbol
+            try:
+                with reading(symbol):
+                    if symbol in tickers:
+                        ticker, mark = tickers[symbol], marks.get(symbol)
+                        read.append(parse_quote(listing, market, ticker, mark, received_at_ms))
+            except BadAnswer as fault:
+                read.append(venue_fault(self.id, fault))
+        return read
 
     async def _tickers(self) -> Mapping[str, Any]:
         """Ask for the tickers of our markets in one call."""

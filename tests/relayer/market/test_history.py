@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from contracts.units import MarketId
-from relayer.errors import EvidenceDamaged
+from relayer.errors import EvidenceDamaged, StorageFailed
 from relayer.market.history import FillProgress, HistoryStore
+from relayer.market.segments import SegmentFolder
+from relayer.market.tails import TailFiles
 from relayer.market.values import DAY_MS, HOUR_MS, MINUTE_MS, CandleSeries
 from tests.relayer.market.builders import market, series
 from tests.relayer.market.fakes import FakeCandles
@@ -231,3 +233,34 @@ async def test_fill__progress__counts_up_to_the_total(tmp_path: Path, source: Fa
     seen: list[FillProgress] = []
     await _store(tmp_path).fill(source, NOW_MS, seen.append)
     assert [(each.done, each.total) for each in seen] == [(1, 2), (2, 2)]
+
+
+async def test_fill__disk_refuses_the_segment__a_fault_and_bars_kept_in_memory(
+    tmp_path: Path, source: FakeCandles
+) -> None:
+    store = _store(tmp_path)
+    _block(tmp_path / "segments")
+    report = await store.fill(source, NOW_MS)
+    assert {fault.reason for fault in report.faults} == {"storage_failed"}
+    assert len(store.window(MARKET, NOW_MS).hours) > 0
+
+
+async def test_fill__disk_refuses_the_tail__a_fault(tmp_path: Path, source: FakeCandles) -> None:
+    store = _store(tmp_path)
+    _block(tmp_path / "tails")
+    report = await store.fill(source, NOW_MS)
+    assert {fault.reason for fault in report.faults} == {"storage_failed"}
+
+
+def test_store__folder_cannot_be_made__storage_failed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageFailed):
+        SegmentFolder(tmp_path / "file")
+    with pytest.raises(StorageFailed):
+        TailFiles(tmp_path / "file")
+
+
+def _block(folder: Path) -> None:
+    """Put a file where the folder was: every write below it is refused by the system."""
+    folder.rmdir()
+    folder.write_bytes(b"")

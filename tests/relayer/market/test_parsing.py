@@ -129,3 +129,41 @@ def test_parse_candles__thousands_contract__price_and_volume_of_one_unit() -> No
 def test_parse_candles__impossible_bar__bad_answer(close: Any) -> None:
     with pytest.raises(BadAnswer):
         parse_candles(LISTING, MARKET, MINUTE_MS, [_row(0, close=close)], START_MS + MINUTE_MS)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [None, 100.0, 101.0, 99.0, 100.5, 7.0],
+        [START_MS, "a lot", 101.0, 99.0, 100.5, 7.0],
+        [START_MS, 100.0, 101.0],
+        [],
+        None,
+        {},
+        [10**30, 100.0, 101.0, 99.0, 100.5, 7.0],
+    ],
+)
+def test_parse_candles__row_of_another_shape__bad_answer(row: Any) -> None:
+    with pytest.raises(BadAnswer):
+        parse_candles(LISTING, MARKET, MINUTE_MS, [_row(0), row], 10**31)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"asks": [[101.0, 1.0]], "timestamp": NOW_MS},
+        {"bids": [["cheap", 1.0]], "asks": [[101.0, 1.0]], "timestamp": NOW_MS},
+        {"bids": [[100.0]], "asks": [[101.0, 1.0]], "timestamp": NOW_MS},
+        {"bids": None, "asks": [[101.0, 1.0]], "timestamp": NOW_MS},
+        None,
+    ],
+)
+def test_parse_book__answer_of_another_shape__bad_answer(raw: Any) -> None:
+    with pytest.raises(BadAnswer):
+        parse_book(LISTING, MARKET, raw, 1.0)
+
+
+@pytest.mark.parametrize("ticker", [None, [], "down for maintenance"])
+def test_parse_quote__no_ticker_at_all__bad_answer(ticker: Any) -> None:
+    with pytest.raises(BadAnswer):
+        parse_quote(LISTING, MARKET, ticker, None, NOW_MS)
