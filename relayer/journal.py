@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
@@ -12,6 +12,9 @@ from relayer.chain.values import SkippedItem
 from relayer.storage import Database, cycles, decisions
 
 DecisionKind = Literal["price", "risk"]
+
+# A decision that no signer put its name to and that never reached the outbox: its round is free.
+UNSIGNED: Final = "unsigned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +81,24 @@ class Journal:
         return tuple(_cycle(row) for row in rows)
 
     async def record_decision(self, entry: DecisionEntry) -> int:
-        """Append a decision; the same message cannot be recorded twice (`IntegrityError`)."""
+        """Append a decision; the same message cannot be recorded twice (`IntegrityError`).
+
+        Only where nobody had signed it: its round is free, so it may be proposed once more.
+        """
         values = _columns(entry) | {"skipped": _skipped_json(entry.skipped)}
-        return await self._database.write(lambda c: _insert(c, decisions, values))
+
+        def work(connection: Connection) -> int:
+            again = _same_message(entry) & (decisions.c.state == UNSIGNED)
+            connection.execute(sa.delete(decisions).where(again))
+            return _insert(connection, decisions, values)
+
+        return await self._database.write(work)
 
     async def settle_decision(self, entry: DecisionEntry) -> None:
         """Write how far a recorded decision came."""
         statement = (
             sa.update(decisions)
-            .where(
-                decisions.c.chain_id == entry.chain_id,
-                decisions.c.contract == entry.contract,
-                decisions.c.message_hash == entry.message_hash,
-            )
+            .where(_same_message(entry))
             .values(
                 state=entry.state,
                 tx_hash=entry.tx_hash,
@@ -118,15 +126,24 @@ class Journal:
         return tuple(_decision(row) for row in rows)
 
     async def highest_round(self, chain_id: int, contract: str) -> int:
-        """Return the highest round ever decided for a contract; 0 when none.
-
-        A round that was signed and never landed is not to be used again: its signers remember it.
-        """
-        query = sa.select(sa.func.max(decisions.c.round)).where(
-            decisions.c.chain_id == chain_id, decisions.c.contract == contract
-        )
+        """Return the highest round that is spent for a contract; 0 when none."""
+        query = sa.select(sa.func.max(decisions.c.round)).where(_spent(chain_id, contract))
         highest: int | None = await self._database.read(lambda c: c.scalar(query))
         return highest or 0
+
+    async def spent_rounds(self, chain_id: int, contract: str, above: int) -> tuple[int, ...]:
+        """Return the rounds above one that are not to be used again, in order.
+
+        A round is spent once some signer has signed it or it has reached the outbox: what was
+        signed and never landed is remembered by its signers.
+        """
+        query = (
+            sa.select(decisions.c.round)
+            .where(_spent(chain_id, contract), decisions.c.round > above)
+            .distinct()
+            .order_by(decisions.c.round)
+        )
+        return tuple(await self._database.read(lambda c: c.scalars(query).all()))
 
     async def decision_of_transaction(self, tx_hash: bytes) -> DecisionEntry | None:
         """Return the decision that a transaction carried."""
@@ -143,6 +160,22 @@ class Journal:
 
 def _columns(entry: CycleEntry | DecisionEntry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in entry.__dataclass_fields__}
+
+
+def _same_message(entry: DecisionEntry) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        decisions.c.chain_id == entry.chain_id,
+        decisions.c.contract == entry.contract,
+        decisions.c.message_hash == entry.message_hash,
+    )
+
+
+def _spent(chain_id: int, contract: str) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        decisions.c.chain_id == chain_id,
+        decisions.c.contract == contract,
+        decisions.c.state != UNSIGNED,
+    )
 
 
 def _insert(connection: Connection, table: sa.Table, values: dict[str, Any]) -> int:

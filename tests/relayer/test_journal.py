@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from contracts.units import MarketId
 from relayer import migrations
 from relayer.chain.values import SkippedItem
-from relayer.journal import CycleEntry, DecisionEntry, HoldEntry, Journal
+from relayer.journal import UNSIGNED, CycleEntry, DecisionEntry, HoldEntry, Journal
 from relayer.storage import Database
 
 CYCLE = CycleEntry(
@@ -76,3 +76,39 @@ async def test_decision__same_message_twice__is_refused(journal: Journal) -> Non
 
 async def test_decision_of_transaction__unknown__is_none(journal: Journal) -> None:
     assert await journal.decision_of_transaction(bytes(32)) is None
+
+
+def decided(round_: int, state: str, contract: str = DECISION.contract) -> DecisionEntry:
+    named = f"{round_} {state} {contract}".encode()[:32].ljust(32, b"\x00")
+    return replace(DECISION, round=round_, state=state, contract=contract, message_hash=named)
+
+
+async def test_rounds__nobody_signed_them__are_not_spent(journal: Journal) -> None:
+    for entry in (
+        decided(9, "effective"),
+        decided(12, "failed"),
+        decided(11, "planned"),
+        decided(13, UNSIGNED),
+        decided(14, "failed", "0x" + "bb" * 20),
+    ):
+        await journal.record_decision(entry)
+    assert await journal.spent_rounds(6343, DECISION.contract, 9) == (11, 12)
+    assert await journal.highest_round(6343, DECISION.contract) == 12
+    assert await journal.spent_rounds(1, DECISION.contract, 0) == ()
+
+
+async def test_rounds__signed_at_the_second_proposal__are_spent_once(journal: Journal) -> None:
+    for state in (UNSIGNED, "failed", "effective"):
+        await journal.record_decision(decided(12, state))
+    assert await journal.spent_rounds(6343, DECISION.contract, 0) == (12,)
+
+
+async def test_rounds__all_unsigned__highest_is_none(journal: Journal) -> None:
+    await journal.record_decision(decided(5, UNSIGNED))
+    assert await journal.highest_round(6343, DECISION.contract) == 0
+
+
+async def test_decision__unsigned_message_proposed_again__takes_its_row(journal: Journal) -> None:
+    await journal.record_decision(replace(DECISION, state=UNSIGNED))
+    await journal.record_decision(DECISION)
+    assert await journal.decisions_of_round(6343, DECISION.contract, 12) == (DECISION,)
