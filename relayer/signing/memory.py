@@ -49,12 +49,11 @@ class SignedRounds:
 
         return await self._database.write(work)
 
-    async def highest_round(self, signer: str, chain_id: int, contract: str) -> int:
-        """Return the highest round that a signer has signed for a contract; 0 when none."""
-        query = sa.select(sa.func.max(signed_rounds.c.round)).where(
-            signed_rounds.c.signer == signer,
+    async def signed_above(self, chain_id: int, contract: str, above: int) -> frozenset[int]:
+        """Return the rounds above one that any signer here has put its name to."""
+        query = sa.select(signed_rounds.c.round).where(
             signed_rounds.c.chain_id == chain_id,
             signed_rounds.c.contract == contract,
+            signed_rounds.c.round > above,
         )
-        highest: int | None = await self._database.read(lambda c: c.scalar(query))
-        return highest or 0
+        return frozenset(await self._database.read(lambda c: c.scalars(query).all()))

@@ -104,9 +104,18 @@ async def test_sign__refused__remembers_nothing(database: Database) -> None:
     views.shown = replace(views.shown, now_ms=UnixMs(b.NOW_MS + 60_000))
     assert isinstance(await signer(database, views).sign(b.price_proposal()), Refusal)
     memory = SignedRounds(database)
-    assert await memory.highest_round(b.PRICE_KEYS[0].address, b.CHAIN_ID, b.PRICE_FEED) == 0
+    assert await memory.signed_above(b.CHAIN_ID, b.PRICE_FEED, 0) == frozenset()
     assert isinstance(await signer(database).sign(b.price_proposal()), SignerAnswer)
-    assert await memory.highest_round(b.PRICE_KEYS[0].address, b.CHAIN_ID, b.PRICE_FEED) == 10
+    assert await memory.signed_above(b.CHAIN_ID, b.PRICE_FEED, 0) == {10}
+
+
+async def test_signed_above__counts_every_signer_of_that_contract_only(database: Database) -> None:
+    memory = SignedRounds(database)
+    for name, round_ in (("0xa", 9), ("0xa", 11), ("0xb", 11), ("0xb", 13)):
+        await memory.remember(name, b.price_proposal(b.price_round(round_=round_)), 1)
+    assert await memory.signed_above(b.CHAIN_ID, b.PRICE_FEED, 9) == {11, 13}
+    assert await memory.signed_above(b.CHAIN_ID, "0x" + "cc" * 20, 0) == frozenset()
+    assert await memory.signed_above(b.CHAIN_ID + 1, b.PRICE_FEED, 0) == frozenset()
 
 
 async def test_sign__view_cannot_be_had__is_refused_not_raised(database: Database) -> None:
