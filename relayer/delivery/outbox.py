@@ -123,6 +123,14 @@ class Outbox:
         await self._database.write(lambda c: _update(c, delivery, following, now_ms, facts))
         return replace(delivery, state=following, outcome=outcome)
 
+    async def find(self, chain_id: int, contract: str, message_hash: bytes) -> Delivery | None:
+        """Return a message's delivery, ended or not; None when it never came here."""
+        condition = _same_message(
+            {"chain_id": chain_id, "contract": contract, "message_hash": message_hash}
+        )
+        found = await self._database.read(lambda c: _find(c, condition))
+        return found[0] if found else None
+
     async def open_deliveries(self, chain_id: int, sender: str) -> tuple[Delivery, ...]:
         """Return what has not ended, by nonce, what has none last: the work after a kill."""
         condition = sa.and_(

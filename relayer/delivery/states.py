@@ -114,6 +114,15 @@ def state_of(outcome: Outcome) -> DeliveryState:
     return DeliveryState(type(outcome).__name__.lower())
 
 
+def detail_of(outcome: Outcome) -> str:
+    """Say in words how a delivery ended."""
+    if isinstance(outcome, Effective):
+        return f"effective in block {outcome.block_number}"
+    if isinstance(outcome, Superseded):
+        return f"superseded: the contract holds round {outcome.latest_round}"
+    return f"{state_of(outcome)}: {outcome.detail}"
+
+
 def outcome_of_refusal(
     code: int | None, detail: str, latest_round: int, tx_hash: bytes | None = None
 ) -> Outcome:
