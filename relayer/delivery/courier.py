@@ -11,6 +11,7 @@ from relayer.delivery.ports import DeliveryRules, Ports
 from relayer.delivery.sender import Sender, Sent, Unsent
 from relayer.delivery.states import (
     DeliveryState,
+    Effective,
     Expired,
     Outcome,
     Superseded,
@@ -197,7 +198,10 @@ class Courier:
     async def _close(self, outcome: Outcome) -> None:
         now_ms = await self._ports.clock.now_ms()
         self.delivery = await self._ports.outbox.close(self.delivery, outcome, now_ms)
-        self._ports.metrics.deliveries[self.delivery.kind, self.delivery.state.value].inc()
+        kind, metrics = self.delivery.kind, self._ports.metrics
+        metrics.deliveries[kind, self.delivery.state.value].inc()
+        if isinstance(outcome, Effective):
+            metrics.skipped_items[kind].inc(len(outcome.skipped))
 
     def _waited(self, since_s: float, least_s: float) -> bool:
         return self._ports.timer.monotonic_s() - since_s >= least_s

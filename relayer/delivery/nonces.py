@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+
+from prometheus_client import Gauge
 
 from relayer.chain.rpc import AccountStanding
+
+_WEI_PER_ETHER: Final = 10**18
 
 
 class AccountReader(Protocol):
@@ -18,8 +22,9 @@ class AccountReader(Protocol):
 class Nonces:
     """The sender's next nonce. Everything that hands one out runs under the sender's lock."""
 
-    def __init__(self, chain: AccountReader, address: str) -> None:
+    def __init__(self, chain: AccountReader, address: str, balance_ether: Gauge) -> None:
         self._chain = chain
+        self._balance_ether = balance_ether
         self._address = address
         self._next: int | None = None
         self._open: set[int] = set()
@@ -61,12 +66,18 @@ class Nonces:
         """Tell whether no later nonce has been used."""
         return self._next is None or self._next <= nonce + 1
 
+    async def standing(self) -> AccountStanding:
+        """Read the account, and show what is left to pay gas with."""
+        standing = await self._chain.account(self._address)
+        self._balance_ether.set(standing.balance_wei / _WEI_PER_ETHER)
+        return standing
+
     async def reconcile(self) -> AccountStanding:
         """Take the chain's pending count, but none that a transaction of ours on its way has.
 
         A node forgets transactions, so its count may lie below ours.
         """
-        standing = await self._chain.account(self._address)
+        standing = await self.standing()
         self._next = max(standing.pending_nonce, max(self._open, default=-1) + 1)
         self.base_fee_wei = standing.base_fee_wei
         return standing

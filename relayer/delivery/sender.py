@@ -46,7 +46,7 @@ class Sender:
         self._rules = rules
         self._turn = asyncio.Lock()
         self._gas: dict[tuple[str, int], int] = {}
-        self.nonces = Nonces(ports.chain, key.address)
+        self.nonces = Nonces(ports.chain, key.address, ports.metrics.sender_balance_ether)
 
     @property
     def address(self) -> str:
@@ -128,7 +128,7 @@ class Sender:
 
     async def _outbid(self, delivery: Delivery, purpose: Purpose, gas: int) -> Sent | None:
         assert delivery.nonce is not None
-        standing = await self._ports.chain.account(self.address)
+        standing = await self.nonces.standing()
         last = delivery.attempts[-1].fees
         offer = fees.replacement(last, standing.base_fee_wei, self._rules.fees)
         if offer is None:

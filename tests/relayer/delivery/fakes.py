@@ -47,6 +47,7 @@ class FakeChain:
     chain_id: int = 6343
     base_fee_wei: int = 1_000_000
     mined_nonce: int = 0
+    balance_wei: int = 10**18
     pool: dict[int, Pooled] = field(default_factory=dict)
     receipts: dict[bytes, Receipt] = field(default_factory=dict)
     seen: list[bytes] = field(default_factory=list)
@@ -67,7 +68,7 @@ class FakeChain:
         return AccountStanding(
             mined_nonce=self.mined_nonce,
             pending_nonce=pending,
-            balance_wei=10**18,
+            balance_wei=self.balance_wei,
             base_fee_wei=self.base_fee_wei,
         )
 

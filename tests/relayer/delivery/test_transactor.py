@@ -12,8 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from contracts.refusals import Refusal
+from contracts.units import MarketId
 from relayer.chain.endpoints import SendAnswer, Taken
 from relayer.chain.rpc import Receipt, SendRefusal
+from relayer.chain.values import SkippedItem
 from relayer.delivery.fees import FeeRules
 from relayer.delivery.outbox import Outbox
 from relayer.delivery.ports import DeliveryRules, Ports
@@ -568,3 +570,29 @@ async def test_deliver__taken_without_receipt__is_polled(world: World) -> None:
     world.time.events = [(1.0, world.chain.mine)]
     assert isinstance(await world.transactor().deliver(signed()), Effective)
     assert world.time.elapsed_s == pytest.approx(1.0, abs=0.21)
+
+
+async def test_metrics__items_left_out__are_counted_by_kind(world: World) -> None:
+    left_out = tuple(SkippedItem(market=MarketId(n), code=31, reason="TooSoon") for n in (0, 1))
+    world.read_back.answers = [
+        Effective(tx_hash=b"\x01" * 32, block_number=7, gas_used=1, skipped=left_out)
+    ]
+    await world.transactor().deliver(signed())
+    assert world.metrics.skipped_items["price"]._value.get() == 2
+    assert world.metrics.skipped_items["risk"]._value.get() == 0
+
+
+async def test_metrics__account_read__shows_what_pays_gas_in_ether(world: World) -> None:
+    world.chain.balance_wei = 25 * 10**16
+    await world.transactor().deliver(signed(10))
+    assert world.metrics.sender_balance_ether._value.get() == 0.25
+
+
+async def test_metrics__outbid__shows_what_is_left_by_then(world: World) -> None:
+    def spend() -> None:
+        world.chain.balance_wei = 10**17
+
+    world.chain.mines_at_once = False
+    world.time.events = [(5.0, spend), (12.0, world.chain.mine)]
+    await world.transactor().deliver(signed())
+    assert world.metrics.sender_balance_ether._value.get() == 0.1
