@@ -25,6 +25,9 @@ from relayer.errors import KeyRefused
 SCRYPT_ROUNDS: Final = 262_144  # eth-account's own: 1 s and 256 MB to open, and to try a password
 _RAW_KEY: Final = re.compile(r"(?:0x)?(?P<digits>[0-9a-fA-F]{64})\s*\Z")
 _LARGEST_KEY_FILE: Final = 16_384  # bytes; a keystore has about 500
+_HOW_TO_MAKE_ONE: Final = (
+    "create it with relayer.signing.keys.new, or write 64 hexadecimal digits to a file of mode 0600"
+)
 _RECOVERY_BIT: Final = 255  # EIP-2098: the recovery bit is the top bit of s
 
 
@@ -108,7 +111,7 @@ def require_private(path: Path) -> None:
         status = path.stat()
     except OSError as exc:
         reason = exc.strerror or "cannot be read"
-        raise KeyRefused(f"key file {path}: {reason}; `aml keys new` makes one") from None
+        raise KeyRefused(f"key file {path}: {reason}; {_HOW_TO_MAKE_ONE}") from None
     if not stat.S_ISREG(status.st_mode):
         raise KeyRefused(f"key file {path}: is not a regular file")
     if status.st_mode & forbidden_bits(owner=status.st_uid, user=os.geteuid()):

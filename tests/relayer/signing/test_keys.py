@@ -138,7 +138,7 @@ def test_load__password_file_open_to_others__is_refused(tmp_path: Path) -> None:
 
 
 def test_load__missing__says_which_and_what_mends_it(tmp_path: Path) -> None:
-    with pytest.raises(KeyRefused, match=r"absent: No such file.*aml keys new"):
+    with pytest.raises(KeyRefused, match=r"absent: No such file.*signing\.keys\.new.*mode 0600"):
         keys.load(tmp_path / "absent")
 
 
