@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from contracts.units import MarketId, UnixMs
-from relayer.errors import EvidenceDamaged, EvidenceMissing, RelayerError, fault_reason
+from relayer.errors import BadAnswer, EvidenceDamaged, EvidenceMissing, RelayerError, fault_reason
+from relayer.market.agreement import CandlePage
 from relayer.market.days import FOREVER_MS, joined, merge, of_day, outside
 from relayer.market.segments import IndexEntry, SegmentFolder, SegmentRef
 from relayer.market.tails import TailFiles
@@ -32,6 +33,7 @@ KEPT_DAYS: Final = {HOUR_MS: 60, MINUTE_MS: 3}  # retention; older segments are 
 PAGE_BARS: Final = 300
 SEAL_AFTER_MS: Final = 5 * MINUTE_MS  # venues publish a day's last bars late
 CONCURRENT_MARKETS: Final = 12
+ASK_AGAIN_MS: Final = HOUR_MS  # for bars of past days that no two venues agreed on
 
 Key = tuple[MarketId, int]  # market and bar length
 
@@ -40,9 +42,12 @@ class CandleSource(Protocol):
     """What the store is filled from; VenuePool is one."""
 
     async def candles(
-        self, market: MarketId, bar_ms: int, since_ms: int, limit: int
-    ) -> CandleSeries:
-        """Give one page of closed bars that open at `since_ms` or later."""
+        self, market: MarketId, bar_ms: int, since_ms: int, limit: int, away: set[str]
+    ) -> CandlePage:
+        """Give one page of closed bars that open at `since_ms` or later, as far as confirmed.
+
+        Venues in `away` are passed over; one that does not answer in time is added to it.
+        """
         ...
 
 
@@ -110,6 +115,8 @@ class HistoryStore:
         self._damaged: list[SegmentRef] = []
         self._barless: set[tuple[str, int, int]] = set()  # days that no venue has bars of
         self._rechecked: set[tuple[str, int, int]] = set()  # days whose gaps were asked for again
+        # Days with bars that no two venues agreed on: not sealed, and when to ask again.
+        self._doubted: dict[tuple[str, int, int], int] = {}
         self._pruned_day = 0
 
     def open(self) -> tuple[SegmentRef, ...]:
@@ -127,16 +134,18 @@ class HistoryStore:
         progress: Callable[[FillProgress], None] | None = None,
     ) -> FillReport:
         """Fetch what is missing up to now; what was fetched stays, whatever happens next."""
+        self._ask_doubted_again(now_ms)
         before = {ref for ref in self._damaged if self._entry(ref) is None}
         steps = [(market, bar) for market in self._markets.values() for bar in LOOK_BACK_MS]
         limit = asyncio.Semaphore(CONCURRENT_MARKETS)
         brought: list[_Brought] = []
         faults: list[HistoryFault] = []
+        away: set[str] = set()
 
         async def step(market: Market, bar_ms: int) -> None:
             async with limit:
                 try:
-                    brought.append(await self._fill_one(source, market, bar_ms, now_ms))
+                    brought.append(await self._fill_one(source, market, bar_ms, now_ms, away))
                 except RelayerError as fault:
                     faults.append(_fault(market, bar_ms, fault))
             if progress is not None:
@@ -191,21 +200,41 @@ class HistoryStore:
     # --- inside -------------------------------------------------------------------------------
 
     async def _fill_one(
-        self, source: CandleSource, market: Market, bar_ms: int, now_ms: int
+        self, source: CandleSource, market: Market, bar_ms: int, now_ms: int, away: set[str]
     ) -> _Brought:
-        """Fetch one market's missing bars of one length, and seal the days that are whole."""
+        """Fetch one market's missing bars of one length, and seal the days that are whole.
+
+        Raises BadAnswer at the end when bars stayed out because no two venues agree on them.
+        """
         key = market.market, bar_ms
         pages = segments = 0
+        doubts: list[str] = []
         for start_ms, end_ms in self._gaps(market, bar_ms, now_ms):
-            async for page in fetch(source, key, start_ms, end_ms):
+            days = range(start_ms // DAY_MS, min(end_ms // DAY_MS, _unsealed_day(now_ms)))
+            async for page in fetch(source, key, (start_ms, end_ms), away):
                 pages += 1
-                self._series[key] = merge(self._series[key], page)
-            whole = range(start_ms // DAY_MS, min(end_ms // DAY_MS, _unsealed_day(now_ms)))
-            segments += self._seal(market, bar_ms, whole)
+                self._series[key] = merge(self._series[key], page.bars)
+                if page.unconfirmed is not None:
+                    doubts.append(page.unconfirmed)
+                    self._doubt(market, bar_ms, page, now_ms)
+            segments += self._seal(market, bar_ms, days)
         oldest_ms = now_ms - LOOK_BACK_MS[bar_ms] - 2 * DAY_MS
         self._series[key] = self._series[key].between(oldest_ms, FOREVER_MS)
         self._store_tail(market, bar_ms)
+        if doubts:
+            raise BadAnswer(f"unconfirmed: {doubts[-1]}")
         return _Brought(pages=pages, segments=segments)
+
+    def _doubt(self, market: Market, bar_ms: int, page: CandlePage, now_ms: int) -> None:
+        """Keep the days open whose bars are in doubt, and ask for them anew, but not at once."""
+        for day in {at // DAY_MS for at in page.unconfirmed_ms}:
+            self._doubted[market.symbol, bar_ms, day] = now_ms + ASK_AGAIN_MS
+
+    def _ask_doubted_again(self, now_ms: int) -> None:
+        """Let days in doubt be asked for from their start, when their time has come."""
+        for key in [key for key, at_ms in self._doubted.items() if at_ms <= now_ms]:
+            del self._doubted[key]
+            self._rechecked.discard(key)
 
     def _gaps(self, market: Market, bar_ms: int, now_ms: int) -> list[tuple[int, int]]:
         """List what to fetch: runs of days without a segment, then the day in progress."""
@@ -215,7 +244,7 @@ class HistoryStore:
         missing = []
         for day in range(first, today):
             key = market.symbol, bar_ms, day
-            if key in self._entries or key in self._barless:
+            if key in self._entries or key in self._barless or key in self._doubted:
                 continue
             if len(of_day(series, day)) == DAY_MS // bar_ms:
                 self._seal(market, bar_ms, [day])  # the tail had it all: nothing to fetch
@@ -244,6 +273,8 @@ class HistoryStore:
         """Store whole days; one without bars is not, and is asked for again at the next start."""
         count = 0
         for day in days:
+            if (market.symbol, bar_ms, day) in self._doubted:
+                continue
             bars = of_day(self._series[market.market, bar_ms], day)
             if not len(bars):
                 self._barless.add((market.symbol, bar_ms, day))
@@ -291,22 +322,22 @@ class HistoryStore:
 
 
 async def fetch(
-    source: CandleSource, key: Key, start_ms: int, end_ms: int
-) -> AsyncIterator[CandleSeries]:
+    source: CandleSource, key: Key, span_ms: tuple[int, int], away: set[str]
+) -> AsyncIterator[CandlePage]:
     """Fetch the bars of [start, end) page by page.
 
     A page that ends early is followed from its last bar: the venue may give fewer than asked. An
     empty one is a gap of the venue's, and is passed over.
     """
     market, bar_ms = key
-    since_ms = start_ms
+    since_ms, end_ms = span_ms
     while since_ms < end_ms:
         count = min(PAGE_BARS, (end_ms - since_ms) // bar_ms)
-        page = await source.candles(market, bar_ms, since_ms, count)
-        page = page.between(since_ms, end_ms)
-        yield page
+        page = await source.candles(market, bar_ms, since_ms, count, away)
+        bars = page.bars.between(since_ms, end_ms)
+        yield replace(page, bars=bars)
         passed_ms = since_ms + count * bar_ms
-        since_ms = int(page.open_ms[-1]) + bar_ms if len(page) else passed_ms
+        since_ms = int(bars.open_ms[-1]) + bar_ms if len(bars) else passed_ms
 
 
 def _unsealed_day(now_ms: int) -> int:

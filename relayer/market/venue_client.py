@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -57,6 +58,16 @@ _FOREIGN: Final = (
 )
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandleAsk:
+    """Which page of bars: those from `since_ms` on that are closed at `now_ms`."""
+
+    bar_ms: int
+    since_ms: int
+    limit: int
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,30 +154,43 @@ class VenueClient:
             faults=faults + tuple(each for each in read if isinstance(each, VenueFault)),
         )
 
-    async def book(self, market: MarketId) -> Book:
+    async def book(self, market: MarketId, away: set[str]) -> Book:
         """Ask for one market's order book."""
-        await self.load()
-        listing = self._listings[market]
-        levels = self.settings.book_levels
-        async with self._slow_lane:
+        async with self._lane(away):
+            listing = self._listings[market]
+            levels = self.settings.book_levels
             call = self._exchange.fetch_order_book(listing.symbol, levels)
             raw = await self._ask(call, self.settings.timeout_s)
         size = self._exchange.markets[listing.symbol].get("contractSize") or 1.0
         return parse_book(listing, market, raw, size)
 
-    async def candles(
-        self, market: MarketId, bar_ms: int, since_ms: int, limit: int, now_ms: int
-    ) -> CandleSeries:
-        """Ask for the bars from `since_ms` that are closed at `now_ms`, one page."""
-        await self.load()
-        listing = self._listings[market]
-        count = min(limit, CANDLE_PAGE)
-        async with self._slow_lane:
-            call = self._exchange.fetch_ohlcv(listing.symbol, TIMEFRAMES[bar_ms], since_ms, count)
+    async def candles(self, market: MarketId, ask: CandleAsk, away: set[str]) -> CandleSeries:
+        """Ask for one page of bars."""
+        async with self._lane(away):
+            listing = self._listings[market]
+            count = min(ask.limit, CANDLE_PAGE)
+            frame = TIMEFRAMES[ask.bar_ms]
+            call = self._exchange.fetch_ohlcv(listing.symbol, frame, ask.since_ms, count)
             rows = await self._ask(call, self.settings.timeout_s)
-        return parse_candles(listing, market, bar_ms, rows, now_ms)
+        return parse_candles(listing, market, ask.bar_ms, rows, ask.now_ms)
 
     # --- inside -------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _lane(self, away: set[str]) -> AsyncIterator[None]:
+        """Take a turn for a call about one market, unless this venue is among those away.
+
+        The first call that gets no answer puts it there: the markets behind it do not wait too.
+        """
+        async with self._slow_lane:
+            if self.id in away:
+                raise Unreachable(f"{self.id}: passed over, it did not answer a moment ago")
+            try:
+                await self._ask(self.load(), self.settings.timeout_s)
+                yield
+            except Unreachable:
+                away.add(self.id)
+                raise
 
     def _read(
         self, tickers: Mapping[str, Any], marks: Mapping[str, Any], received_at_ms: int

@@ -9,9 +9,10 @@ from typing import Protocol, TypeVar
 
 from contracts.units import MarketId, UnixMs
 from relayer.errors import Misconfigured, RelayerError, Unreachable
+from relayer.market.agreement import COMPARED_BARS, CandlePage, is_settled, settle
 from relayer.market.settings import VenueSettings
 from relayer.market.values import Book, CandleSeries, Market, QuoteRound, VenueFault
-from relayer.market.venue_client import VenueClient, nearest, venue_fault
+from relayer.market.venue_client import CandleAsk, VenueClient, nearest, venue_fault
 
 Answer = TypeVar("Answer")
 
@@ -37,7 +38,11 @@ class VenuePool:
     """All venues; opened once, closed once, asked together."""
 
     def __init__(
-        self, venues: Sequence[VenueSettings], markets: Sequence[Market], clock: TimeSource
+        self,
+        venues: Sequence[VenueSettings],
+        markets: Sequence[Market],
+        clock: TimeSource,
+        connect: Callable[[VenueSettings, Sequence[Market]], VenueClient] = VenueClient,
     ) -> None:
         known = {venue.id for venue in venues}
         for listing in (each for market in markets for each in market.listings):
@@ -45,7 +50,7 @@ class VenuePool:
                 raise Misconfigured(nearest(f"no venue {listing.venue}", listing.venue, known))
         self._markets = {market.market: market for market in markets}
         self._clock = clock
-        self._venues = {venue.id: VenueClient(venue, markets) for venue in venues}
+        self._venues = {venue.id: connect(venue, markets) for venue in venues}
 
     @property
     def markets(self) -> tuple[Market, ...]:
@@ -88,9 +93,13 @@ class VenuePool:
         )
 
     async def books(self, markets: Sequence[MarketId]) -> BookRound:
-        """Ask for one book a market, from the first of its venues that answers."""
+        """Ask for one book a market, from the first of its venues that answers.
+
+        A venue that once does not answer in time is passed over for the other markets.
+        """
         taken_at_ms = await self._clock.now_ms()
-        outcomes = await asyncio.gather(*(self._book(market) for market in markets))
+        away: set[str] = set()
+        outcomes = await asyncio.gather(*(self._book(market, away) for market in markets))
         return BookRound(
             books=tuple(book for book, _ in outcomes if book is not None),
             faults=tuple(fault for _, faults in outcomes for fault in faults),
@@ -98,28 +107,57 @@ class VenuePool:
         )
 
     async def candles(
-        self, market: MarketId, bar_ms: int, since_ms: int, limit: int
-    ) -> CandleSeries:
-        """Ask for one page of closed bars, from the first of the market's venues that answers.
+        self, market: MarketId, bar_ms: int, since_ms: int, limit: int, away: set[str]
+    ) -> CandlePage:
+        """Ask for one page of closed bars that two of the market's venues agree on.
 
-        Raises Unreachable when none of them does, with what each said.
+        A market that one venue alone lists is believed that venue. `away` holds the venues to
+        pass over, and those are added that do not answer in time.
+        Raises Unreachable when too few venues answer to agree, with what each said.
         """
-        now_ms = await self._clock.now_ms()
+        needed = min(2, len(self._markets[market].listings))
+        lead = max(0, COMPARED_BARS - limit) if needed > 1 else 0
+        ask = CandleAsk(
+            bar_ms=bar_ms,
+            since_ms=since_ms - lead * bar_ms,
+            limit=limit + lead,
+            now_ms=await self._clock.now_ms(),
+        )
+        answers: list[CandleSeries] = []
+        said: list[str] = []
+        waiting = list(self.order(market))
+        while waiting and not is_settled(answers, needed, since_ms):
+            count = max(1, needed - len(answers))
+            asked, waiting = waiting[:count], waiting[count:]
+            for venue, answer in await self._pages(asked, market, ask, away):
+                if isinstance(answer, VenueFault):
+                    said.append(f"{venue}: {answer.detail}")
+                else:
+                    said.append(f"{venue}: {len(answer)} bars")
+                    answers.append(answer)
+        if len(answers) < max(1, needed):
+            raise Unreachable(f"unconfirmed candles of market {market}: {'; '.join(said)}")
+        return settle(answers, needed, since_ms, "; ".join(said))
 
-        def ask(venue: VenueClient) -> Awaitable[CandleSeries]:
-            return venue.candles(market, bar_ms, since_ms, limit, now_ms)
+    async def _pages(
+        self, venues: Sequence[str], market: MarketId, ask: CandleAsk, away: set[str]
+    ) -> list[tuple[str, CandleSeries | VenueFault]]:
+        """Ask several venues for the same page at once."""
 
-        series, faults = await self._first(market, ask)
-        if series is None:
-            said = "; ".join(f"{fault.venue}: {fault.detail}" for fault in faults)
-            raise Unreachable(f"no venue gives candles of market {market}: {said}")
-        return series
+        async def one(venue: str) -> tuple[str, CandleSeries | VenueFault]:
+            try:
+                page = await self._venues[venue].candles(market, ask, away)
+            except RelayerError as fault:
+                return venue, venue_fault(venue, fault)
+            return venue, page.between(ask.since_ms, ask.since_ms + ask.limit * ask.bar_ms)
 
-    async def _book(self, market: MarketId) -> tuple[Book | None, list[VenueFault]]:
+        return list(await asyncio.gather(*(one(venue) for venue in venues)))
+
+    async def _book(self, market: MarketId, away: set[str]) -> tuple[Book | None, list[VenueFault]]:
         """Ask for one market's book."""
 
         def ask(venue: VenueClient) -> Awaitable[Book]:
-            return venue.book(market)
+            return venue.book(market, away)
 
         return await self._first(market, ask)
 

@@ -235,6 +235,23 @@ async def test_fill__progress__counts_up_to_the_total(tmp_path: Path, source: Fa
     assert [(each.done, each.total) for each in seen] == [(1, 2), (2, 2)]
 
 
+async def test_fill__bars_in_doubt__day_stays_open_and_is_asked_for_an_hour_later(
+    tmp_path: Path, source: FakeCandles
+) -> None:
+    doubtful = TODAY_MS - DAY_MS + 5 * HOUR_MS
+    source.unconfirmed = {doubtful}
+    store = _store(tmp_path)
+    report = await store.fill(source, NOW_MS)
+    assert {fault.reason for fault in report.faults} == {"bad_answer"}
+    assert doubtful not in store.window(MARKET, NOW_MS).hours.open_ms
+    source.unconfirmed = set()
+    source.until_ms = NOW_MS + HOUR_MS
+    assert (await store.fill(source, source.until_ms)).faults == ()
+    window = store.window(MARKET, source.until_ms)
+    assert doubtful in window.hours.open_ms
+    assert (HOUR_MS, 20_219) in {(ref.bar_ms, ref.day) for ref in window.segments}
+
+
 async def test_fill__disk_refuses_the_segment__a_fault_and_bars_kept_in_memory(
     tmp_path: Path, source: FakeCandles
 ) -> None:

@@ -180,7 +180,8 @@ async def test_books__first_venue_down__the_next_answers(
 
 async def test_candles__closed_bars_only(pool: VenuePool, clock: LocalClock) -> None:
     now_ms = await clock.now_ms()
-    bars = await pool.candles(BTC, MINUTE_MS, now_ms - 60 * MINUTE_MS, 300)
+    page = await pool.candles(BTC, MINUTE_MS, now_ms - 60 * MINUTE_MS, 300, set())
+    bars = page.bars
     assert 59 <= len(bars) <= 60
     assert bars.open_ms[-1] + MINUTE_MS <= now_ms
 
@@ -191,7 +192,7 @@ async def test_candles__every_venue_down__unreachable_with_what_each_said(
     for venue in range(3):
         client.switch_venue(exchanges, venue, "down")
     with pytest.raises(Unreachable, match=r"local-0: .*local-1: .*local-2: "):
-        await pool.candles(BTC, HOUR_MS, await clock.now_ms() - 10 * HOUR_MS, 10)
+        await pool.candles(BTC, HOUR_MS, await clock.now_ms() - 10 * HOUR_MS, 10, set())
 
 
 async def test_history__filled_from_the_venues__whole_up_to_now(
