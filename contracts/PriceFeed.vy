@@ -146,21 +146,21 @@ def post_round(
 ):
     """
     @notice Post a signed round. A bad item is skipped with its reason in the event, the rest lands.
-    @param round Strictly newer than the last, at most 1,000 ahead.
+    @param round Strictly newer than the last, at most 2**32 ahead.
     @param observed_at Milliseconds; the newest of the round's observations.
     @param valid_until Milliseconds; the round may not land later.
     @param evidence_hash Names what the round was made from.
     @param words Two markets each, 32 bytes each, side by side as the digest hashes them.
     @param signatures Exactly k pairs (r, vs), signers ascending.
     """
-    quorum._next_round(round)
+    stream: uint256 = quorum._next_round(round)
     # An empty round would cost its number and say nothing; part of a word is no word.
     if len(words) == 0 or len(words) & 31 != 0:
         refusals.refuse(refusals.NO_WHOLE_WORDS)
     message_hash: bytes32 = quorum._digest(
         self._round_hash(round, observed_at, valid_until, evidence_hash, keccak256(words))
     )
-    quorum._verify(message_hash, signatures)
+    quorum._verify(message_hash, signatures, stream)
     at_ms: uint256 = quorum._fresh(observed_at, valid_until, MAX_AGE_MS, MAX_VALIDITY_MS)
     now_ms: uint256 = unsafe_sub(unsafe_mul(block.timestamp, 1_000), quorum.EPOCH_MS)
 

@@ -299,9 +299,9 @@ def post_update(
 ):
     """
     @notice Post signed parameters. A bad item is skipped with its reason in the event, the rest lands.
-    @param round Strictly newer than the last, at most 1,000 ahead.
+    @param round Strictly newer than the last, at most 2**32 ahead.
     @param observed_at Milliseconds; when the markets were as the decision assumes.
-    @param valid_until Milliseconds; the parameters expire then.
+    @param valid_until Milliseconds; the parameters expire then, rounded down to 10 s after the observation.
     @param model_hash The model that decided.
     @param evidence_hash Names what the decision was made from.
     @param words One market each, 32 bytes each, side by side as the digest hashes them.
@@ -324,15 +324,20 @@ def post_update(
             )
         )
     )
-    quorum._verify(message_hash, signatures)
+    quorum._verify(message_hash, signatures, stream)
     at_ms: uint256 = quorum._fresh(observed_at, valid_until, MAX_AGE_MS, MAX_VALIDITY_MS)
+    validity: uint256 = unsafe_div(
+        unsafe_sub(convert(valid_until, uint256), convert(observed_at, uint256)), VALIDITY_UNIT_MS
+    )
+    # Stored as expired, it would stop ramps in the past: positions' maintenance would jump in this block.
+    if unsafe_add(
+        unsafe_add(at_ms, quorum.EPOCH_MS), unsafe_mul(validity, VALIDITY_UNIT_MS)
+    ) < unsafe_mul(block.timestamp, 1_000):
+        refusals.refuse(refusals.EXPIRED)
     halts._accepting(stream, halts.KIND_RISK_UPDATE)
     stamp: uint256 = (
         (((stream >> halts.EPOCH_AT) & BITS_6) << EPOCH_AT)
-        | (
-            unsafe_div(convert(unsafe_sub(valid_until, observed_at), uint256), VALIDITY_UNIT_MS)
-            << VALIDITY_AT
-        )
+        | (validity << VALIDITY_AT)
         | (at_ms << OBSERVED_AT)
     )
     skipped: DynArray[uint256, MAX_WORDS] = []
@@ -455,7 +460,9 @@ def revert_market(market: uint256):
     if now_s > ((stored >> CHANGED_AT) & BITS_30) + REVERT_WINDOW_S:
         refusals.refuse(refusals.REVERT_WINDOW_CLOSED)
     maintenance: uint256 = min(
-        self._effective(stored, self._elapsed(stored, now_s)), (stored >> FROM_AT) & BITS_19
+        self._effective(stored, self._elapsed(stored, now_s)),
+        # A pause begins the ramp anew: what was promised before the change stands in the previous cap.
+        min((stored >> FROM_AT) & BITS_19, HALF_PPM_E2 // ((stored >> 59) & BITS_16)),
     )
     values: uint256 = self._tighter(stored & VALUES_MASK, (stored >> 59) & VALUES_MASK)
     self.markets[market] = (
@@ -466,7 +473,7 @@ def revert_market(market: uint256):
         | (stored & (BITS_9 << DRIFT_AT))
         | HELD_BIT
         | (maintenance << FROM_AT)
-        | (now_s << CHANGED_AT)
+        | (max(now_s, (stored >> CHANGED_AT) & BITS_30) << CHANGED_AT)
     )
     log MarketReverted(market=market, maintenance_ppm=maintenance)
 
@@ -576,9 +583,10 @@ def verify_position_terms(terms: PositionTerms, signatures: DynArray[bytes32, 32
     @return What was signed.
     """
     digest: bytes32 = quorum._digest(self._terms_hash(terms))
-    quorum._verify(digest, signatures)
+    stream: uint256 = quorum.stream
+    quorum._verify(digest, signatures, stream)
     quorum._fresh(terms.observed_at, terms.valid_until, MAX_AGE_MS, MAX_DECISION_VALIDITY_MS)
-    halts._accepting(quorum.stream, halts.KIND_POSITION_TERMS)
+    halts._accepting(stream, halts.KIND_POSITION_TERMS)
     return digest
 
 
@@ -595,9 +603,10 @@ def verify_position_action(action: PositionAction, signatures: DynArray[bytes32,
     if action.kind == 0 or action.kind > 3:
         refusals.refuse(refusals.UNKNOWN_DECISION_KIND)
     digest: bytes32 = quorum._digest(self._action_hash(action))
-    quorum._verify(digest, signatures)
+    stream: uint256 = quorum.stream
+    quorum._verify(digest, signatures, stream)
     quorum._fresh(action.observed_at, action.valid_until, MAX_AGE_MS, MAX_DECISION_VALIDITY_MS)
-    halts._accepting(quorum.stream, convert(action.kind, uint256) + halts.KIND_POSITION_TERMS)
+    halts._accepting(stream, convert(action.kind, uint256) + halts.KIND_POSITION_TERMS)
     return digest
 
 
@@ -1081,17 +1090,19 @@ def _effective(stored: uint256, elapsed: uint256) -> uint256:
 @view
 def _stand_still(stored: uint256, until_s: uint256) -> uint256:
     """
-    @notice Begin a market's ramp anew, at its live value, at a later time, for the time it had left.
+    @notice Begin a market's ramp anew, at its live value, at a later time, for the time it had left. Where none
+            runs, the next one begins no earlier.
     @param stored The market's slot.
     @param until_s When it goes on, since 2010.
     """
     elapsed: uint256 = self._elapsed(stored, block.timestamp - EPOCH_S)
     ramp_s: uint256 = stored >> RAMP_AT
+    start_s: uint256 = max(until_s, (stored >> CHANGED_AT) & BITS_30)
     if elapsed >= ramp_s:
-        return stored
+        # No ramp runs: one that an update asks for meanwhile begins then too.
+        return (stored & ((1 << CHANGED_AT) - 1)) | (start_s << CHANGED_AT)
     start: uint256 = self._effective(stored, elapsed)
     kept: uint256 = stored & ((1 << FROM_AT) - 1)
-    start_s: uint256 = max(until_s, (stored >> CHANGED_AT) & BITS_30)
     return kept | (start << FROM_AT) | (start_s << CHANGED_AT) | ((ramp_s - elapsed) << RAMP_AT)
 
 

@@ -13,7 +13,12 @@ from contracts.units import UnixMs, UnixS
 EPOCH_MS: Final = UnixMs(1_262_304_000_000)
 """2010-01-01T00:00:00Z: storage counts from here, so that old recorded data fits."""
 EPOCH_S: Final = UnixS(1_262_304_000)
-MAX_ROUND_JUMP: Final = 1_000
+MAX_ROUND_JUMP: Final = 2**32
+"""A signed typing error burns at most so many of the 2**64 numbers.
+
+Fewer would lock signers out, who never sign two messages for one round, once so many rounds failed
+to land: these are 136 years at one a second.
+"""
 FUTURE_TOLERANCE_MS: Final = 2_000
 LARGEST_AGE_MS: Final = 65_536
 RANGE_MS: Final = (2**30 - 2**22) * 1_000
@@ -31,10 +36,14 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """How old a kind of message may be, and how long it may be relied on, both in ms."""
+    """How old a kind of message may be, and how long it may be relied on, both in ms.
+
+    What storage keeps of a validity is rounded down to `validity_unit_ms`.
+    """
 
     max_age_ms: int
     max_validity_ms: int
+    validity_unit_ms: int = 1
 
 
 def judge_batch(
@@ -68,6 +77,9 @@ def judge_times(
         return Refusal.VALIDITY_TOO_LONG
     if not LARGEST_AGE_MS <= observed_at_ms - EPOCH_MS < RANGE_MS + LARGEST_AGE_MS:
         return Refusal.OBSERVATION_OUT_OF_RANGE
+    validity_ms = valid_until_ms - observed_at_ms
+    if valid_until_ms - validity_ms % limits.validity_unit_ms < now_ms:
+        return Refusal.EXPIRED
     return None
 
 

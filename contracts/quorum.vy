@@ -35,7 +35,9 @@ event ConfigChanged:
 
 
 MAX_SIGNERS: constant(uint256) = 16
-MAX_ROUND_JUMP: constant(uint256) = 1_000  # a signed typing error may burn a thousand rounds, not all
+# A signed typing error burns at most 2**32 of the 2**64 numbers. Fewer would lock the signers out: they never sign
+# two messages for one round, and 2**32 rounds that fail to land are 136 years at one a second.
+MAX_ROUND_JUMP: constant(uint256) = 2**32
 FUTURE_TOLERANCE_MS: constant(uint256) = 2_000  # MegaETH's block.timestamp runs up to about 1 s off
 EPOCH_MS: constant(uint256) = 1_262_304_000_000  # 2010-01-01T00:00:00Z; contracts count from here
 # The last observation that fits 30 bits of seconds, less 48 days for what is stored of the future: 2043-11.
@@ -268,13 +270,14 @@ def _next_round(round: uint64) -> uint256:
 
 @internal
 @view
-def _verify(digest: bytes32, signatures: DynArray[bytes32, 2 * MAX_SIGNERS]):
+def _verify(digest: bytes32, signatures: DynArray[bytes32, 2 * MAX_SIGNERS], stream: uint256):
     """
     @notice Refuse unless exactly k registered signers signed, in ascending order.
     @param digest What was signed.
     @param signatures k pairs (r, vs).
+    @param stream The stream's word, which the caller has read.
     """
-    count: uint256 = self._threshold()
+    count: uint256 = (stream >> THRESHOLD_AT) & THRESHOLD_MASK
     if len(signatures) != unsafe_mul(2, count):
         if len(signatures) < unsafe_mul(2, count):
             refusals.refuse(refusals.TOO_FEW_SIGNATURES)

@@ -137,14 +137,17 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
             "The round is not newer than the last accepted one; read latest_round."
         ),
         Refusal.ROUND_JUMP: (
-            "The round is more than 1,000 ahead of the last accepted one; read latest_round."
+            "The round is more than 2**32 ahead of the last accepted one; read latest_round."
         ),
         Refusal.NO_WHOLE_WORDS: "The message has no words, or part of one; post nothing instead.",
         Refusal.FROM_THE_FUTURE: (
             "The message was observed more than 2 s after the block's time; mend the clock."
         ),
         Refusal.OBSERVATION_TOO_OLD: "The message is older than its kind may be; observe again.",
-        Refusal.EXPIRED: "valid_until has passed, or lies before the observation; decide again.",
+        Refusal.EXPIRED: (
+            "valid_until (of an update rounded down to 10 s) has passed, or lies before the "
+            "observation; decide again."
+        ),
         Refusal.VALIDITY_TOO_LONG: (
             "valid_until lies too far after the observation for this kind of message."
         ),

@@ -49,7 +49,9 @@ from contracts.units import (
     maintenance_from_cap,
 )
 
-FRESHNESS: Final = Freshness(max_age_ms=600_000, max_validity_ms=40_950_000)
+FRESHNESS: Final = Freshness(
+    max_age_ms=600_000, max_validity_ms=40_950_000, validity_unit_ms=VALIDITY_UNIT_S * MS_PER_S
+)
 DECISION_FRESHNESS: Final = Freshness(max_age_ms=600_000, max_validity_ms=600_000)
 REVERT_WINDOW_S: Final = 86_400
 
@@ -271,14 +273,15 @@ def revert(state: MarketState, now_s: UnixS, controls: Controls) -> MarketState 
         return Refusal.REVERT_WINDOW_CLOSED
     values = tighter(state.values, state.previous)
     live = effective_maintenance_ppm(state, now_s, controls)
+    earlier = maintenance_from_cap(state.previous.cap_e2)
     return replace(
         state,
         values=values,
         previous=values,
         revertible=False,
         held=True,
-        ramp_from_ppm=min(live, state.ramp_from_ppm),
-        changed_at_s=now_s,
+        ramp_from_ppm=min(live, earlier, state.ramp_from_ppm),
+        changed_at_s=max(now_s, state.changed_at_s),
         ramp_s=0,
     )
 
@@ -286,14 +289,18 @@ def revert(state: MarketState, now_s: UnixS, controls: Controls) -> MarketState 
 def stand_still(
     state: MarketState, until_s: UnixS, now_s: UnixS, controls: Controls
 ) -> MarketState:
-    """Do what a market's pause does to its ramp: it goes on, from here, when the pause ends."""
+    """Do what a market's pause does to its ramp: it goes on, from here, when the pause ends.
+
+    Where none runs, the next one begins no earlier than that.
+    """
     elapsed_s = ramp_elapsed_s(state, now_s, controls)
+    start_s = max(until_s, state.changed_at_s)
     if elapsed_s >= state.ramp_s:
-        return state
+        return replace(state, changed_at_s=start_s, ramp_s=0)
     return replace(
         state,
         ramp_from_ppm=_maintenance_after(state, elapsed_s),
-        changed_at_s=max(until_s, state.changed_at_s),
+        changed_at_s=start_s,
         ramp_s=state.ramp_s - elapsed_s,
     )
 

@@ -80,7 +80,7 @@ class FeedMachine(RuleBasedStateMachine):
         seconds=st.sampled_from([1, 2, 5, 30, 119, 120, 300]),
         lag_ms=mostly(0, 1, 700, 59_000, 61_000, -1_999, -2_001),
         validity_ms=mostly(30_000, -1, 0, 120_000, 120_001),
-        jump=mostly(1, 1_000, 1_001, 0),
+        jump=mostly(1, 2**32, 2**32 + 1, 0),
     )
     def post(self, drawn, seconds, lag_ms, validity_ms, jump):
         self.world.wait(seconds)

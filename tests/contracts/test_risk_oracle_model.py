@@ -119,7 +119,7 @@ class OracleMachine(RuleBasedStateMachine):
         edits=steps,
         lag_ms=mostly(500, 0, 599_000, 601_000, -1_900, -2_100),
         validity_s=mostly(3_600, -1, 5, 601, 1_799, 7_200, 7_300, 41_000),
-        jump=mostly(1, 7, 1_000, 1_001, 0),
+        jump=mostly(1, 7, 2**32, 2**32 + 1, 0),
     )
     def update(self, edits, lag_ms, validity_s, jump):
         self.post(edits, self.world.now_ms - lag_ms, validity_s, jump)
