@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.envelope import MAX_ROUND_JUMP
 from contracts.halts import DecisionKind
 from contracts.messages import Domain
 from contracts.packing import pack_price_words, pack_risk_word
@@ -90,7 +91,7 @@ def test_review__price_round_for_the_risk_contract__is_refused() -> None:
     ("changes", "expected", "field"),
     [
         ({"round": 9}, RefusalReason.ROUND_NOT_NEWER, "round"),
-        ({"round": 1_010}, RefusalReason.ROUND_JUMP, "round"),
+        ({"round": 9 + MAX_ROUND_JUMP + 1}, RefusalReason.ROUND_JUMP, "round"),
         (
             {"observed_at_ms": UnixMs(b.NOW_MS + 1_001)},
             RefusalReason.OBSERVATION_IN_FUTURE,
