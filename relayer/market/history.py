@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from contracts.units import MarketId, UnixMs
 from relayer.errors import BadAnswer, EvidenceDamaged, EvidenceMissing, RelayerError, fault_reason
 from relayer.market.agreement import CandlePage
+from relayer.market.asked import AskedDays
 from relayer.market.days import FOREVER_MS, joined, merge, of_day, outside
 from relayer.market.segments import IndexEntry, SegmentFolder, SegmentRef
 from relayer.market.tails import TailFiles
@@ -33,7 +34,6 @@ KEPT_DAYS: Final = {HOUR_MS: 60, MINUTE_MS: 3}  # retention; older segments are 
 PAGE_BARS: Final = 300
 SEAL_AFTER_MS: Final = 5 * MINUTE_MS  # venues publish a day's last bars late
 CONCURRENT_MARKETS: Final = 12
-ASK_AGAIN_MS: Final = HOUR_MS  # for bars of past days that no two venues agreed on
 
 Key = tuple[MarketId, int]  # market and bar length
 
@@ -113,10 +113,7 @@ class HistoryStore:
         self._entries: dict[tuple[str, int, int], IndexEntry] = {}
         self._series: dict[Key, CandleSeries] = {}
         self._damaged: list[SegmentRef] = []
-        self._barless: set[tuple[str, int, int]] = set()  # days that no venue has bars of
-        self._rechecked: set[tuple[str, int, int]] = set()  # days whose gaps were asked for again
-        # Days with bars that no two venues agreed on: not sealed, and when to ask again.
-        self._doubted: dict[tuple[str, int, int], int] = {}
+        self._asked = AskedDays()
         self._pruned_day = 0
 
     def open(self) -> tuple[SegmentRef, ...]:
@@ -134,7 +131,7 @@ class HistoryStore:
         progress: Callable[[FillProgress], None] | None = None,
     ) -> FillReport:
         """Fetch what is missing up to now; what was fetched stays, whatever happens next."""
-        self._ask_doubted_again(now_ms)
+        self._asked.reopen(now_ms)
         before = {ref for ref in self._damaged if self._entry(ref) is None}
         steps = [(market, bar) for market in self._markets.values() for bar in LOOK_BACK_MS]
         limit = asyncio.Semaphore(CONCURRENT_MARKETS)
@@ -216,7 +213,7 @@ class HistoryStore:
                 self._series[key] = merge(self._series[key], page.bars)
                 if page.unconfirmed is not None:
                     doubts.append(page.unconfirmed)
-                    self._doubt(market, bar_ms, page, now_ms)
+                    self._asked.note_doubted(market.symbol, bar_ms, page.unconfirmed_ms, now_ms)
             segments += self._seal(market, bar_ms, days)
         oldest_ms = now_ms - LOOK_BACK_MS[bar_ms] - 2 * DAY_MS
         self._series[key] = self._series[key].between(oldest_ms, FOREVER_MS)
@@ -224,17 +221,6 @@ class HistoryStore:
         if doubts:
             raise BadAnswer(f"unconfirmed: {doubts[-1]}")
         return _Brought(pages=pages, segments=segments)
-
-    def _doubt(self, market: Market, bar_ms: int, page: CandlePage, now_ms: int) -> None:
-        """Keep the days open whose bars are in doubt, and ask for them anew, but not at once."""
-        for day in {at // DAY_MS for at in page.unconfirmed_ms}:
-            self._doubted[market.symbol, bar_ms, day] = now_ms + ASK_AGAIN_MS
-
-    def _ask_doubted_again(self, now_ms: int) -> None:
-        """Let days in doubt be asked for from their start, when their time has come."""
-        for key in [key for key, at_ms in self._doubted.items() if at_ms <= now_ms]:
-            del self._doubted[key]
-            self._rechecked.discard(key)
 
     def _gaps(self, market: Market, bar_ms: int, now_ms: int) -> list[tuple[int, int]]:
         """List what to fetch: runs of days without a segment, then the day in progress."""
@@ -244,7 +230,7 @@ class HistoryStore:
         missing = []
         for day in range(first, today):
             key = market.symbol, bar_ms, day
-            if key in self._entries or key in self._barless or key in self._doubted:
+            if key in self._entries or self._asked.is_barless(key) or self._asked.is_doubted(key):
                 continue
             if len(of_day(series, day)) == DAY_MS // bar_ms:
                 self._seal(market, bar_ms, [day])  # the tail had it all: nothing to fetch
@@ -254,30 +240,19 @@ class HistoryStore:
         return [*joined(missing), *([(since_ms, end_ms)] if since_ms < end_ms else [])]
 
     def _missing_from(self, market: Market, bar_ms: int, day: int) -> int:
-        """Say where a day is to be continued: after its last bar.
-
-        Once a process it starts anew where bars are missing inside.
-        """
+        """Say where a day is to be continued."""
         bars = of_day(self._series[market.market, bar_ms], day)
-        start_ms, key = day * DAY_MS, (market.symbol, bar_ms, day)
-        if not len(bars):
-            return start_ms
-        next_ms = int(bars.open_ms[-1]) + bar_ms
-        whole = len(bars) * bar_ms == next_ms - start_ms
-        if whole or key in self._rechecked:
-            return next_ms
-        self._rechecked.add(key)
-        return start_ms
+        return self._asked.missing_from((market.symbol, bar_ms, day), bars)
 
     def _seal(self, market: Market, bar_ms: int, days: Iterable[int]) -> int:
         """Store whole days; one without bars is not, and is asked for again at the next start."""
         count = 0
         for day in days:
-            if (market.symbol, bar_ms, day) in self._doubted:
+            if self._asked.is_doubted((market.symbol, bar_ms, day)):
                 continue
             bars = of_day(self._series[market.market, bar_ms], day)
             if not len(bars):
-                self._barless.add((market.symbol, bar_ms, day))
+                self._asked.note_barless((market.symbol, bar_ms, day))
                 continue
             entry = self._folder.write(market.symbol, bars, day)
             self._entries[entry.key] = entry

@@ -204,9 +204,8 @@ class VenueClient:
             symbol = listing.symbol
             try:
                 with reading(symbol):
-                    if symbol in tickers:
-                        ticker, mark = tickers[symbol], marks.get(symbol)
-                        read.append(parse_quote(listing, market, ticker, mark, received_at_ms))
+                    found = [(tickers[symbol], marks.get(symbol))] if symbol in tickers else []
+                read += [parse_quote(listing, market, *each, received_at_ms) for each in found]
             except BadAnswer as fault:
                 read.append(venue_fault(self.id, fault))
         return read

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -84,6 +84,11 @@ class FakeExchange:
     hangs: bool = False
     calls: int = 0
     markets: Any = None
+    has: ClassVar[dict[str, bool]] = {"fetchTickers": True}
+    ticker: Any = field(default_factory=lambda: {"bid": 1.0, "ask": 1.0, "timestamp": 1})
+
+    async def fetch_tickers(self, symbols: Sequence[str]) -> dict[str, Any]:
+        return dict.fromkeys(symbols, self.ticker)
 
     async def load_markets(self) -> None:
         self.markets = _AnyMarket()

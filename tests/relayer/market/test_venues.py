@@ -26,7 +26,8 @@ from relayer.market.history import HistoryStore
 from relayer.market.settings import VenueSettings
 from relayer.market.values import E18, HOUR_MS, MINUTE_MS, Listing, Market
 from relayer.market.venues import VenuePool
-from tests.relayer.market.fakes import FakeClock
+from tests.relayer.market.builders import market
+from tests.relayer.market.fakes import FakeClock, FakeExchange, FakeVenues
 
 pytestmark = pytest.mark.loopback
 
@@ -247,3 +248,13 @@ async def test_pool__unknown_ccxt_class__nearest_offered() -> None:
 def test_settings__unknown_key__refused() -> None:
     with pytest.raises(ValidationError, match="timeout"):
         VenueSettings(id="a", ccxt_class="okx", timeout=3)
+
+
+async def test_quotes__a_ticker_of_another_shape__a_fault_of_its_venue_alone() -> None:
+    venues = FakeVenues(FakeExchange("a"), FakeExchange("b"))
+    venues.of["b"].ticker = None
+    pool = VenuePool(venues.settings(), [market(0, ("a", "b"))], FakeClock(0), venues.connect)
+    taken = await pool.quotes()
+    await pool.close()
+    assert [quote.venue for quote in taken.quotes] == ["a"]
+    assert [(fault.venue, fault.reason) for fault in taken.faults] == [("b", "bad_answer")]
