@@ -62,6 +62,7 @@ exports: (
     halts.disable_decision_kind,
     halts.enable_decision_kind,
     halts.controls,
+    halts.guardian_rests,
 )
 
 struct PositionTerms:
@@ -192,6 +193,8 @@ POSITION_ACTION_TYPEHASH: constant(bytes32) = keccak256(
 
 # bits of a word
 WORD_BITS: constant(uint256) = 111
+LIMIT_MASK: constant(uint256) = 2**65 - 1
+REST_AT: constant(uint256) = 129
 BITS_6: constant(uint256) = 2**6 - 1
 BITS_9: constant(uint256) = 2**9 - 1
 BITS_10: constant(uint256) = 2**10 - 1
@@ -261,7 +264,7 @@ market_count: public(uint256)
 class_bounds: uint256[8]
 markets: uint256[MAX_MARKETS]
 # the guardian's word a market: pause_until 32 | liquidation_until 32 | limit_until 32 | limit_cap_e2 16 |
-# limit_open_interest 16 | limit_reduce_only 1. Apart from the slot, so that it never touches a signed value.
+# limit_open_interest 16 | limit_reduce_only 1 | guardian_rest_until 32. Apart from the slot, so that it never touches a signed value.
 guarded: uint256[MAX_MARKETS]
 
 
@@ -493,9 +496,16 @@ def pause_market(market: uint256, duration_s: uint256):
     # As for the other scopes: the guardian may not make a pause last by starting it over and over.
     if not by_owner and word & BITS_32 > block.timestamp:
         refusals.refuse(refusals.PAUSE_ALREADY_RUNNING)
+    if not by_owner and word >> REST_AT > block.timestamp:
+        refusals.refuse(refusals.PAUSE_TOO_SOON)
     liquidation_until_s: uint256 = 0
     liquidation_until_s, halts.word = halts._liquidation_end(halts.word, until_s, by_owner)
-    self.guarded[market] = ((word >> 64) << 64) | (liquidation_until_s << 32) | until_s
+    self.guarded[market] = (
+        (word & (LIMIT_MASK << 64))
+        | (halts._rest_end(duration_s, by_owner) << REST_AT)
+        | (liquidation_until_s << 32)
+        | until_s
+    )
     # Nobody may be carried toward liquidation by a ramp while he cannot close.
     self.markets[market] = self._stand_still(stored, until_s - EPOCH_S)
     log MarketPaused(
@@ -510,12 +520,12 @@ def pause_market(market: uint256, duration_s: uint256):
 def resume_market(market: uint256):
     """
     @notice End a market's pause at once; its ramp goes on when it was announced to. Owner; also gives the
-            guardian its liquidation budget back.
+            guardian its liquidation budget back, and lets it pause the market.
     @param market Its id.
     """
     authority._only_owner()
     self._slot(market)
-    self.guarded[market] = (self.guarded[market] >> 64) << 64
+    self.guarded[market] &= LIMIT_MASK << 64
     halts.word = halts._put(halts.word, halts.BUDGET_AT, halts.TIME_MASK, 0)
     log MarketResumed(market=market)
 
@@ -537,20 +547,22 @@ def tighten_market(
     self._slot(market)
     until_s: uint256 = halts._pause_end(duration_s, by_owner)
     word: uint256 = self.guarded[market]
-    limit: uint256 = word >> 64
+    limit: uint256 = (word >> 64) & LIMIT_MASK
     # cap 0 would have no maintenance ratio; reduce_only says "nothing may be opened".
     if cap_e2 < 100 or cap_e2 > BITS_16 or not self._canonical_amount(open_interest_cap):
         refusals.refuse(refusals.NOT_CANONICAL)
     # One way for the guardian: what it tightened only the owner loosens before its time.
     if not by_owner and limit & BITS_32 > block.timestamp and (
-        until_s < limit & BITS_32
-        or cap_e2 > (limit >> 32) & BITS_16
+        cap_e2 > (limit >> 32) & BITS_16
         or open_interest_cap > (limit >> 48) & BITS_16
         or convert(reduce_only, uint256) < limit >> 64
     ):
         refusals.refuse(refusals.LIMIT_NOT_TIGHTER)
+    # A limit that ends later, as the owner's may, goes on until then.
+    if not by_owner:
+        until_s = max(until_s, limit & BITS_32)
     limit = until_s | (cap_e2 << 32) | (open_interest_cap << 48) | (convert(reduce_only, uint256) << 64)
-    self.guarded[market] = (word & (2**64 - 1)) | (limit << 64)
+    self.guarded[market] = (word & ~(LIMIT_MASK << 64)) | (limit << 64)
     log MarketTightened(
         market=market,
         cap_e2=cap_e2,
@@ -568,7 +580,7 @@ def lift_tightening(market: uint256):
     """
     authority._only_owner()
     self._slot(market)
-    self.guarded[market] &= 2**64 - 1
+    self.guarded[market] &= ~(LIMIT_MASK << 64)
     log TighteningLifted(market=market)
 
 
@@ -665,7 +677,7 @@ def parameters(market: uint256) -> Parameters:
     @param market Its id.
     """
     stored: uint256 = self._slot(market)
-    limit: uint256 = self.guarded[market] >> 64
+    limit: uint256 = (self.guarded[market] >> 64) & LIMIT_MASK
     limits: uint256 = self.class_bounds[(stored >> CLASS_AT) & 7]
     values: uint256 = stored & VALUES_MASK
     if limit & BITS_32 > block.timestamp:
@@ -718,7 +730,7 @@ def permissions(market: uint256) -> uint256:
     )
     deciding: bool = not halts._decisions_stopped()
     withdrawing: bool = (controls >> 64) & BITS_32 <= now_s and not stopped
-    limited: bool = (guarded >> 64) & BITS_32 > now_s and (guarded >> 128) != 0
+    limited: bool = (guarded >> 64) & BITS_32 > now_s and (guarded >> 128) & 1 != 0
     allowed: uint256 = 0
     if (
         deciding
@@ -866,7 +878,8 @@ def _apply(word: uint256, stamp: uint256) -> uint256:
         charge = unsafe_div(unsafe_mul(unsafe_sub(cap_e2, old), PPM), old)
     elif cap_e2 < old:
         if unsafe_div(unsafe_mul(unsafe_sub(old, cap_e2), PPM), old) > tighten_ppm:
-            if unsafe_sub(old, cap_e2) > (limits >> 191) & BITS_10:
+            # Out of bounds that were narrowed since, one step may go as far as it must: the ramp protects who is in.
+            if unsafe_sub(old, cap_e2) > (limits >> 191) & BITS_10 and old <= (limits >> 16) & BITS_16:
                 return refusals.CAP_STEP_TOO_LARGE
     old = ((stored >> 16) & 2_047) << ((stored >> 27) & 31)
     new: uint256 = ((values >> 16) & 2_047) << ((values >> 27) & 31)
@@ -876,7 +889,10 @@ def _apply(word: uint256, stamp: uint256) -> uint256:
             charge = step
     elif new < old:
         if unsafe_div(unsafe_mul(unsafe_sub(old, new), PPM), old) > tighten_ppm:
-            if unsafe_sub(old, new) > self._least_amount(limits):
+            # Out of bounds that were narrowed since, one step may go as far as it must.
+            if unsafe_sub(old, new) > self._least_amount(limits) and (
+                (stored >> 16) & BITS_16 <= (limits >> 52) & BITS_16
+            ):
                 return refusals.OPEN_INTEREST_CAP_STEP_TOO_LARGE
     old = ((stored >> 32) & 2_047) << ((stored >> 43) & 31)
     new = ((values >> 32) & 2_047) << ((values >> 43) & 31)
@@ -1172,6 +1188,7 @@ def _sound(limits: uint256) -> bool:
         and floor_ppm != 0
         and floor_ppm <= PPM // 2
         and (limits >> 111) & BITS_20 <= PPM
+        and open_interest_cap != 0
         and open_interest_cap != BITS_16
         and self._canonical_amount(open_interest_cap)
         and size_scale != 0

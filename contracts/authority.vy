@@ -94,11 +94,13 @@ def accept_ownership():
 @external
 def set_guardian(guardian: address):
     """
-    @notice Replace the guardian. Timelocked.
+    @notice Replace the guardian. Timelocked, but for the owner itself: it may do all of that already, and a guardian
+            that has turned must be gone at once.
     @param guardian The new guardian.
     """
     self._only_owner()
-    self._consume(keccak256(slice(msg.data, 0, 36)))
+    if guardian != self.owner:
+        self._consume(keccak256(slice(msg.data, 0, 36)))
     if guardian == empty(address):
         refusals.refuse(refusals.ADDRESS_MISSING)
     log GuardianChanged(previous=self.guardian, current=guardian)
@@ -175,14 +177,16 @@ def _consume(operation: bytes32):
     @notice Let a timelocked call pass if its time has come; each announcement serves once.
     @param operation keccak256 of the calldata of the call under way.
     """
-    if not self.launched:
-        return
     eta_s: uint256 = self.scheduled[operation]
-    if eta_s == 0:
-        refusals.refuse(refusals.NOT_SCHEDULED)
-    if block.timestamp < eta_s:
-        refusals.refuse(refusals.TIMELOCK_RUNNING)
-    if block.timestamp > eta_s + LAPSE_S:
-        refusals.refuse(refusals.SCHEDULE_LAPSED)
+    if self.launched:
+        if eta_s == 0:
+            refusals.refuse(refusals.NOT_SCHEDULED)
+        if block.timestamp < eta_s:
+            refusals.refuse(refusals.TIMELOCK_RUNNING)
+        if block.timestamp > eta_s + LAPSE_S:
+            refusals.refuse(refusals.SCHEDULE_LAPSED)
+    elif eta_s == 0:
+        return
+    # Also before launch: what was announced and done then may not be done once more afterwards.
     self.scheduled[operation] = 0
     log OperationConsumed(operation=operation)

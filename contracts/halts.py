@@ -17,11 +17,12 @@ from contracts.units import LeverageE2, UnixS, WholeUsdc
 
 EPOCHS: Final = 64
 MAX_GUARDIAN_PAUSE_S: Final = 86_400
+MIN_GUARDIAN_AI_PAUSE_S: Final = 660
 MAX_OWNER_PAUSE_S: Final = 2_592_000
 LIQUIDATION_BUDGET_S: Final = 3_600
 
 _CONTROL_BITS: Final = (32, 32, 32, 32, 32, 32, 32, 6, 5)
-_GUARD_BITS: Final = (32, 32, 32, 16, 16, 1)
+_GUARD_BITS: Final = (32, 32, 32, 16, 16, 1, 32)
 
 
 class PauseScope(IntEnum):
@@ -126,7 +127,10 @@ NO_CONTROLS: Final = decode_controls(0, (0,) * EPOCHS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketGuard:
-    """The guardian's word of one market: its pause, and its limit on new risk."""
+    """The guardian's word of one market: its pause, and its limit on new risk.
+
+    `rest_until_s`: the guardian may not pause it again before.
+    """
 
     pause_until_s: UnixS
     liquidation_until_s: UnixS
@@ -134,6 +138,7 @@ class MarketGuard:
     limit_cap_e2: LeverageE2
     limit_open_interest_cap_usdc: WholeUsdc
     limit_reduce_only: bool
+    rest_until_s: UnixS
 
     def limits(self, now_s: UnixS) -> bool:
         """Tell whether the limit on new risk counts now."""
@@ -142,7 +147,7 @@ class MarketGuard:
 
 def decode_guard(word: int) -> MarketGuard:
     """Read one word of what `RiskOracle.guards` gives."""
-    pause, liquidation, limit, cap, open_interest, reduce_only = split_bits(word, _GUARD_BITS)
+    pause, liquidation, limit, cap, open_interest, reduce_only, rest = split_bits(word, _GUARD_BITS)
     return MarketGuard(
         pause_until_s=UnixS(pause),
         liquidation_until_s=UnixS(liquidation),
@@ -150,6 +155,7 @@ def decode_guard(word: int) -> MarketGuard:
         limit_cap_e2=LeverageE2(cap),
         limit_open_interest_cap_usdc=WholeUsdc(expand_amount(open_interest)),
         limit_reduce_only=bool(reduce_only),
+        rest_until_s=UnixS(rest),
     )
 
 
@@ -162,6 +168,7 @@ def encode_guard(guard: MarketGuard) -> int:
         guard.limit_cap_e2,
         pack_amount(guard.limit_open_interest_cap_usdc),
         int(guard.limit_reduce_only),
+        guard.rest_until_s,
     )
     return join_bits(values, _GUARD_BITS)
 

@@ -2,8 +2,9 @@
 """
 @title Halts: pauses that are scoped and end by themselves, and decision kinds that can be switched off
 @license Apache-2.0
-@notice The guardian pauses at once, for at most a day, and cannot lengthen a pause that runs; the owner may
-        extend, up to 30 days a call, and resumes at once. What the guardian stops of liquidation ends within
+@notice The guardian pauses at once, for at most a day, cannot lengthen a pause that runs, and must then leave
+        its scope alone for as long as the pause lasted; the owner may extend, up to 30 days a call, and resumes
+        at once. What the guardian stops of liquidation ends within
         one hour of its first stop, whatever it does, until the owner has acted. Adding margin is never paused.
 @dev A module. Its word, from the least significant bit: new_risk_until 32 | ai_input_until 32 |
      withdrawals_until 32 | liquidation_until 32 | everything_until 32 | everything_liquidation_until 32 |
@@ -48,6 +49,9 @@ KIND_POSITION_TERMS: constant(uint256) = 2
 KIND_LIQUIDATE: constant(uint256) = 5
 
 MAX_GUARDIAN_PAUSE_S: constant(uint256) = 86_400  # a day, in which the owner's signers can meet
+# 63 of these outlast the longest validity (40,950 s): the guardian alone cannot bring an epoch round to a market
+# that still holds it, whose ramp would leap to where it would be had nothing been paused.
+MIN_GUARDIAN_AI_PAUSE_S: constant(uint256) = 660
 MAX_OWNER_PAUSE_S: constant(uint256) = 2_592_000  # 30 days a call: an owner who is gone halts nothing for ever
 LIQUIDATION_BUDGET_S: constant(uint256) = 3_600  # bad debt grows while nobody may liquidate
 
@@ -68,15 +72,18 @@ EPOCH_MASK: constant(uint256) = 2**6 - 1
 EPOCHS: constant(uint256) = 64
 
 word: uint256
+# Before when the guardian may not pause a scope again, 32 bits each in their order; 0 once the owner has acted.
+guardian_rests: public(uint256)
 # When the AI-input pause that ended an epoch began, Unix seconds. 64 epochs last longer than any parameters:
-# to meet an epoch twice, the owner would have to resume 64 times within one validity (11.4 hours).
+# to meet an epoch twice, the owner would have to pause or resume 64 times within one validity (11.4 hours).
 epoch_ended_s: uint256[EPOCHS]
 
 
 @external
 def pause(scope: uint256, duration_s: uint256):
     """
-    @notice Stop one thing for a while. Guardian (at most a day, not while the same pause runs) or owner.
+    @notice Stop one thing for a while. Owner, or guardian: at most a day, AI input and everything at least 660 s,
+            and not before as long as its last pause of this has passed since that ended.
     @param scope 1 new risk, 2 AI input, 3 withdrawals, 4 liquidation, 5 everything.
     @param duration_s From now.
     """
@@ -89,11 +96,18 @@ def pause(scope: uint256, duration_s: uint256):
     # A pause ends by itself: the guardian may not make it last by starting it over and over.
     if not by_owner and (controls >> at) & TIME_MASK > block.timestamp:
         refusals.refuse(refusals.PAUSE_ALREADY_RUNNING)
-    if (scope == SCOPE_AI_INPUT or scope == SCOPE_EVERYTHING) and not self._decisions_stopped():
-        # Ramps that ran until now stop here for good; see RiskOracle._elapsed.
-        epoch: uint256 = (quorum.stream >> EPOCH_AT) & EPOCH_MASK
-        self.epoch_ended_s[epoch] = block.timestamp
-        quorum.stream = self._put(quorum.stream, EPOCH_AT, EPOCH_MASK, (epoch + 1) % EPOCHS)
+    rests: uint256 = self.guardian_rests
+    if not by_owner and (rests >> at) & TIME_MASK > block.timestamp:
+        refusals.refuse(refusals.PAUSE_TOO_SOON)
+    if scope == SCOPE_AI_INPUT or scope == SCOPE_EVERYTHING:
+        if not by_owner and duration_s < MIN_GUARDIAN_AI_PAUSE_S:
+            refusals.refuse(refusals.PAUSE_TOO_SHORT)
+        if not self._decisions_stopped():
+            # Ramps that ran until now stop here for good; see RiskOracle._elapsed.
+            epoch: uint256 = (quorum.stream >> EPOCH_AT) & EPOCH_MASK
+            self.epoch_ended_s[epoch] = block.timestamp
+            quorum.stream = self._put(quorum.stream, EPOCH_AT, EPOCH_MASK, (epoch + 1) % EPOCHS)
+    self.guardian_rests = self._put(rests, at, TIME_MASK, self._rest_end(duration_s, by_owner))
     liquidation_until_s: uint256 = 0
     if scope >= SCOPE_LIQUIDATION:
         liquidation_until_s, controls = self._liquidation_end(controls, until_s, by_owner)
@@ -120,7 +134,7 @@ def pause(scope: uint256, duration_s: uint256):
 @external
 def resume(scope: uint256):
     """
-    @notice End a pause at once. Owner; also gives the guardian its liquidation budget back.
+    @notice End a pause at once. Owner; also gives the guardian its liquidation budget back, and lets it pause this.
     @param scope As given to `pause`.
     """
     authority._only_owner()
@@ -129,6 +143,7 @@ def resume(scope: uint256):
     controls: uint256 = self._put(self.word, 32 * (scope - 1), TIME_MASK, 0)
     if scope == SCOPE_EVERYTHING:
         controls = self._put(controls, EVERYTHING_LIQUIDATION_AT, TIME_MASK, 0)
+    self.guardian_rests = self._put(self.guardian_rests, 32 * (scope - 1), TIME_MASK, 0)
     self._store(self._put(controls, BUDGET_AT, TIME_MASK, 0))
     log Resumed(scope=scope)
 
@@ -181,6 +196,19 @@ def _pause_end(duration_s: uint256, by_owner: bool) -> uint256:
     if duration_s == 0 or duration_s > longest:
         refusals.refuse(refusals.PAUSE_OUT_OF_RANGE)
     return block.timestamp + duration_s
+
+
+@internal
+@view
+def _rest_end(duration_s: uint256, by_owner: bool) -> uint256:
+    """
+    @param duration_s How long a pause that begins now lasts.
+    @param by_owner Whether the owner asks, which lets the guardian pause again at once.
+    @return Before when the guardian may not begin it again: else it could halt for ever, a day at a time.
+    """
+    if by_owner:
+        return 0
+    return block.timestamp + 2 * duration_s
 
 
 @internal

@@ -93,6 +93,8 @@ class Refusal(IntEnum):
     CLASS_RULES_INVALID = 92
     MARKET_OUT_OF_ORDER = 93
     TOO_MANY_MARKETS = 94
+    PAUSE_TOO_SHORT = 95
+    PAUSE_TOO_SOON = 96
 
 
 MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
@@ -251,6 +253,13 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
         ),
         Refusal.MARKET_OUT_OF_ORDER: "The id is not the next one; ids are given in order from 0.",
         Refusal.TOO_MANY_MARKETS: "All 65,536 market ids are given.",
+        Refusal.PAUSE_TOO_SHORT: (
+            "A guardian's pause of AI input or of everything lasts at least 660 s."
+        ),
+        Refusal.PAUSE_TOO_SOON: (
+            "The guardian may pause this again only once as long as its last pause has passed; "
+            "ask the owner."
+        ),
     }
 )
 

@@ -82,6 +82,8 @@ UNKNOWN_CLASS: constant(uint256) = 91
 CLASS_RULES_INVALID: constant(uint256) = 92
 MARKET_OUT_OF_ORDER: constant(uint256) = 93
 TOO_MANY_MARKETS: constant(uint256) = 94
+PAUSE_TOO_SHORT: constant(uint256) = 95
+PAUSE_TOO_SOON: constant(uint256) = 96
 
 
 @internal

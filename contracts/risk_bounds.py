@@ -66,6 +66,7 @@ class ClassBounds:
             "max_cap_e2": self.max_cap_e2 < _AMOUNT_LIMIT,
             "floor_maintenance_ppm": 0 < self.floor_maintenance_ppm <= PPM // 2,
             "profit_share_ppm": self.profit_share_ppm <= PPM,
+            "max_open_interest_cap_usdc": self.max_open_interest_cap_usdc > 0,
             "min_size_scale_usdc": self.min_size_scale_usdc > 0,
             "max_spread_ppm": self.max_spread_ppm < _SPREAD_LIMIT * SPREAD_UNIT_PPM,
             "notice_s": MIN_NOTICE_S <= self.notice_s < 2**16 - 1,
@@ -215,13 +216,17 @@ def misfit(word: int, bounds: ClassBounds) -> Refusal | None:
 
 
 class Move(NamedTuple):
-    """One field's move, in the field's unit in the word (whole USDC for amounts)."""
+    """One field's move, in the field's unit in the word (whole USDC for amounts).
+
+    `outside`: the old value is more than the class's bound, which was narrowed since.
+    """
 
     old: int
     new: int
     loosens: bool
     least: int
     refusal: Refusal
+    outside: bool
 
     @property
     def size(self) -> int:
@@ -241,15 +246,18 @@ def moves(old: Values, new: Values, bounds: ClassBounds) -> tuple[Move, ...]:
     least_spread = bounds.min_step_spread_ppm // SPREAD_UNIT_PPM
     interests = (old.open_interest_cap_usdc, new.open_interest_cap_usdc)
     scales = (old.size_scale_usdc, new.size_scale_usdc)
-    fields: tuple[tuple[int, int, int, int, Refusal], ...] = (
-        (old.cap_e2, new.cap_e2, 1, bounds.min_step_cap_e2, Refusal.CAP_STEP_TOO_LARGE),
-        (*interests, 1, amount, Refusal.OPEN_INTEREST_CAP_STEP_TOO_LARGE),
-        (*scales, 1, amount, Refusal.SIZE_SCALE_STEP_TOO_LARGE),
-        (*spreads, -1, least_spread, Refusal.SPREAD_STEP_TOO_LARGE),
+    caps = (old.cap_e2, new.cap_e2)
+    cap_outside = old.cap_e2 > bounds.max_cap_e2
+    interest_outside = old.open_interest_cap_usdc > bounds.max_open_interest_cap_usdc
+    fields: tuple[tuple[int, int, int, int, Refusal, bool], ...] = (
+        (*caps, 1, bounds.min_step_cap_e2, Refusal.CAP_STEP_TOO_LARGE, cap_outside),
+        (*interests, 1, amount, Refusal.OPEN_INTEREST_CAP_STEP_TOO_LARGE, interest_outside),
+        (*scales, 1, amount, Refusal.SIZE_SCALE_STEP_TOO_LARGE, False),
+        (*spreads, -1, least_spread, Refusal.SPREAD_STEP_TOO_LARGE, False),
     )
     return tuple(
-        Move(before, after, (after - before) * up > 0, least, refusal)
-        for before, after, up, least, refusal in fields
+        Move(before, after, (after - before) * up > 0, least, refusal, outside)
+        for before, after, up, least, refusal, outside in fields
         if before != after
     )
 
@@ -259,7 +267,12 @@ def _step_ppm(move: Move, bounds: ClassBounds) -> Ppm:
 
 
 def is_step(move: Move, bounds: ClassBounds) -> bool:
-    """Tell whether a move is within one step, relative or absolute, of the last accepted value."""
+    """Tell whether a move is within one step, relative or absolute, of the last accepted value.
+
+    Out of bounds that were narrowed since, a tightening may go as far as it must.
+    """
+    if move.outside and not move.loosens:
+        return True
     relative = move.relative_ppm
     small = relative is not None and relative <= _step_ppm(move, bounds)
     return small or move.size <= move.least

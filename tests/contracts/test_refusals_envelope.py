@@ -136,6 +136,23 @@ class TestAuthority:
         with world.refuses(Refusal.ALREADY_LAUNCHED):
             world.send(OWNER, "launch")
 
+    def test_timelocked__announced_and_done_before_launch__refuses_not_scheduled(self, world):
+        world.schedule("set_threshold", 3)
+        world.send(OWNER, "set_threshold", 3)
+        world.send(OWNER, "launch")
+        world.wait(TIMELOCK_S)
+        with world.refuses(Refusal.NOT_SCHEDULED):
+            world.send(OWNER, "set_threshold", 3)
+
+    def test_set_guardian__the_owner_itself__needs_no_timelock(self, world):
+        world.send(OWNER, "launch")
+        world.send(OWNER, "set_guardian", OWNER)
+        assert checksummed(world.read("guardian")) == OWNER
+        with world.refuses(Refusal.NOT_GUARDIAN):
+            world.send(GUARDIAN, "remove_signer", SIGNERS[0].address)
+        with world.refuses(Refusal.NOT_SCHEDULED):
+            world.send(OWNER, "set_guardian", GUARDIAN)
+
     @pytest.mark.parametrize("function", ["set_guardian", "add_signer"])
     def test_roles__zero__refuses_address_missing(self, world, function):
         with world.refuses(Refusal.ADDRESS_MISSING):

@@ -6,7 +6,14 @@ from dataclasses import fields
 
 import pytest
 
-from contracts.halts import DecisionKind, PauseScope, Permissions
+from contracts.halts import (
+    EPOCHS,
+    MIN_GUARDIAN_AI_PAUSE_S,
+    DecisionKind,
+    PauseScope,
+    Permissions,
+    decode_guard,
+)
 from contracts.messages import (
     ActionKind,
     Adjustment,
@@ -17,6 +24,7 @@ from contracts.messages import (
     digest,
 )
 from contracts.refusals import Refusal
+from contracts.risk_oracle import FRESHNESS
 from tests.contracts.world import (
     EVIDENCE_HASH,
     FIELDS,
@@ -65,9 +73,9 @@ class TestPauses:
     )
     @pytest.mark.parametrize("by", [GUARDIAN, OWNER])
     def test_pause__of_a_scope__takes_what_it_says_and_ends(self, world, scope, lost, by):
-        world.send(by, "pause", scope, 600)
+        world.send(by, "pause", scope, 660)
         assert permitted(world) == ALL & ~lost
-        world.wait(599)
+        world.wait(659)
         assert permitted(world) == ALL & ~lost
         world.wait(1)
         assert permitted(world) == ALL
@@ -81,7 +89,7 @@ class TestPauses:
 
     @pytest.mark.parametrize("scope", PauseScope)
     def test_resume__owner__gives_back_at_once(self, world, scope):
-        world.send(GUARDIAN, "pause", scope, 600)
+        world.send(GUARDIAN, "pause", scope, 660)
         world.send(OWNER, "resume", scope)
         assert permitted(world) == ALL
 
@@ -167,6 +175,68 @@ class TestPauses:
         with world.refuses(Refusal.PAUSE_ALREADY_RUNNING):
             world.send(GUARDIAN, "pause_market", 0, 600)
 
+    @pytest.mark.parametrize("scope", [PauseScope.AI_INPUT, PauseScope.EVERYTHING])
+    def test_pause__guardian_of_decisions_briefly__refuses_pause_too_short(self, world, scope):
+        with world.refuses(Refusal.PAUSE_TOO_SHORT):
+            world.send(GUARDIAN, "pause", scope, MIN_GUARDIAN_AI_PAUSE_S - 1)
+        world.send(OWNER, "pause", scope, 1)
+        world.wait(1)
+        world.send(GUARDIAN, "pause", scope, MIN_GUARDIAN_AI_PAUSE_S)
+
+    def test_pause__guardian_s_shortest__outlasts_every_validity_before_epochs_repeat(self):
+        longest_s = FRESHNESS.max_validity_ms // 1_000
+        assert longest_s < (EPOCHS - 1) * MIN_GUARDIAN_AI_PAUSE_S
+
+    @pytest.mark.parametrize("scope", PauseScope)
+    def test_pause__guardian_before_it_rested__refuses_pause_too_soon(self, world, scope):
+        world.send(GUARDIAN, "pause", scope, 700)
+        world.wait(1_399)
+        with world.refuses(Refusal.PAUSE_TOO_SOON):
+            world.send(GUARDIAN, "pause", scope, 700)
+        world.wait(1)
+        world.send(GUARDIAN, "pause", scope, 700)
+        assert permitted(world) != ALL
+
+    def test_pause_market__guardian_before_it_rested__refuses_pause_too_soon(self, world):
+        world.send(GUARDIAN, "pause_market", 0, 600)
+        world.wait(1_199)
+        with world.refuses(Refusal.PAUSE_TOO_SOON):
+            world.send(GUARDIAN, "pause_market", 0, 600)
+        world.send(GUARDIAN, "pause_market", 1, 600)
+        world.wait(1)
+        world.send(GUARDIAN, "pause_market", 0, 600)
+        assert permitted(world) == Permissions.DECIDE
+
+    @pytest.mark.parametrize("scope", PauseScope)
+    @pytest.mark.parametrize(("function", "rest"), [("resume", []), ("pause", [1])])
+    def test_pause__owner_acted_there__guardian_need_not_rest(self, world, scope, function, rest):
+        world.send(GUARDIAN, "pause", scope, 700)
+        world.send(OWNER, function, scope, *rest)
+        world.wait(1)
+        world.send(GUARDIAN, "pause", scope, 700)
+
+    @pytest.mark.parametrize(("function", "rest"), [("resume_market", []), ("pause_market", [1])])
+    def test_pause_market__owner_acted_there__guardian_need_not_rest(self, world, function, rest):
+        world.send(GUARDIAN, "pause_market", 0, 700)
+        world.send(OWNER, function, 0, *rest)
+        world.wait(1)
+        world.send(GUARDIAN, "pause_market", 0, 700)
+
+    def test_pause_market__limit_running__leaves_the_limit_alone(self, world):
+        world.send(GUARDIAN, "pause_market", 0, 600)
+        world.send(GUARDIAN, "tighten_market", 0, 500, 1_000, False, 600)
+        limited = world.parameters()
+        assert not limited["reduce_only"]
+        (word,) = world.read("guards", 0, 1)
+        guard = decode_guard(word)
+        assert guard.rest_until_s == world.now_s + 1_200
+        assert not guard.limit_reduce_only
+        world.send(OWNER, "lift_tightening", 0)
+        (word,) = world.read("guards", 0, 1)
+        assert decode_guard(word).rest_until_s == world.now_s + 1_200
+        world.send(OWNER, "resume_market", 0)
+        assert world.read("guards", 0, 1) == (0,)
+
 
 class TestLiquidation:
     """The guardian stops liquidation for an hour in all, until the owner has acted."""
@@ -201,7 +271,7 @@ class TestLiquidation:
     def test_pause__everything_after_the_hour__leaves_liquidation(self, world):
         world.send(GUARDIAN, "pause", PauseScope.LIQUIDATION, 60)
         world.wait(3_600)
-        world.send(GUARDIAN, "pause", PauseScope.EVERYTHING, 600)
+        world.send(GUARDIAN, "pause", PauseScope.EVERYTHING, 660)
         assert permitted(world) == Permissions.LIQUIDATE
 
     @pytest.mark.parametrize(
@@ -225,13 +295,13 @@ class TestDecisions:
     """AI input refused: updates, terms and actions."""
 
     def test_update__ai_input_paused__refuses_ai_input_paused(self, world):
-        world.send(GUARDIAN, "pause", PauseScope.AI_INPUT, 600)
+        world.send(GUARDIAN, "pause", PauseScope.AI_INPUT, 660)
         world.wait(1)
         with world.refuses(Refusal.AI_INPUT_PAUSED):
             world.update(FIELDS)
 
     def test_update__everything_paused__refuses_everything_paused(self, world):
-        world.send(GUARDIAN, "pause", PauseScope.EVERYTHING, 600)
+        world.send(GUARDIAN, "pause", PauseScope.EVERYTHING, 660)
         world.wait(1)
         with world.refuses(Refusal.EVERYTHING_PAUSED):
             world.update(FIELDS)
@@ -287,7 +357,7 @@ class TestDecisions:
         ],
     )
     def test_decisions__paused__refuses_ai_input_paused(self, world, scope, refusal):
-        world.send(GUARDIAN, "pause", scope, 30)
+        world.send(OWNER, "pause", scope, 30)
         for message in (terms_of(world), action_of(world)):
             with world.refuses(refusal):
                 verify(world, message)
@@ -444,7 +514,6 @@ class TestTightening:
             [501, 1_000, True, 600],
             [500, 1_001, True, 600],
             [500, 1_000, False, 600],
-            [500, 1_000, True, 599],
         ],
     )
     def test_tighten__guardian_looser_than_its_limit__refuses_limit_not_tighter(
@@ -454,6 +523,14 @@ class TestTightening:
         with world.refuses(Refusal.LIMIT_NOT_TIGHTER):
             world.send(GUARDIAN, "tighten_market", 0, *arguments)
         world.send(OWNER, "tighten_market", 0, *arguments)
+
+    def test_tighten__guardian_under_a_longer_limit__keeps_its_end(self, world):
+        world.send(OWNER, "tighten_market", 0, 900, 1_000, False, 30 * DAY_S)
+        world.send(GUARDIAN, "tighten_market", 0, 100, 500, True, 600)
+        world.wait(30 * DAY_S - 1)
+        assert world.parameters()["cap_e2"] == 100
+        world.wait(1)
+        assert world.parameters()["cap_e2"] == 1_000
 
     @pytest.mark.parametrize(("cap_e2", "amount"), [(99, 1_000), (65_536, 1_000), (500, 2_048)])
     def test_tighten__not_a_number__refuses_not_canonical(self, world, cap_e2, amount):

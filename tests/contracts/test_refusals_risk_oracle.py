@@ -156,6 +156,27 @@ class TestSteps:
         world.wait(1)
         assert skips(world.update(quiet._replace(spread=2))) == []
 
+    def test_cap__above_a_bound_narrowed_since__comes_down_in_one_step(self, world):
+        world.update(FIELDS)
+        world.rebound(max_cap_e2=600)
+        world.wait(1)
+        assert skips(world.update(FIELDS)) == [(0, Refusal.CAP_OUT_OF_BOUNDS)]
+        assert skips(world.update(capped(550))) == []
+        after = world.parameters()
+        assert (after["cap_e2"], after["effective_maintenance_ppm"]) == (550, 50_000)
+        world.wait(1)
+        assert skips(world.update(capped(300))) == [(0, Refusal.CAP_STEP_TOO_LARGE)]
+
+    def test_interest__above_a_bound_narrowed_since__comes_down_in_one_step(self, world):
+        world.rebound(max_open_interest_cap_usdc=WholeUsdc(1 << 20))
+        world.wait(1)
+        item = FIELDS._replace(open_interest_cap=usdc(1 << 20))
+        assert skips(world.update(capped(699, item))) == [(0, Refusal.CAP_STEP_TOO_LARGE)]
+        assert skips(world.update(item)) == []
+        world.wait(1)
+        lower = item._replace(open_interest_cap=usdc(1 << 19))
+        assert skips(world.update(lower)) == [(0, Refusal.OPEN_INTEREST_CAP_STEP_TOO_LARGE)]
+
     def test_small_value__absolute_step_is_more__lands(self, world):
         world.rebound(min_step_cap_e2=200)
         assert skips(world.update(capped(1_200))) == []
@@ -262,6 +283,7 @@ class TestConfiguration:
             {"floor_maintenance_ppm": 0},
             {"floor_maintenance_ppm": 500_001},
             {"profit_share_ppm": 1_000_001},
+            {"max_open_interest_cap_usdc": 0},
             {"min_size_scale_usdc": 0},
             {"max_spread_ppm": 1_023 * 20},
             {"notice_s": 299},

@@ -18,7 +18,7 @@ from tests.contracts.world import CLASS, GUARDIAN, OWNER, OracleWorld, skips
 
 MARKETS = 3
 SECONDS = st.sampled_from([1, 60, 900, 900, 901, 1_800, 3_600, 7_300, 86_400])
-DURATIONS = st.sampled_from([60, 600, 3_600, 86_400])
+DURATIONS = st.sampled_from([60, 660, 3_600, 86_400])
 
 
 def mostly(usual, *others):
@@ -211,6 +211,12 @@ class OracleMachine(RuleBasedStateMachine):
         except RefusedError:
             return
         self.reread_halts()
+
+    @rule(max_cap=mostly(5_000, 600, 900), interest=mostly(1 << 30, 1 << 21, 1 << 22))
+    def rebound(self, max_cap, interest):
+        self.world.rebound(max_cap_e2=max_cap, max_open_interest_cap_usdc=interest)
+        read = self.world.state()
+        self.state = risk_oracle.replace(self.state, bounds=read.bounds, config=read.config)
 
     @rule(kind=st.sampled_from(DecisionKind), enabled=st.booleans())
     def switch_kind(self, kind, enabled):
