@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from agent.config import Settings
 from agent.cycle import Mind
 from agent.decisions import HoldReason
+from agent.delivering import JournalledDelivery
 from agent.dry import DryRun
 from agent.errors import ConfigError
 from agent.loops import Loops, LoopSettings
@@ -130,7 +131,7 @@ async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> H
         clock=network.clock,
         world=LiveWorld(chain, pool, history, network.clock, ground.settings.marks),
         quorum=dry if payer is None else await _quorums(ground, stack),
-        delivery=dry if payer is None else _transactor(ground, payer),
+        delivery=dry if payer is None else _delivery(ground, payer),
         evidence=EvidenceStore(network.state / "evidence"),
         journal=journal,
         rounds=await _round_numbers(journal, ground.deployment),
@@ -276,17 +277,19 @@ def signer_names(network: Network) -> tuple[str, ...]:
     return tuple(f"{kind}-{n}" for kind, keys in sets.items() for n in range(1, len(keys) + 1))
 
 
-def _transactor(ground: Ground, key: Key) -> Transactor:
+def _delivery(ground: Ground, key: Key) -> JournalledDelivery:
     """Build the only way to the chain."""
+    outbox = Outbox(ground.database)
     ports = Ports(
         chain=ground.endpoint,
         read_back=ContractReadBack(ground.endpoint),
-        outbox=Outbox(ground.database),
+        outbox=outbox,
         clock=ground.network.clock,
         timer=LoopTimer(),
         metrics=ground.metrics,
     )
-    return Transactor(key, ports, DeliveryRules(fees=FeeRules()))
+    transactor = Transactor(key, ports, DeliveryRules(fees=FeeRules()))
+    return JournalledDelivery(transactor, Journal(ground.database), outbox)
 
 
 async def _quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:

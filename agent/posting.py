@@ -11,7 +11,8 @@ from agent.decisions import Hold, HoldReason
 from agent.ports import Hands
 from contracts.messages import PriceRound, RiskUpdate
 from contracts.units import UnixMs
-from relayer.delivery.states import Effective, Outcome, Superseded, state_of
+from relayer.delivery.settlement import settled
+from relayer.delivery.states import Effective, Outcome, detail_of
 from relayer.journal import CycleEntry, DecisionEntry, HoldEntry
 from relayer.signing.values import NoQuorum, Proposal, SignedMessage
 
@@ -95,28 +96,6 @@ def decision_entry(proposal: Proposal, decided_at_ms: UnixMs) -> DecisionEntry:
         evidence_hash=message.evidence_hash,
         model_hash=message.model_hash if isinstance(message, RiskUpdate) else None,
     )
-
-
-def settled(entry: DecisionEntry, outcome: Outcome) -> DecisionEntry:
-    """Add to a decision's row how far it came."""
-    effective = isinstance(outcome, Effective)
-    return replace(
-        entry,
-        state=state_of(outcome).value,
-        tx_hash=outcome.tx_hash,
-        block_number=outcome.block_number if isinstance(outcome, Effective) else None,
-        skipped=outcome.skipped if isinstance(outcome, Effective) else (),
-        reason="" if effective else detail_of(outcome),
-    )
-
-
-def detail_of(outcome: Outcome) -> str:
-    """Say in words how a delivery ended."""
-    if isinstance(outcome, Effective):
-        return f"effective in block {outcome.block_number}"
-    if isinstance(outcome, Superseded):
-        return f"superseded: the contract holds round {outcome.latest_round}"
-    return f"{state_of(outcome)}: {outcome.detail}"
 
 
 def cycle_entry(

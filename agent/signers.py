@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from agent.ports import Clock
 from contracts.messages import PriceRound, RiskUpdate
+from contracts.price_feed import apply_round
+from contracts.risk_oracle import apply_update
+from contracts.units import seconds_floor
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.reads import read_chain, read_feed
 from relayer.chain.values import Deployment
@@ -55,7 +58,12 @@ class EmbeddedViews:
         if isinstance(proposal.message, RiskUpdate):
             state = await read_chain(sources.endpoint, sources.deployment)
             now_ms = await sources.clock.now_ms()
-            return SignerView(now_ms=now_ms, chain_id=state.chain_id, oracle=state.oracle)
+            return SignerView(
+                now_ms=now_ms,
+                chain_id=state.chain_id,
+                oracle=state.oracle,
+                applied=apply_update(state.oracle, proposal.message, seconds_floor(now_ms)),
+            )
         reading, quotes = await asyncio.gather(
             read_feed(sources.endpoint, sources.deployment), sources.pool.quotes()
         )
@@ -68,6 +76,7 @@ class EmbeddedViews:
             chain_id=sources.endpoint.chain_id,
             feed=reading.feed,
             marks=own,
+            applied=apply_round(reading.feed, proposal.message, seconds_floor(now_ms)),
         )
 
 

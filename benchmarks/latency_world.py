@@ -29,10 +29,10 @@ from contracts.envelope import Configuration
 from contracts.halts import NO_CONTROLS, NO_GUARD
 from contracts.messages import Domain, PriceRound, calldata, digest, typed_data
 from contracts.packing import PriceQuote, pack_price_words, round_down_amount, split_price
-from contracts.price_feed import FeedState, MarketPrice
+from contracts.price_feed import FeedState, MarketPrice, apply_round
 from contracts.risk_bounds import Values
-from contracts.risk_oracle import MarketState, OracleState
-from contracts.units import MarketId, PriceE18, UnixMs, UnixS, WholeUsdc
+from contracts.risk_oracle import MarketState, OracleState, apply_update
+from contracts.units import MarketId, PriceE18, UnixMs, UnixS, WholeUsdc, seconds_floor
 from models.artifact import default_artifact, load
 from models.features import BookDepth
 from relayer import migrations
@@ -167,15 +167,26 @@ class BenchViews:
     def __init__(self, clock: BenchClock, feed: FeedState, oracle: OracleState) -> None:
         self._clock, self.feed, self.oracle = clock, feed, oracle
         self.marks: Mapping[MarketId, OwnMark] = {}
+        self._made: tuple[Proposal, SignerView] | None = None
 
     async def view(self, proposal: Proposal) -> SignerView:
-        """Give the view."""
+        """Give the view, made once a proposal as the embedded signers do."""
+        if self._made is None or self._made[0] is not proposal:
+            self._made = (proposal, self._view(proposal))
+        return self._made[1]
+
+    def _view(self, proposal: Proposal) -> SignerView:
+        message, now_s = proposal.message, seconds_floor(self._clock.shown_ms)
+        price = isinstance(message, PriceRound)
         return SignerView(
             now_ms=self._clock.shown_ms,
             chain_id=CHAIN_ID,
             feed=self.feed,
             oracle=self.oracle,
             marks=self.marks,
+            applied=apply_round(self.feed, message, now_s)
+            if price
+            else apply_update(self.oracle, message, now_s),
         )
 
 

@@ -20,7 +20,7 @@ from contracts.price_feed import FeedState, apply_round
 from contracts.refusals import Refusal as Guard
 from contracts.refusals import Skip
 from contracts.risk_oracle import OracleState, apply_update
-from contracts.units import PPM, UnixS
+from contracts.units import PPM, seconds_floor
 from relayer.signing.values import Proposal, Refusal, RefusalReason, SignerRules, SignerView
 
 _GUARDS: Final[Mapping[Guard, tuple[RefusalReason, str]]] = MappingProxyType(
@@ -132,7 +132,7 @@ def _wrong_prices(
     except PackingError as exc:
         yield _refuse(RefusalReason.NOT_CANONICAL, "words", str(exc))
         return
-    result = apply_round(feed, message, _seconds(view))
+    result = view.applied or apply_round(feed, message, seconds_floor(view.now_ms))
     yield from _guarded(result if isinstance(result, Guard) else result.skipped)
     for quote in quotes:
         yield from _wrong_price(quote, view, rules)
@@ -169,7 +169,7 @@ def _wrong_parameters(
         return
     if len({item.market for item in items}) != len(items):
         yield _refuse(RefusalReason.DUPLICATE_MARKET, "words", "a market stands there twice")
-    result = apply_update(oracle, message, _seconds(view))
+    result = view.applied or apply_update(oracle, message, seconds_floor(view.now_ms))
     yield from _guarded(result if isinstance(result, Guard) else result.skipped)
     for item in items if view.derived is not None else ():
         own = view.derived.get(item.market) if view.derived else None
@@ -209,7 +209,3 @@ def _guarded(judged: Guard | Sequence[Skip]) -> Iterator[Refusal]:
         if skip.refusal not in _WELCOME_SKIPS:
             reason, _ = _GUARDS.get(skip.refusal, (RefusalReason.CONTRACT_WOULD_REFUSE, ""))
             yield _refuse(reason, f"words: market {skip.market}", skip.refusal.name)
-
-
-def _seconds(view: SignerView) -> UnixS:
-    return UnixS(view.now_ms // 1_000)

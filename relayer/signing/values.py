@@ -10,8 +10,9 @@ from typing import Protocol, TypeAlias
 from contracts.fields import checksummed
 from contracts.messages import Domain, PriceRound, RiskUpdate, digest
 from contracts.packing import MarketParameters
-from contracts.price_feed import FeedState
-from contracts.risk_oracle import OracleState
+from contracts.price_feed import FeedState, RoundResult
+from contracts.refusals import Refusal as Guard
+from contracts.risk_oracle import OracleState, UpdateResult
 from contracts.units import MarketId, PriceE18, UnixMs
 
 Postable: TypeAlias = PriceRound | RiskUpdate
@@ -84,6 +85,8 @@ class SignerView:
 
     `feed` is needed for price rounds, `oracle` for risk updates. `derived` are the parameters that
     the signer would have decided itself; None: it cannot decide, and only the limits bind.
+    `applied` is what the contract's mirror makes of the proposal in this view, where whoever made
+    the view has asked it already; None: the review asks.
     """
 
     now_ms: UnixMs
@@ -92,6 +95,7 @@ class SignerView:
     oracle: OracleState | None = None
     marks: Mapping[MarketId, OwnMark] = field(default_factory=dict)
     derived: Mapping[MarketId, MarketParameters] | None = None
+    applied: RoundResult | UpdateResult | Guard | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
