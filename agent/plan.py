@@ -104,6 +104,10 @@ def plan(
     )
     if state.frozen:
         return renew(ground, "frozen")
+    inside = within(state.values, bounds)
+    if inside != state.values:
+        # The owner has narrowed the class since; nothing else lands before this does.
+        return _step_or_renew(ground, inside, Move.TIGHTEN)
     target = wanted(guarded, bounds)
     # A market that has both to do tightens first and loosens another time.
     tight = tighter_than(state.values, target, settings)
@@ -145,6 +149,15 @@ def wanted(guarded: GuardedDecision, bounds: ClassBounds) -> Values:
         size_scale_usdc=max(scale, bounds.min_size_scale_usdc),
         spread_ppm=min(spread, bounds.max_spread_ppm),
         reduce_only=cap < bounds.min_cap_e2 or scale < bounds.min_size_scale_usdc,
+    )
+
+
+def within(live: Values, bounds: ClassBounds) -> Values:
+    """Give the live values with what stands above a bound brought down to it."""
+    return replace(
+        live,
+        cap_e2=min(live.cap_e2, bounds.max_cap_e2),
+        open_interest_cap_usdc=min(live.open_interest_cap_usdc, bounds.max_open_interest_cap_usdc),
     )
 
 

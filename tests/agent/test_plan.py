@@ -121,6 +121,11 @@ def test_plan__wanted_cap_above_the_class_maximum__rests_on_the_bound() -> None:
     assert made.parameters.cap_e2 == 1_900
 
 
+def test_plan__bounds_narrowed_below_the_live_values__comes_down_at_once() -> None:
+    made = planned(decision(cap=4_000), state(), max_cap_e2=600, tighten_ppm=300_000)
+    assert (made.move, made.parameters.cap_e2) == (Move.TIGHTEN, 600)
+
+
 def test_plan__class_without_bounds__holds() -> None:
     made = plan(decision(), snapshot(state()), limits(bounds={}), 900, SETTINGS)
     assert isinstance(made, Hold)
