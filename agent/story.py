@@ -171,6 +171,11 @@ async def venue_off(stage: Stage) -> str:
     client.switch_venue(stage.world, 1, "ok")
     excluded = {name for mark in result.marks.values() for name in mark.excluded}
     require(excluded == {stage.world.venues[1].id}, f"left out: {excluded}")
+    text = client.fetch_text(f"http://127.0.0.1:{stage.daemon.metrics_port}/metrics")
+    counted = (
+        f'aml_venue_exclusions_total{{venue="{stage.world.venues[1].id}"}} {len(result.marks)}.0'
+    )
+    require(counted in text, "the exclusions were not counted")
     return f"left out of all {len(result.marks)} marks: {excluded.pop()}"
 
 

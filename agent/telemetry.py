@@ -27,7 +27,7 @@ class Telemetry:
         self._metrics = metrics
         self._symbols = symbols
         self._log = structlog.get_logger("aml")
-        self._noticed: set[str] = set()
+        self._noticed: dict[Kind, set[str]] = {"price": set(), "risk": set()}
 
     def cycle(self, result: CycleResult) -> None:
         """Report one risk cycle."""
@@ -35,7 +35,7 @@ class Telemetry:
         self._stages(result)
         self._limits(result.observation.limits)
         self._venues(result.observation.quotes)
-        self._notices(result.observation.notices)
+        self._notices(result.observation.notices, "risk")
         self._posted("risk", result.postings)
         if result.entry.result == "effective":
             took_ms = result.entry.finished_at_ms - result.entry.started_at_ms
@@ -49,6 +49,12 @@ class Telemetry:
             if posted is not None:
                 age_s = (entry.started_at_ms - posted.observed_at_ms) / MS
                 self._metrics.market_price_age_seconds[symbol].set(age_s)
+        left_out = [venue for mark in result.marks.values() for venue in mark.excluded]
+        for venue in left_out:
+            self._metrics.venue_exclusions[venue].inc()
+        self._notices(
+            tuple(f"{venue} is left out of marks: too far off" for venue in left_out), "price"
+        )
         self._posted("price", result.postings)
         if result.postings:
             state = "effective" if entry.result == "effective" else "failed"
@@ -110,11 +116,11 @@ class Telemetry:
                 "venue_fault", venue=fault.venue, reason=fault.reason, detail=fault.detail
             )
 
-    def _notices(self, notices: tuple[str, ...]) -> None:
+    def _notices(self, notices: tuple[str, ...], kind: Kind) -> None:
         """Log what was missing when it changes: a fault that lasts for hours is one line."""
-        for notice in sorted(set(notices) - self._noticed):
-            self._log.warning("input_missing", detail=notice)
-        self._noticed = set(notices)
+        for notice in sorted(set(notices) - self._noticed[kind]):
+            self._log.warning("input_missing", kind=kind, detail=notice)
+        self._noticed[kind] = set(notices)
 
     def _posted(self, kind: Kind, postings: Iterable[Posting]) -> None:
         """Show the rounds that took effect."""

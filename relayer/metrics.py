@@ -119,6 +119,12 @@ class Metrics:
             known.venues,
             FAULT_REASONS,
         )
+        self.venue_exclusions = Labelled(
+            self._counter(
+                "venue_exclusions", "Marks that left a venue out as too far off", "venue"
+            ),
+            known.venues,
+        )
         self.endpoint_faults = Labelled(
             self._counter("endpoint_faults", "Chain calls that failed", "reason"), FAULT_REASONS
         )
