@@ -2,8 +2,7 @@
 
 AgentError
 ├── ConfigError        the configuration is wrong: correct the file, nothing was started
-├── EvidenceError      the evidence of a decision is missing or broken: fetch it elsewhere
-└── CycleStopped       the loops must not go on: the process ends with a code
+└── EvidenceError      the evidence of a decision is missing or broken: fetch it elsewhere
 """
 
 from __future__ import annotations
@@ -19,7 +18,3 @@ class ConfigError(AgentError):
 
 class EvidenceError(AgentError):
     """The evidence of a decision is missing, broken or past its retention."""
-
-
-class CycleStopped(AgentError):  # noqa: N818 - named for what happened, not for a fault in the code
-    """A fault that no further cycle can mend; the process ends."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.config import FOLDER
 from relayer.local import client
 from relayer.local.candles import PLAY_MS
 
@@ -31,11 +32,18 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     client.stop(folder)
 
 
-def aml(*arguments: str, state: Path | None = None) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, state: Path) -> list[str]:
+    """Write a command with the local network's own configuration, on a free metrics port."""
+    config = state / "free-port.toml"
+    if not config.exists():
+        config.write_text((FOLDER / "local.toml").read_text().replace("port = 9108", "port = 0"))
+    return [*AML, *arguments, "--network", str(config), "--state", str(state)]
+
+
+def aml(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would."""
-    where = [] if state is None else ["--state", str(state)]
     return subprocess.run(
-        [*AML, *arguments, *where], capture_output=True, text=True, timeout=120, check=False
+        command(*arguments, state=state), capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -61,7 +69,12 @@ def test_daemon__price_round__reproduces(state: Path) -> None:
 
 @pytest.mark.parametrize(
     ("marker", "field"),
-    [(b'"features/0":{', "features/0"), (b'"slots":["0x', "chain"), (b'"quotes":[[', "quotes")],
+    [
+        (b'"features/0":{', "features/0"),
+        (b'"slots":["0x', "chain"),
+        (b'"quotes":[[', "quotes"),
+        (b'"hours":{"bar_ms":', "market/0"),
+    ],
 )
 def test_daemon__one_byte_of_evidence_changed__names_the_field(
     state: Path, marker: bytes, field: str
@@ -105,9 +118,7 @@ def latest_round(state: Path) -> int:
 
 
 def test_daemon__sigterm__ends_clean_with_code_0(state: Path) -> None:
-    process = subprocess.Popen(
-        [*AML, "run", "--state", str(state)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command("run", state=state), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if "kind='price'" in line:
@@ -120,9 +131,7 @@ def test_daemon__sigterm__ends_clean_with_code_0(state: Path) -> None:
 
 
 def test_daemon__kill_9__next_run_goes_on(state: Path) -> None:
-    process = subprocess.Popen(
-        [*AML, "run", "--state", str(state)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command("run", state=state), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if "turn_ended" in line:
@@ -159,9 +168,7 @@ def test_daemon__two_venues_fail__holds_with_its_reason_and_posts_nothing(
 
 
 def test_daemon__metrics__show_holds_by_reason_and_on_chain_rounds(state: Path) -> None:
-    process = subprocess.Popen(
-        [*AML, "run", "--state", str(state)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command("run", state=state), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     url = ""
     for line in process.stderr:
