@@ -95,6 +95,17 @@ class Refusal(IntEnum):
     TOO_MANY_MARKETS = 94
     PAUSE_TOO_SHORT = 95
     PAUSE_TOO_SOON = 96
+    # requests
+    TERMS_OF_ANOTHER = 130
+    UNKNOWN_CHOICE = 131
+    TERMS_INCOHERENT = 132
+    LEVERAGE_OUTSIDE_TERMS = 133
+    CEILING_UNBEARABLE = 134
+    MARGIN_NEEDS_ISOLATED = 135
+    AMOUNT_OUT_OF_RANGE = 136
+    ALREADY_REQUESTED = 137
+    NOT_REQUESTED = 138
+    OUTSIDE_WINDOW = 139
 
 
 MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
@@ -259,6 +270,32 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
         Refusal.PAUSE_TOO_SOON: (
             "The guardian may pause this again only once as long as its last pause has passed; "
             "ask the owner."
+        ),
+        Refusal.TERMS_OF_ANOTHER: "The terms are for another account; ask for your own.",
+        Refusal.UNKNOWN_CHOICE: "Side, margin mode or adjustment is none of those that exist.",
+        Refusal.TERMS_INCOHERENT: (
+            "The terms contradict themselves: 2 x maintenance x leverage is 0 or above 1, or the "
+            "ceiling below the maintenance."
+        ),
+        Refusal.LEVERAGE_OUTSIDE_TERMS: "The leverage is below 1x or above what the terms allow.",
+        Refusal.CEILING_UNBEARABLE: (
+            "The ceiling of the terms exceeds 1 / leverage; choose less leverage."
+        ),
+        Refusal.MARGIN_NEEDS_ISOLATED: (
+            "A cross request carries no margin of its own; deposit instead."
+        ),
+        Refusal.AMOUNT_OUT_OF_RANGE: (
+            "A size is zero, or a size or margin is more than its field holds."
+        ),
+        Refusal.ALREADY_REQUESTED: (
+            "The same request was made in this second; wait for the next one."
+        ),
+        Refusal.NOT_REQUESTED: (
+            "No such request waits: it was executed, cancelled, or never made as given; take it "
+            "from its event."
+        ),
+        Refusal.OUTSIDE_WINDOW: (
+            "A request is executed within 17 s, and cancelled only after them."
         ),
     }
 )

@@ -85,6 +85,18 @@ TOO_MANY_MARKETS: constant(uint256) = 94
 PAUSE_TOO_SHORT: constant(uint256) = 95
 PAUSE_TOO_SOON: constant(uint256) = 96
 
+# requests
+TERMS_OF_ANOTHER: constant(uint256) = 130
+UNKNOWN_CHOICE: constant(uint256) = 131
+TERMS_INCOHERENT: constant(uint256) = 132
+LEVERAGE_OUTSIDE_TERMS: constant(uint256) = 133
+CEILING_UNBEARABLE: constant(uint256) = 134
+MARGIN_NEEDS_ISOLATED: constant(uint256) = 135
+AMOUNT_OUT_OF_RANGE: constant(uint256) = 136
+ALREADY_REQUESTED: constant(uint256) = 137
+NOT_REQUESTED: constant(uint256) = 138
+OUTSIDE_WINDOW: constant(uint256) = 139
+
 
 @internal
 @pure
