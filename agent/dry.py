@@ -17,7 +17,7 @@ class DryRun:
 
     async def deliver(self, signed: SignedMessage) -> Outcome:
         """Refuse: what comes here was signed elsewhere."""
-        raise Misconfigured(f"round {signed.message.round} cannot be posted without keys.gas_payer")
+        raise Misconfigured(f"round {signed.posted.round} cannot be posted without keys.gas_payer")
 
     async def resume(self) -> tuple[Outcome, ...]:
         """Nothing was left open."""

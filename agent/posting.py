@@ -70,7 +70,7 @@ async def _deliver(
     """Deliver a signed message; the journal knows of it before the chain does."""
     entry = decision_entry(proposal, decided_at_ms)
     if isinstance(signed, NoQuorum):
-        posting = Posting(message=proposal.message, outcome=signed)
+        posting = Posting(message=proposal.posted, outcome=signed)
         # A number that somebody signed is used up for ever, and a restart must know.
         state = "failed" if signed.given else "unsigned"
         await hands.journal.record_decision(
@@ -80,12 +80,12 @@ async def _deliver(
     await hands.journal.record_decision(entry)
     outcome = await hands.delivery.deliver(signed)
     await hands.journal.settle_decision(settled(entry, outcome))
-    return Posting(message=proposal.message, outcome=outcome)
+    return Posting(message=proposal.posted, outcome=outcome)
 
 
 def decision_entry(proposal: Proposal, decided_at_ms: UnixMs) -> DecisionEntry:
     """Write a message as the journal's row."""
-    message = proposal.message
+    message = proposal.posted
     return DecisionEntry(
         kind="price" if isinstance(message, PriceRound) else "risk",
         chain_id=proposal.domain.chain_id,

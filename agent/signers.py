@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from agent.ports import Clock
-from contracts.messages import PriceRound, RiskUpdate
+from contracts.messages import PositionTerms, PriceRound, RiskUpdate
 from contracts.price_feed import apply_round
 from contracts.risk_oracle import apply_update
 from contracts.units import seconds_floor
@@ -55,14 +55,16 @@ class EmbeddedViews:
     async def _look(self, proposal: Proposal) -> SignerView:
         """Read what the kind of message is judged by; nothing is taken from the proposal."""
         sources = self._sources
-        if isinstance(proposal.message, RiskUpdate):
+        if isinstance(proposal.message, RiskUpdate | PositionTerms):
             state = await read_chain(sources.endpoint, sources.deployment)
             now_ms = await sources.clock.now_ms()
             return SignerView(
                 now_ms=now_ms,
                 chain_id=state.chain_id,
                 oracle=state.oracle,
-                applied=apply_update(state.oracle, proposal.message, seconds_floor(now_ms)),
+                applied=apply_update(state.oracle, proposal.message, seconds_floor(now_ms))
+                if isinstance(proposal.message, RiskUpdate)
+                else None,
             )
         reading, quotes = await asyncio.gather(
             read_feed(sources.endpoint, sources.deployment), sources.pool.quotes()

@@ -143,7 +143,7 @@ class Outbox:
 
 
 def _planned(signed: SignedMessage, sender: str, now_ms: int) -> dict[str, Any]:
-    message = signed.message
+    message = signed.posted
     return {
         "kind": "price" if isinstance(message, PriceRound) else "risk",
         "chain_id": signed.domain.chain_id,

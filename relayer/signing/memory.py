@@ -28,7 +28,7 @@ class SignedRounds:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def remember(self, signer: str, proposal: Proposal, now_ms: int) -> bytes:
+    async def remember(self, signer: str, round_: int, proposal: Proposal, now_ms: int) -> bytes:
         """Return the digest that stands for the round: this one, or the one signed before.
 
         It is on disk when this returns, so a signature that follows can be repeated, and never
@@ -38,7 +38,7 @@ class SignedRounds:
             "signer": signer,
             "chain_id": proposal.domain.chain_id,
             "contract": proposal.domain.contract,
-            "round": proposal.message.round,
+            "round": round_,
         }
         entry = {**place, "digest": proposal.digest, "signed_at_ms": now_ms}
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from contracts.envelope import Configuration
-from contracts.messages import PriceRound, RiskUpdate
+from contracts.messages import PositionTerms, PriceRound, RiskUpdate
 from contracts.packing import (
     MarketParameters,
     PackingError,
@@ -21,7 +21,15 @@ from contracts.refusals import Refusal as Guard
 from contracts.refusals import Skip
 from contracts.risk_oracle import OracleState, apply_update
 from contracts.units import PPM, seconds_floor
-from relayer.signing.values import Proposal, Refusal, RefusalReason, SignerRules, SignerView
+from relayer.signing.review_terms import wrong_terms
+from relayer.signing.values import (
+    Proposal,
+    Refusal,
+    RefusalReason,
+    Signable,
+    SignerRules,
+    SignerView,
+)
 
 _GUARDS: Final[Mapping[Guard, tuple[RefusalReason, str]]] = MappingProxyType(
     {
@@ -72,8 +80,12 @@ def _objections(
     if isinstance(message, PriceRound):
         assert isinstance(state, FeedState)
         yield from _wrong_prices(message, state, view, rules)
+        return
+    assert isinstance(state, OracleState)
+    yield from _wrong_model(message, rules)
+    if isinstance(message, PositionTerms):
+        yield from wrong_terms(message, state, view)
     else:
-        assert isinstance(state, OracleState)
         yield from _wrong_parameters(message, state, view, rules)
 
 
@@ -101,9 +113,7 @@ def _wrong_config(proposal: Proposal, config: Configuration, signer: str) -> Ite
         yield _refuse(RefusalReason.NOT_A_SIGNER, "signer", f"{signer} is not registered")
 
 
-def _wrong_times(
-    message: PriceRound | RiskUpdate, view: SignerView, rules: SignerRules
-) -> Iterator[Refusal]:
+def _wrong_times(message: Signable, view: SignerView, rules: SignerRules) -> Iterator[Refusal]:
     price = isinstance(message, PriceRound)
     age_ms = view.now_ms - message.observed_at_ms
     longest = rules.max_price_age_ms if price else rules.max_risk_age_ms
@@ -117,6 +127,8 @@ def _wrong_times(
         yield _refuse(RefusalReason.EXPIRED, "valid_until_ms", "is over by the own clock")
     validity_ms = message.valid_until_ms - message.observed_at_ms
     horizon = rules.max_price_validity_ms if price else rules.max_risk_validity_ms
+    if isinstance(message, PositionTerms):
+        horizon = rules.max_terms_validity_ms
     if validity_ms > horizon:
         detail = f"{validity_ms} ms after the observation, at most {horizon}"
         yield _refuse(RefusalReason.VALIDITY_TOO_LONG, "valid_until_ms", detail)
@@ -155,13 +167,16 @@ def _wrong_price(quote: PriceQuote, view: SignerView, rules: SignerRules) -> Ite
         yield _refuse(RefusalReason.OFF_OWN_MARK, name, detail)
 
 
-def _wrong_parameters(
-    message: RiskUpdate, oracle: OracleState, view: SignerView, rules: SignerRules
-) -> Iterator[Refusal]:
+def _wrong_model(message: RiskUpdate | PositionTerms, rules: SignerRules) -> Iterator[Refusal]:
     models = rules.accepted_models
     if not any(message.model_hash) or (models is not None and message.model_hash not in models):
         detail = f"0x{message.model_hash.hex()} is not accepted"
         yield _refuse(RefusalReason.MODEL_NOT_ACCEPTED, "model_hash", detail)
+
+
+def _wrong_parameters(
+    message: RiskUpdate, oracle: OracleState, view: SignerView, rules: SignerRules
+) -> Iterator[Refusal]:
     try:
         items = [unpack_risk_word(word) for word in message.words]
     except PackingError as exc:

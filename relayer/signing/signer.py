@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from contracts.messages import PositionTerms
 from relayer.errors import RelayerError, StorageFailed
 from relayer.signing.keys import Key
 from relayer.signing.memory import SignedRounds
@@ -36,7 +37,11 @@ class SignerPorts:
 
 
 class Signer:
-    """Signs whole messages that it has judged; the same round again gets the same answer."""
+    """Signs whole messages that it has judged; the same round again gets the same answer.
+
+    Terms have no round: the contract takes each account's nonce once, so two of one nonce harm
+    nobody, and nothing needs remembering.
+    """
 
     def __init__(self, name: str, key: Key, ports: SignerPorts, rules: SignerRules) -> None:
         self.name = name
@@ -56,12 +61,20 @@ class Signer:
             verdict = review(proposal, view, self._rules, self.address)
             if isinstance(verdict, Refusal):
                 return verdict
-            standing = await self._ports.memory.remember(self.address, proposal, view.now_ms)
+            standing = await self._standing(proposal, view.now_ms)
         except StorageFailed as exc:
             return Refusal(reason=RefusalReason.NO_MEMORY, field="memory", detail=str(exc))
         except RelayerError as exc:
             return Refusal(reason=RefusalReason.NO_VIEW, field="view", detail=str(exc))
         if standing != verdict.digest:
-            detail = f"0x{standing.hex()} was signed for round {proposal.message.round}"
+            detail = f"0x{standing.hex()} was signed for this round"
             return Refusal(reason=RefusalReason.SIGNED_ANOTHER, field="round", detail=detail)
         return SignerAnswer(address=self.address, signature=self._key.sign_digest(verdict.digest))
+
+    async def _standing(self, proposal: Proposal, now_ms: int) -> bytes:
+        """Give the digest that stands for the proposal's round, on disk before it is signed."""
+        if isinstance(proposal.message, PositionTerms):
+            return proposal.digest
+        return await self._ports.memory.remember(
+            self.address, proposal.message.round, proposal, now_ms
+        )

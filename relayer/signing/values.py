@@ -8,7 +8,14 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from contracts.fields import checksummed
-from contracts.messages import Domain, PriceRound, RiskUpdate, digest
+from contracts.messages import (
+    Domain,
+    MessageError,
+    PositionTerms,
+    PriceRound,
+    RiskUpdate,
+    digest,
+)
 from contracts.packing import MarketParameters
 from contracts.price_feed import FeedState, RoundResult
 from contracts.refusals import Refusal as Guard
@@ -16,6 +23,14 @@ from contracts.risk_oracle import OracleState, UpdateResult
 from contracts.units import MarketId, PriceE18, UnixMs
 
 Postable: TypeAlias = PriceRound | RiskUpdate
+Signable: TypeAlias = Postable | PositionTerms  # terms are taken to the contract by their trader
+
+
+def postable(message: Signable) -> Postable:
+    """Give a message that anybody posts; terms are their trader's to bring, so never sent here."""
+    if isinstance(message, PositionTerms):
+        raise MessageError("position terms are not posted: their account takes them to the desk")
+    return message
 
 
 class RefusalReason(StrEnum):
@@ -61,13 +76,18 @@ class Refusal:
 class Proposal:
     """A whole message in its domain; there is no way to propose a bare digest."""
 
-    message: Postable
+    message: Signable
     domain: Domain
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute what a signature is for, here and from the message alone."""
         object.__setattr__(self, "digest", digest(self.message, self.domain))
+
+    @property
+    def posted(self) -> Postable:
+        """The message, as one that anybody posts."""
+        return postable(self.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +103,7 @@ class OwnMark:
 class SignerView:
     """What a signer knows by itself: its clock, the contracts at a block, its own market view.
 
-    `feed` is needed for price rounds, `oracle` for risk updates. `derived` are the parameters that
+    `feed` is needed for price rounds, `oracle` for all else. `derived` are the parameters that
     the signer would have decided itself; None: it cannot decide, and only the limits bind.
     `applied` is what the contract's mirror makes of the proposal in this view, where whoever made
     the view has asked it already; None: the review asks.
@@ -113,6 +133,7 @@ class SignerRules:
     future_tolerance_ms: int = 1_000
     max_price_validity_ms: int = 120_000
     max_risk_validity_ms: int = 3_600_000
+    max_terms_validity_ms: int = 300_000
     max_mark_age_ms: int = 10_000
     price_tolerance_ppm: int = 5_000
     looser_tolerance_ppm: int = 10_000
@@ -154,12 +175,17 @@ class SignerPort(Protocol):
 class SignedMessage:
     """A message with exactly the signatures that its contract asks for, ascending by signer."""
 
-    message: Postable
+    message: Signable
     domain: Domain
     message_hash: bytes
     signatures: tuple[bytes, ...]
     signers: tuple[str, ...]
     refusals: Mapping[str, Refusal]
+
+    @property
+    def posted(self) -> Postable:
+        """The message, as one that anybody posts."""
+        return postable(self.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

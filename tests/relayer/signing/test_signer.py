@@ -93,8 +93,8 @@ async def test_remember__two_processes_at_once__one_word_stands(tmp_path: Path) 
     other = b.renewed(proposal, evidence_hash=b"\xdd" * 32)
     async with b.database(tmp_path) as first, b.database(tmp_path) as second:
         standing = await asyncio.gather(
-            SignedRounds(first).remember("0xa", proposal, 1),
-            SignedRounds(second).remember("0xa", other, 1),
+            SignedRounds(first).remember("0xa", proposal.posted.round, proposal, 1),
+            SignedRounds(second).remember("0xa", other.posted.round, other, 1),
         )
     assert len(set(standing)) == 1
 
@@ -112,7 +112,7 @@ async def test_sign__refused__remembers_nothing(database: Database) -> None:
 async def test_signed_above__counts_every_signer_of_that_contract_only(database: Database) -> None:
     memory = SignedRounds(database)
     for name, round_ in (("0xa", 9), ("0xa", 11), ("0xb", 11), ("0xb", 13)):
-        await memory.remember(name, b.price_proposal(b.price_round(round_=round_)), 1)
+        await memory.remember(name, round_, b.price_proposal(b.price_round(round_=round_)), 1)
     assert await memory.signed_above(b.CHAIN_ID, b.PRICE_FEED, 9) == {11, 13}
     assert await memory.signed_above(b.CHAIN_ID, "0x" + "cc" * 20, 0) == frozenset()
     assert await memory.signed_above(b.CHAIN_ID + 1, b.PRICE_FEED, 0) == frozenset()
