@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent
-DEPLOYED: Final = ("PriceFeed", "RiskOracle")
+DEPLOYED: Final = ("PriceFeed", "RiskOracle", "CollateralVault", "LiquidityPool")
 SIZE_LIMIT: Final = 24_576  # EIP-170, bytes of deployed code
 COMPILER: Final = "0.4.3"
 EVM_VERSION: Final = "prague"
@@ -37,6 +37,25 @@ _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
         "interfaces/IRiskOracle.vyi",
         "quorum.vy",
         "refusals.vy",
+    ),
+    "CollateralVault": (
+        "CollateralVault.vy",
+        "interfaces/ICollateralVault.vyi",
+        "interfaces/IExposure.vyi",
+        "interfaces/ILiquidityPool.vyi",
+        "refusals.vy",
+        "transfers.vy",
+    ),
+    "LiquidityPool": (
+        "LiquidityPool.vy",
+        "authority.vy",
+        "interfaces/ICollateralVault.vyi",
+        "interfaces/IExposure.vyi",
+        "interfaces/ILiquidityPool.vyi",
+        "refusals.vy",
+        "requests.vy",
+        "shares.vy",
+        "transfers.vy",
     ),
 }
 _OUTPUTS: Final = ["abi", "evm.bytecode", "evm.deployedBytecode"]

@@ -95,6 +95,7 @@ class Refusal(IntEnum):
     TOO_MANY_MARKETS = 94
     PAUSE_TOO_SHORT = 95
     PAUSE_TOO_SOON = 96
+    UNKNOWN_EPOCH = 97
     # requests
     TERMS_OF_ANOTHER = 130
     UNKNOWN_CHOICE = 131
@@ -106,6 +107,36 @@ class Refusal(IntEnum):
     ALREADY_REQUESTED = 137
     NOT_REQUESTED = 138
     OUTSIDE_WINDOW = 139
+    # vault and token
+    NOT_ENGINE = 160
+    NOT_POOL = 161
+    TOKEN_REFUSED = 162
+    TOKEN_AMOUNT_DIFFERS = 163
+    VAULT_SHORT = 164
+    TOKENS_MISSING = 165
+    NOTHING_TO_SWEEP = 166
+    TOKEN_DECIMALS = 167
+    # liquidity pool
+    NOT_VAULT = 170
+    POOL_EXHAUSTED = 171
+    UNKNOWN_TRANCHE = 172
+    AMOUNT_ZERO = 173
+    AMOUNT_TOO_LARGE = 174
+    UNKNOWN_REQUEST = 175
+    NOT_REQUESTER = 176
+    COOLDOWN_RUNNING = 177
+    NOT_LAPSED = 178
+    SHARES_ZERO = 179
+    ASSETS_ZERO = 180
+    RESERVE_NEEDED = 181
+    WITHDRAWALS_PAUSED = 182
+    USE_REQUESTS = 183
+    COOLDOWN_OUT_OF_RANGE = 184
+    SHARES_SHORT = 185
+    ALLOWANCE_SHORT = 186
+    RECEIVER_REFUSED = 187
+    POOL_UNDER_WATER = 188
+    SHARES_EXHAUSTED = 189
 
 
 MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
@@ -271,6 +302,7 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
             "The guardian may pause this again only once as long as its last pause has passed; "
             "ask the owner."
         ),
+        Refusal.UNKNOWN_EPOCH: "No such AI-input epoch; they are 0 to 63, as ai_epoch gives them.",
         Refusal.TERMS_OF_ANOTHER: "The terms are for another account; ask for your own.",
         Refusal.UNKNOWN_CHOICE: "Side, margin mode or adjustment is none of those that exist.",
         Refusal.TERMS_INCOHERENT: (
@@ -297,6 +329,58 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
         Refusal.OUTSIDE_WINDOW: (
             "A request is executed within 17 s, and cancelled only after them."
         ),
+        Refusal.NOT_ENGINE: "Only the margin engine may do this; act through the engine.",
+        Refusal.NOT_POOL: "Only the liquidity pool may do this.",
+        Refusal.TOKEN_REFUSED: (
+            "The token did not answer true; check balance, allowance, and whether the account "
+            "may move it."
+        ),
+        Refusal.TOKEN_AMOUNT_DIFFERS: (
+            "The token moved another amount than asked for; tokens with a fee on transfer cannot "
+            "be used."
+        ),
+        Refusal.VAULT_SHORT: "More would leave the vault than traders are owed.",
+        Refusal.TOKENS_MISSING: "Tokens would be counted that have not arrived; send them first.",
+        Refusal.NOTHING_TO_SWEEP: "There are no tokens beyond those that are counted.",
+        Refusal.TOKEN_DECIMALS: (
+            "The token does not have six decimals, in which every amount is counted."
+        ),
+        Refusal.NOT_VAULT: "Only the vault or the engine may do this.",
+        Refusal.POOL_EXHAUSTED: "Assets and insurance together cannot pay this profit.",
+        Refusal.UNKNOWN_TRANCHE: "No such tranche; 1 is the pool, 2 the insurance.",
+        Refusal.AMOUNT_ZERO: "The amount is zero; ask for something.",
+        Refusal.AMOUNT_TOO_LARGE: (
+            "The amount or its sum has more than 96 bits, which storage cannot count."
+        ),
+        Refusal.UNKNOWN_REQUEST: (
+            "No such request of this kind is waiting; it never was, or it was executed or "
+            "cancelled."
+        ),
+        Refusal.NOT_REQUESTER: "Only the owner of the request may cancel it.",
+        Refusal.COOLDOWN_RUNNING: "The request may not be executed yet; wait for its ready_at.",
+        Refusal.NOT_LAPSED: (
+            "A request may be cancelled only a week after its ready_at; until then anybody may "
+            "execute it."
+        ),
+        Refusal.SHARES_ZERO: (
+            "The deposit would not buy one share; it can be cancelled a week after its ready_at."
+        ),
+        Refusal.ASSETS_ZERO: "The shares are worth nothing now; execute later.",
+        Refusal.RESERVE_NEEDED: "The rest would not cover traders' open profit; execute later.",
+        Refusal.WITHDRAWALS_PAUSED: (
+            "Withdrawals are paused until the pause ends or the owner resumes."
+        ),
+        Refusal.USE_REQUESTS: (
+            "Deposits and redemptions take two steps; use request_deposit or request_redeem."
+        ),
+        Refusal.COOLDOWN_OUT_OF_RANGE: "A cooldown is not between one hour and 30 days.",
+        Refusal.SHARES_SHORT: "The account has fewer shares.",
+        Refusal.ALLOWANCE_SHORT: "The owner allowed the caller fewer shares.",
+        Refusal.RECEIVER_REFUSED: "Shares cannot be sent to nobody or to the pool itself.",
+        Refusal.POOL_UNDER_WATER: (
+            "Traders' open profit takes all that the pool has; execute the deposit later."
+        ),
+        Refusal.SHARES_EXHAUSTED: "The shares would be more than can be counted; deposit less.",
     }
 )
 

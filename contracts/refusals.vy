@@ -84,6 +84,7 @@ MARKET_OUT_OF_ORDER: constant(uint256) = 93
 TOO_MANY_MARKETS: constant(uint256) = 94
 PAUSE_TOO_SHORT: constant(uint256) = 95
 PAUSE_TOO_SOON: constant(uint256) = 96
+UNKNOWN_EPOCH: constant(uint256) = 97
 
 # requests
 TERMS_OF_ANOTHER: constant(uint256) = 130
@@ -96,6 +97,38 @@ AMOUNT_OUT_OF_RANGE: constant(uint256) = 136
 ALREADY_REQUESTED: constant(uint256) = 137
 NOT_REQUESTED: constant(uint256) = 138
 OUTSIDE_WINDOW: constant(uint256) = 139
+
+# vault and token
+NOT_ENGINE: constant(uint256) = 160
+NOT_POOL: constant(uint256) = 161
+TOKEN_REFUSED: constant(uint256) = 162
+TOKEN_AMOUNT_DIFFERS: constant(uint256) = 163
+VAULT_SHORT: constant(uint256) = 164
+TOKENS_MISSING: constant(uint256) = 165
+NOTHING_TO_SWEEP: constant(uint256) = 166
+TOKEN_DECIMALS: constant(uint256) = 167
+
+# liquidity pool
+NOT_VAULT: constant(uint256) = 170
+POOL_EXHAUSTED: constant(uint256) = 171
+UNKNOWN_TRANCHE: constant(uint256) = 172
+AMOUNT_ZERO: constant(uint256) = 173
+AMOUNT_TOO_LARGE: constant(uint256) = 174
+UNKNOWN_REQUEST: constant(uint256) = 175
+NOT_REQUESTER: constant(uint256) = 176
+COOLDOWN_RUNNING: constant(uint256) = 177
+NOT_LAPSED: constant(uint256) = 178
+SHARES_ZERO: constant(uint256) = 179
+ASSETS_ZERO: constant(uint256) = 180
+RESERVE_NEEDED: constant(uint256) = 181
+WITHDRAWALS_PAUSED: constant(uint256) = 182
+USE_REQUESTS: constant(uint256) = 183
+COOLDOWN_OUT_OF_RANGE: constant(uint256) = 184
+SHARES_SHORT: constant(uint256) = 185
+ALLOWANCE_SHORT: constant(uint256) = 186
+RECEIVER_REFUSED: constant(uint256) = 187
+POOL_UNDER_WATER: constant(uint256) = 188
+SHARES_EXHAUSTED: constant(uint256) = 189
 
 
 @internal
