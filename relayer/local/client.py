@@ -111,16 +111,10 @@ def status(state: Path) -> WorldStatus:
 
 
 def switch_venue(
-    world: WorldState,
-    venue: int,
-    mode: str,
-    *,
-    symbol: str | None = None,
-    factor: float = 1.3,
-    delay_s: float = 5.0,
+    world: WorldState, venue: int, mode: str, *, symbol: str | None = None, **details: float | str
 ) -> None:
-    """Make a venue (or one market of it) ok, down, slow, stale or off."""
-    body = {"mode": mode, "symbol": symbol, "factor": factor, "delay_s": delay_s}
+    """Make a venue (or one market of it) misbehave; modes and details: docs/local-world.md."""
+    body = {"mode": mode, "symbol": symbol, **details}
     fetch_json(f"{world.control_url}/control/venue/{venue}", body)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -74,6 +75,7 @@ class WorldClock:
         self._settle()
         lease = secrets.token_hex(8)
         self._leases[lease] = self._wall() + _lease_length(lease_s)
+        self.wake()  # streams show the instant at which time stands still
         return lease
 
     def renew(self, lease: str, lease_s: float) -> bool:
@@ -88,7 +90,7 @@ class WorldClock:
         """End a lease; False when it had expired before."""
         self._settle()
         held = self._leases.pop(lease, None) is not None
-        self._wake()
+        self.wake()
         return held
 
     def advance_to(self, at_ms: int) -> None:
@@ -96,7 +98,7 @@ class WorldClock:
         self._settle()
         if at_ms > self._base_ms:
             self._base_ms = float(at_ms)
-            self._wake()
+            self.wake()
 
     async def wait_until(self, at_ms: int, timeout_s: float) -> UnixMs:
         """Return when the clock shows `at_ms`, or after `timeout_s` of the wall; give the time."""
@@ -129,8 +131,14 @@ class WorldClock:
             self._base_ms += (wall - running_since) * 1_000 * self._speed
         self._base_wall = wall
 
-    def _wake(self) -> None:
-        """Let those who wait look at the clock again."""
+    async def moved(self, timeout_s: float) -> None:
+        """Return when the clock was held, moved or told of something, or after a time."""
+        changed = self._changed
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), timeout_s)
+
+    def wake(self) -> None:
+        """Let those who wait look at the clock, and at what it counts for, again."""
         self._changed.set()
         self._changed = asyncio.Event()
 

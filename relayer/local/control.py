@@ -10,8 +10,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from relayer.local.clock import WorldClock
+from relayer.local.faults import Fault, VenueMode
 from relayer.local.state import WorldState
-from relayer.local.venue import Fault, Venue, VenueMode
+from relayer.local.venue import Venue
 
 MAX_WAIT_S: Final = 30.0
 DEFAULT_LEASE_S: Final = 30.0
@@ -88,7 +89,7 @@ class Control:
             raise _bad(f"venue {index}: there are 0 to {len(self._venues) - 1}")
         body = await _body(request)
         symbol = body.get("symbol")
-        known = [each.tape.symbol for each in self._venues[int(index)].instruments]
+        known = self._venues[int(index)].symbols
         if symbol is not None and symbol not in known:
             raise _bad(f"symbol {symbol}: known are {', '.join(known)}")
         try:
@@ -98,10 +99,15 @@ class Control:
         fault = Fault(
             mode=mode,
             since_ms=self._clock.now_ms(),
+            symbol=symbol,
             factor=_number(body, "factor", 1.3),
             delay_s=_number(body, "delay_s", 5.0),
+            skew_ms=int(_number(body, "skew_ms", 0)),
+            rate=_number(body, "rate", 0),
+            name=str(body.get("name", "RENAMED")),
         )
-        self._venues[int(index)].set_fault(symbol, fault)
+        self._venues[int(index)].faults.set_fault(symbol, fault)
+        self._clock.wake()
         return web.json_response({"venue": int(index), "symbol": symbol, "mode": mode})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final
 
@@ -25,13 +25,27 @@ class Instrument:
 
     tape: Tape
     inst_id: str
+    base: str  # as the venue calls it
     tick: Decimal
     contract_size: Decimal  # base units in one contract
+
+    def renamed(self, base: str) -> Instrument:
+        """List the same market under another name."""
+        inst_id = f"{base}-{self.tape.quote}-SWAP"
+        return replace(self, base=base, inst_id=inst_id)
 
     def price(self, value: float, rounding: str = ROUND_HALF_EVEN) -> str:
         """Write a price on the tick grid."""
         ticks = (Decimal(value) / self.tick).to_integral_value(rounding=rounding)
         return f"{max(ticks, Decimal(1)) * self.tick:f}"
+
+    def ticks(self, count: int) -> str:
+        """Write so many ticks, which are a power of ten each."""
+        exponent = int(self.tick.as_tuple().exponent)
+        if exponent >= 0:
+            return str(count * int(self.tick))
+        digits = str(count).zfill(1 - exponent)
+        return f"{digits[:exponent]}.{digits[exponent:]}"
 
     def below(self, value: float) -> str:
         """Write the nearest price that is not above."""
@@ -58,6 +72,7 @@ def instrument(tape: Tape) -> Instrument:
     size = math.floor(_CONTRACT_USD_DIGITS - math.log10(float(tape.open[0])))
     return Instrument(
         tape=tape,
+        base=tape.base,
         inst_id=f"{tape.base}-{tape.quote}-SWAP",
         tick=Decimal(10) ** (magnitude - _TICK_DIGITS),
         contract_size=Decimal(10) ** size,

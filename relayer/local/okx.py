@@ -5,13 +5,14 @@ Every answer carries the header `X-Synthetic`, which names what in it was made u
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 from aiohttp import web
 
+from relayer.local.channels import TIMEFRAMES_MS
+from relayer.local.gate import Gate
 from relayer.local.okx_rows import (
     Row,
     book_row,
@@ -27,24 +28,10 @@ from relayer.local.okx_rows import (
     tier_rows,
     trade_rows,
 )
-from relayer.local.venue import Venue, VenueMode, View
+from relayer.local.venue import Venue, View
 
 SYNTHETIC_NOTE: Final = "spread, book, trades, mark, open interest and differences between venues"
 MAX_CANDLES: Final = 300
-TIMEFRAMES_MS: Final = {
-    "1m": 60_000,
-    "3m": 180_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "30m": 1_800_000,
-    "1H": 3_600_000,
-    "2H": 7_200_000,
-    "4H": 14_400_000,
-    "6Hutc": 21_600_000,
-    "12Hutc": 43_200_000,
-    "1Dutc": 86_400_000,
-}
-
 Query = Mapping[str, str]
 
 
@@ -60,8 +47,9 @@ class OkxError(Exception):
 class OkxVenue:
     """The endpoints of one venue."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, gate: Gate) -> None:
         self._venue = venue
+        self._gate = gate
         self._endpoints: Mapping[str, Callable[[Query], list[Any]]] = {
             "public/time": self._time,
             "public/instruments": self._instruments,
@@ -81,19 +69,15 @@ class OkxVenue:
             "system/status": lambda _: [],
         }
 
-    def application(self) -> web.Application:
-        """Build the HTTP application."""
-        application = web.Application()
+    def add_to(self, application: web.Application) -> None:
+        """Serve the endpoints."""
         application.router.add_get("/api/v5/{path:.*}", self._answer)
-        return application
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, or misbehave as told."""
-        fault = self._venue.whole_fault()
-        if fault is not None and fault.mode is VenueMode.DOWN and request.transport is not None:
-            request.transport.abort()
-        if fault is not None and fault.mode is VenueMode.SLOW:
-            await asyncio.sleep(fault.delay_s)
+        refusal = await self._gate.refusal(request)
+        if refusal is not None:
+            return refusal
         endpoint = self._endpoints.get(request.match_info["path"])
         if endpoint is None:
             body = {"code": "404", "data": [], "msg": "no such endpoint here"}
@@ -120,7 +104,9 @@ class OkxVenue:
         kind = query.get("instType")
         if kind == "SPOT":
             return stablecoin_ticker(self._venue)
-        return [ticker_row(view) for view in self._views(query)] if kind == "SWAP" else []
+        return (
+            [ticker_row(view, self._venue) for view in self._views(query)] if kind == "SWAP" else []
+        )
 
     def _marks(self, query: Query) -> list[Row]:
         return [mark_row(view) for view in self._views(query)]
@@ -150,7 +136,7 @@ class OkxVenue:
     def _ticker(self, query: Query) -> list[Row]:
         if query.get("instId") == "USDC-USDT":
             return stablecoin_ticker(self._venue)
-        return [ticker_row(self._view(query))]
+        return [ticker_row(self._view(query), self._venue)]
 
     def _book(self, query: Query) -> list[Row]:
         return [book_row(self._view(query), _number(query, "sz", 1), self._venue)]
@@ -192,7 +178,9 @@ class OkxVenue:
             last - (count - 1) * length, _floor(_number(query, "before", -1), length) + length
         )
         bars = view.instrument.tape.bars(length, first, last + length, view.at_ms)
-        shown = [bar for bar in bars if bar.closed or unconfirmed]
+        venue = self._venue
+        listed = view.instrument
+        shown = [b for b in bars if (b.closed or unconfirmed) and venue.has_bar(listed, b)]
         return candle_rows(view, shown)
 
 

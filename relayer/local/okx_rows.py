@@ -7,13 +7,13 @@ from typing import Final
 
 import numpy as np
 
+from relayer.local.book import Levels, levels, rows_of
 from relayer.local.instruments import LOT, Instrument
 from relayer.local.seeds import smooth
 from relayer.local.synthetic import (
     BASIS_POINT,
-    LEVEL_BP,
     MAX_LEVELS,
-    level_sizes,
+    SyntheticTrade,
     open_interest,
     recent_trades,
 )
@@ -37,14 +37,14 @@ def instrument_row(listed: Instrument, *, live: bool) -> Row:
     return {
         "instType": "SWAP",
         "instId": listed.inst_id,
-        "uly": f"{tape.base}-{tape.quote}",
-        "instFamily": f"{tape.base}-{tape.quote}",
+        "uly": f"{listed.base}-{tape.quote}",
+        "instFamily": f"{listed.base}-{tape.quote}",
         "baseCcy": "",
         "quoteCcy": "",
         "settleCcy": tape.quote,
         "ctVal": f"{listed.contract_size:f}",
         "ctMult": "1",
-        "ctValCcy": tape.base,
+        "ctValCcy": listed.base,
         "ctType": "linear",
         "tickSz": f"{listed.tick:f}",
         "lotSz": f"{LOT:f}",
@@ -98,30 +98,29 @@ def stablecoin_ticker(venue: Venue) -> list[Row]:
     ]
 
 
-def ticker_row(view: View) -> Row:
+def ticker_row(view: View, venue: Venue) -> Row:
     """Quote a perpetual, with the last day's figures."""
     listed, top, tape = view.instrument, view.top, view.instrument.tape
     closed = tape.closed_before(view.at_ms)
     day = slice(max(0, closed - _DAY_BARS), closed)
     has_day = day.start < day.stop
-    bid, ask = _best(view)
     volume = float(np.sum(tape.volume[day]))
-    size = level_sizes(tape, view.spot, top, (0, 0, tape.symbol))[0]
+    bid, ask = best_rows(levels(view, venue.seed, venue.index, count=1), listed)
     return {
         "instType": "SWAP",
         "instId": listed.inst_id,
         "last": listed.price(top.last),
         "lastSz": f"{LOT:f}",
-        "bidPx": bid,
-        "bidSz": listed.contracts(size),
-        "askPx": ask,
-        "askSz": listed.contracts(size),
+        "bidPx": bid[0],
+        "bidSz": bid[1],
+        "askPx": ask[0],
+        "askSz": ask[1],
         "open24h": listed.price(float(tape.open[day.start]) * view.bias),
         "high24h": listed.price(float(np.max(tape.high[day])) * view.bias if has_day else top.last),
         "low24h": listed.price(float(np.min(tape.low[day])) * view.bias if has_day else top.last),
         "vol24h": listed.volume(volume),
         "volCcy24h": f"{volume:.8f}",
-        "ts": str(view.spot.observed_ms),
+        "ts": str(view.stamp_ms),
     }
 
 
@@ -131,33 +130,23 @@ def mark_row(view: View) -> Row:
         "instType": "SWAP",
         "instId": view.instrument.inst_id,
         "markPx": view.instrument.price(view.top.mark),
-        "ts": str(view.spot.observed_ms),
+        "ts": str(view.stamp_ms),
     }
 
 
 def book_row(view: View, depth: int, venue: Venue) -> Row:
     """Give the order book, best price first on both sides."""
-    count = max(1, min(depth, MAX_LEVELS))
+    shown = levels(view, venue.seed, venue.index, max(1, min(depth, MAX_LEVELS)))
     return {
-        "bids": _side(view, venue, count, buys=True),
-        "asks": _side(view, venue, count, buys=False),
-        "ts": str(view.spot.observed_ms),
+        "bids": rows_of(view.instrument, shown.bids),
+        "asks": rows_of(view.instrument, shown.asks),
+        "ts": str(view.stamp_ms),
     }
 
 
-def _side(view: View, venue: Venue, count: int, *, buys: bool) -> list[list[str]]:
-    """Write one side of the book; of levels on one tick the best remains."""
-    listed, top = view.instrument, view.top
-    symbol = listed.tape.symbol
-    key = (venue.seed, 2 * venue.index + buys, symbol)
-    sizes = level_sizes(listed.tape, view.spot, top, key)[:count]
-    sign, write = (-1, listed.below) if buys else (1, listed.above)
-    levels: dict[str, list[str]] = {}
-    for level, size in enumerate(sizes):
-        away = top.half_spread + level * LEVEL_BP * BASIS_POINT
-        price = write(top.mid * (1 + sign * away))
-        levels.setdefault(price, [price, listed.contracts(size), "0", "1"])
-    return list(levels.values())
+def best_rows(shown: Levels, listed: Instrument) -> tuple[list[str], list[str]]:
+    """Write the best level of each side."""
+    return rows_of(listed, shown.bids)[0], rows_of(listed, shown.asks)[0]
 
 
 def candle_rows(view: View, bars: Sequence[Bar]) -> list[list[str]]:
@@ -175,17 +164,46 @@ def candle_rows(view: View, bars: Sequence[Bar]) -> list[list[str]]:
 def trade_rows(view: View, limit: int) -> list[Row]:
     """Write the newest synthetic trades, newest first."""
     listed = view.instrument
+    late = view.stamp_ms - view.spot.observed_ms if view.spot.live else 0
     return [
-        {
-            "instId": listed.inst_id,
-            "tradeId": str(trade.at_ms // 1_000),
-            "px": listed.price(trade.price),
-            "sz": listed.contracts(trade.base_units),
-            "side": "buy" if trade.buy else "sell",
-            "ts": str(trade.at_ms),
-        }
+        trade_row(listed, trade, late)
         for trade in recent_trades(listed.tape, view.at_ms, view.bias, limit)
     ]
+
+
+def trade_row(listed: Instrument, trade: SyntheticTrade, late_ms: int) -> Row:
+    """Write one trade; a venue that lies about its time writes it so much later."""
+    return {
+        "instId": listed.inst_id,
+        "tradeId": str(trade.at_ms // 1_000),
+        "px": listed.price(trade.price),
+        "sz": listed.contracts(trade.base_units),
+        "side": "buy" if trade.buy else "sell",
+        "ts": str(trade.at_ms + late_ms),
+    }
+
+
+def liquidation_row(view: View, liquidation: SyntheticTrade) -> Row:
+    """Write one forced order as OKX's liquidation channel does."""
+    listed = view.instrument
+    side = "buy" if liquidation.buy else "sell"
+    details = {
+        "side": side,
+        "posSide": "short" if liquidation.buy else "long",
+        "bkPx": listed.price(liquidation.price),
+        "sz": listed.contracts(liquidation.base_units),
+        "bkLoss": "0",
+        "ccy": "",
+        "ts": str(liquidation.at_ms),
+    }
+    family = listed.inst_id.removesuffix("-SWAP")
+    return {
+        "instType": "SWAP",
+        "instId": listed.inst_id,
+        "instFamily": family,
+        "uly": family,
+        "details": [details],
+    }
 
 
 def interest_row(view: View) -> Row:
@@ -197,7 +215,7 @@ def interest_row(view: View) -> Row:
         "oi": view.instrument.volume(base),
         "oiCcy": f"{base:.8f}",
         "oiUsd": f"{base * view.top.mark:.2f}",
-        "ts": str(view.spot.observed_ms),
+        "ts": str(view.stamp_ms),
     }
 
 
@@ -255,12 +273,6 @@ def tier_rows(listed: Instrument) -> list[Row]:
 def _quotes_usdt(venue: Venue) -> bool:
     """Tell whether a venue quotes anything in USDT."""
     return any(each.tape.quote == "USDT" for each in venue.instruments)
-
-
-def _best(view: View) -> tuple[str, str]:
-    """Write the best bid and ask: outward on the tick grid, so never crossed."""
-    mid, half = view.top.mid, view.top.half_spread
-    return view.instrument.below(mid * (1 - half)), view.instrument.above(mid * (1 + half))
 
 
 def _known_funding(view: View, funding: Funding) -> tuple[np.ndarray, np.ndarray]:

@@ -33,8 +33,11 @@ from relayer.local.chain import EmbeddedChain
 from relayer.local.clock import WorldClock
 from relayer.local.control import Control
 from relayer.local.errors import LocalWorldError, ReplayError, WorldRunningError
+from relayer.local.gate import Gate
 from relayer.local.instruments import class_of, instrument
 from relayer.local.okx import OkxVenue
+from relayer.local.okx_stream import PATH as STREAM_PATH
+from relayer.local.okx_stream import OkxStream
 from relayer.local.replay import Recording, load_funding, load_recording
 from relayer.local.rpc import RpcServer
 from relayer.local.state import (
@@ -135,7 +138,8 @@ async def _serve(world: World, folder: Path) -> None:
         loop.add_signal_handler(number, stopped.set)
     runners: list[web.AppRunner] = []
     try:
-        urls = [await _listen(OkxVenue(each).application(), runners) for each in world.venues]
+        exchanges = [exchange_application(each, world.clock) for each in world.venues]
+        urls = [await _listen(each, runners) for each in exchanges]
         rpc_url = await _listen(_rpc_application(RpcServer(world.chain)), runners)
         described: list[WorldState] = []
         control = Control(world.clock, world.venues, lambda: described[0])
@@ -157,6 +161,14 @@ async def _until_stopped_or_orphaned(stopped: asyncio.Event, folder: Path, insta
         found = read_state(folder)
         if found is None or found.instance != instance:
             return
+
+
+def exchange_application(venue: Venue, clock: WorldClock) -> web.Application:
+    """Build one exchange's REST and websocket endpoints."""
+    application, gate = web.Application(), Gate(venue)
+    OkxVenue(venue, gate).add_to(application)
+    OkxStream(venue, gate, clock.moved).add_to(application)
+    return application
 
 
 async def _listen(application: web.Application, runners: list[web.AppRunner]) -> str:
@@ -197,7 +209,7 @@ def _describe(
         for market, tape in enumerate(world.recording.tapes)
     ]
     venues = [
-        LocalVenue(id=f"local-{index}", ccxt_class="okx", url=url)
+        LocalVenue(id=f"local-{index}", ccxt_class="okx", url=url, ws_url=_stream_url(url))
         for index, url in enumerate(venue_urls)
     ]
     return WorldState(
@@ -219,6 +231,11 @@ def _describe(
         synthetic=world.recording.synthetic,
         seed=world.seed,
     )
+
+
+def _stream_url(url: str) -> str:
+    """Give the address that ccxt appends /public and /business to."""
+    return url.replace("http://", "ws://") + STREAM_PATH
 
 
 def _data_id(candles: Path, seed: int) -> str:

@@ -16,7 +16,7 @@ from relayer.local.errors import WorldFailedError, WorldRunningError
 STATE_FILE: Final = "local.json"
 LOCK_FILE: Final = "local.lock"
 LOG_FILE: Final = "local.log"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class LocalVenue:
     id: str
     ccxt_class: str
     url: str
+    ws_url: str  # replaces ccxt's urls.api.ws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

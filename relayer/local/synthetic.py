@@ -22,10 +22,13 @@ HALF_SPREAD_BP: Final = 0.5
 SPREAD_OF_RANGE: Final = 0.02  # share of the last hour's mean minute range that the spread adds
 LEVEL_BP: Final = 0.5
 MAX_LEVELS: Final = 400
+DEPTH_WITHIN_BP: Final = 10.0
 DEPTH_MINUTES: Final = 0.5  # a minute's turnover that stands within 10 bp a side, in calm
 CALM_RANGE_BP: Final = 50.0  # minute range at which the book has thinned to a half
 TRADE_MS: Final = 1_000
 OPEN_INTEREST_OF_DAY: Final = 0.35  # share of a day's volume
+LIQUIDATING_MOVE: Final = 0.005
+LIQUIDATED_SHARE: Final = 0.02  # of the minute's volume
 _HOUR_BARS: Final = 60
 _DAY_BARS: Final = 1_440
 
@@ -80,20 +83,16 @@ def range_bp(tape: Tape, spot: Spot) -> float:
     return float(np.mean(tape.high[rows] / tape.low[rows] - 1) / BASIS_POINT)
 
 
-def level_sizes(tape: Tape, spot: Spot, top: TopOfBook, key: tuple[int, int, str]) -> list[float]:
-    """Give the base units that stand at each level of one side, best price first.
+def depth_per_bp(tape: Tape, spot: Spot, top: TopOfBook) -> float:
+    """Give the base units that stand within one basis point of one side.
 
-    The depth within 10 bp is half a mean minute of the last hour's turnover, thinned in stress by
-    1 ÷ (1 + range ÷ 50 bp), and grows in proportion to the distance; each level ± 30 %.
+    Within 10 bp stands half a mean minute of the last hour's turnover, thinned in stress by
+    1 ÷ (1 + range ÷ 50 bp).
     """
     closed = tape.closed_before(spot.observed_ms)
     rows = slice(max(0, closed - _HOUR_BARS), closed)
     minute = float(np.mean(tape.volume[rows])) if rows.start < rows.stop else 0.0
-    calm = DEPTH_MINUTES * minute / (10.0 / LEVEL_BP)
-    level = calm / (1 + top.range_bp / CALM_RANGE_BP)
-    moment = spot.observed_ms // WIGGLE_MS
-    noise = _level_noise(moment, key)
-    return [level * share for share in noise]
+    return DEPTH_MINUTES * minute / DEPTH_WITHIN_BP / (1 + top.range_bp / CALM_RANGE_BP)
 
 
 def recent_trades(tape: Tape, at_ms: int, bias: float, limit: int) -> list[SyntheticTrade]:
@@ -101,6 +100,26 @@ def recent_trades(tape: Tape, at_ms: int, bias: float, limit: int) -> list[Synth
     latest = at_ms - at_ms % TRADE_MS
     trades = (_trade(tape, latest - step * TRADE_MS, bias) for step in range(limit))
     return [trade for trade in trades if trade is not None]
+
+
+def last_liquidation(tape: Tape, at_ms: int, bias: float) -> SyntheticTrade | None:
+    """Give the forced order of the last closed minute, if that moved far enough to force one.
+
+    Against a move of 0.5 % or more, 2 % of the minute's volume is closed at its far extreme.
+    """
+    bar = tape.closed_before(at_ms) - 1
+    if bar < 0:
+        return None
+    move = float(tape.close[bar] / tape.open[bar]) - 1
+    if abs(move) < LIQUIDATING_MOVE:
+        return None
+    extreme = tape.high[bar] if move > 0 else tape.low[bar]
+    return SyntheticTrade(
+        at_ms=int(tape.open_ms[bar]) + BAR_MS,
+        price=float(extreme) * bias,
+        base_units=LIQUIDATED_SHARE * float(tape.volume[bar]),
+        buy=move > 0,
+    )
 
 
 def open_interest(tape: Tape, at_ms: int) -> float:
@@ -123,9 +142,3 @@ def _trade(tape: Tape, at_ms: int, bias: float) -> SyntheticTrade | None:
         base_units=float(tape.volume[spot.bar]) * TRADE_MS / BAR_MS * share,
         buy=rising,
     )
-
-
-def _level_noise(moment: int, key: tuple[int, int, str]) -> list[float]:
-    """Give the levels' shares of the rule, 0.7 to 1.3, new every few seconds."""
-    seed = int(unit(moment, *key) * 2**32)
-    return [float(x) for x in np.random.default_rng(seed).uniform(0.7, 1.3, MAX_LEVELS)]

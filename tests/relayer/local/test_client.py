@@ -102,7 +102,7 @@ def test_switch__unknown_symbol_mode_or_venue__refused_with_what_is_known(
     with pytest.raises(WorldFailedError, match="known are BTC/USDT:USDT"):
         client.switch_venue(world, 0, "down", symbol="DOGE/USDT:USDT")
     with pytest.raises(WorldFailedError, match="one of ok, down"):
-        client.switch_venue(world, 0, "broken")
+        client.switch_venue(world, 0, "drunk")
     with pytest.raises(WorldFailedError, match="there are 0 to 2"):
         client.switch_venue(world, 7, "down")
 
