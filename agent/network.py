@@ -60,7 +60,7 @@ def local_network(world: WorldState, folder: Path) -> Network:
             ccxt_class=venue.ccxt_class,
             quote_currency=world.markets[0].quote,
             stablecoin_symbol=None if world.markets[0].quote == "USDC" else "USDC/USDT",
-            urls={"rest": venue.url},
+            urls={"rest": venue.url, "ws": venue.ws_url},
             rate_limit_ms=1,
         )
         for venue in world.venues
