@@ -107,6 +107,27 @@ class Refusal(IntEnum):
     ALREADY_REQUESTED = 137
     NOT_REQUESTED = 138
     OUTSIDE_WINDOW = 139
+    # liquidation
+    NO_POSITION = 140
+    LIQUIDATION_PAUSED = 141
+    PRICE_TOO_OLD = 142
+    PRICE_BEFORE_POSITION = 143
+    NOT_LIQUIDATABLE = 144
+    NOT_THE_LARGEST = 145
+    AWAITING_SECOND_ROUND = 146
+    GRACE_RUNNING = 147
+    WINDOW_USED_UP = 148
+    ACTION_VOID = 149
+    WRONG_ACTION_KIND = 150
+    PRICE_BEYOND_BOUND = 151
+    PRICE_BEFORE_ACTION = 152
+    NOT_MANAGED = 153
+    TRIGGER_GONE = 154
+    MARKET_NOT_LIVE = 155
+    NOTHING_TO_DELEVERAGE = 156
+    DELEVERAGED_TOO_FAR = 157
+    CUT_TOO_DEEP = 158
+    MARKET_SETTLED = 159
     # vault and token
     NOT_ENGINE = 160
     NOT_POOL = 161
@@ -329,6 +350,55 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
         Refusal.OUTSIDE_WINDOW: (
             "A request is executed within 17 s, and cancelled only after them."
         ),
+        Refusal.NO_POSITION: "There is no such position; it may have been closed.",
+        Refusal.LIQUIDATION_PAUSED: (
+            "Liquidation is paused here, or everything is; it ends by itself."
+        ),
+        Refusal.PRICE_TOO_OLD: "The price is too old to liquidate at; post a round.",
+        Refusal.PRICE_BEFORE_POSITION: (
+            "The price was observed no later than the position's last change; post a round."
+        ),
+        Refusal.NOT_LIQUIDATABLE: "Equity is not below maintenance margin.",
+        Refusal.NOT_THE_LARGEST: (
+            "In a cross account the position of the largest maintenance margin goes first."
+        ),
+        Refusal.AWAITING_SECOND_ROUND: (
+            "The price is far from its average; a second round has to agree, or 30 s to pass."
+        ),
+        Refusal.GRACE_RUNNING: (
+            "A partial liquidation waits five minutes after a pause of liquidation or a gap in "
+            "prices."
+        ),
+        Refusal.WINDOW_USED_UP: (
+            "The market's partial liquidations of this minute are used up; try in the next."
+        ),
+        Refusal.ACTION_VOID: (
+            "The action is for another version of the position, or allows no size that may be "
+            "closed."
+        ),
+        Refusal.WRONG_ACTION_KIND: "The action is of another kind than this function carries out.",
+        Refusal.PRICE_BEYOND_BOUND: "The price is worse for the trader than the action allows.",
+        Refusal.PRICE_BEFORE_ACTION: (
+            "The price was observed no later than the action; post a round."
+        ),
+        Refusal.NOT_MANAGED: (
+            "The position is fixed; only managed ones are adjusted or deleveraged by signed "
+            "actions."
+        ),
+        Refusal.TRIGGER_GONE: (
+            "Equity is not below the margin at the ceiling, or so low that liquidation takes over."
+        ),
+        Refusal.MARKET_NOT_LIVE: "The market is frozen or paused, or its price is not fresh.",
+        Refusal.NOTHING_TO_DELEVERAGE: (
+            "The side's profit is within its share of the pool's assets, or the pool has none."
+        ),
+        Refusal.DELEVERAGED_TOO_FAR: (
+            "The cut would take more from the side than brings its profit to its share."
+        ),
+        Refusal.CUT_TOO_DEEP: (
+            "The side was cut so often that too little of it would be left to count."
+        ),
+        Refusal.MARKET_SETTLED: "The market is settled for ever; settle the position instead.",
         Refusal.NOT_ENGINE: "Only the margin engine may do this; act through the engine.",
         Refusal.NOT_POOL: "Only the liquidity pool may do this.",
         Refusal.TOKEN_REFUSED: (

@@ -98,6 +98,28 @@ ALREADY_REQUESTED: constant(uint256) = 137
 NOT_REQUESTED: constant(uint256) = 138
 OUTSIDE_WINDOW: constant(uint256) = 139
 
+# liquidation
+NO_POSITION: constant(uint256) = 140
+LIQUIDATION_PAUSED: constant(uint256) = 141
+PRICE_TOO_OLD: constant(uint256) = 142
+PRICE_BEFORE_POSITION: constant(uint256) = 143
+NOT_LIQUIDATABLE: constant(uint256) = 144
+NOT_THE_LARGEST: constant(uint256) = 145
+AWAITING_SECOND_ROUND: constant(uint256) = 146
+GRACE_RUNNING: constant(uint256) = 147
+WINDOW_USED_UP: constant(uint256) = 148
+ACTION_VOID: constant(uint256) = 149
+WRONG_ACTION_KIND: constant(uint256) = 150
+PRICE_BEYOND_BOUND: constant(uint256) = 151
+PRICE_BEFORE_ACTION: constant(uint256) = 152
+NOT_MANAGED: constant(uint256) = 153
+TRIGGER_GONE: constant(uint256) = 154
+MARKET_NOT_LIVE: constant(uint256) = 155
+NOTHING_TO_DELEVERAGE: constant(uint256) = 156
+DELEVERAGED_TOO_FAR: constant(uint256) = 157
+CUT_TOO_DEEP: constant(uint256) = 158
+MARKET_SETTLED: constant(uint256) = 159
+
 # vault and token
 NOT_ENGINE: constant(uint256) = 160
 NOT_POOL: constant(uint256) = 161
