@@ -18,8 +18,8 @@ from ethereum.ercs import IERC20
 from contracts import refusals
 from contracts import transfers
 from contracts.interfaces import ICollateralVault
-from contracts.interfaces import IExposure
 from contracts.interfaces import ILiquidityPool
+from contracts.interfaces import ILock
 
 implements: ICollateralVault
 
@@ -42,7 +42,7 @@ event Swept:
 
 
 token: public(immutable(IERC20))
-engine: public(immutable(IExposure))
+engine: public(immutable(ILock))
 pool: public(immutable(ILiquidityPool))
 
 # What traders are owed in all, USDC e6; never more than the balance.
@@ -60,7 +60,7 @@ def __init__(token_: address, engine_: address, pool_: address):
     if engine_ == empty(address) or pool_ == empty(address):
         refusals.refuse(refusals.ADDRESS_MISSING)
     token = transfers._checked(token_)
-    engine = IExposure(engine_)
+    engine = ILock(engine_)
     pool = ILiquidityPool(pool_)
 
 

@@ -25,6 +25,7 @@ from contracts import transfers
 from contracts.interfaces import ICollateralVault
 from contracts.interfaces import IExposure
 from contracts.interfaces import ILiquidityPool
+from contracts.interfaces import ILock
 
 implements: IERC20
 implements: IERC4626
@@ -122,7 +123,8 @@ VIRTUAL_SHARES: constant(uint256) = 10**6  # beside one virtual unit of assets; 
 MAX_SHARES: constant(uint256) = 2**150  # amount x shares stays below 2**256
 
 token: immutable(IERC20)
-engine: public(immutable(IExposure))
+engine: public(immutable(ILock))
+views: public(immutable(IExposure))
 vault: public(immutable(ICollateralVault))
 
 own: uint256
@@ -135,6 +137,7 @@ insurance_shares: public(HashMap[address, uint256])
 def __init__(
     token_: address,
     engine_: address,
+    views_: address,
     vault_: address,
     owner_: address,
     guardian_: address,
@@ -142,17 +145,19 @@ def __init__(
 ):
     """
     @param token_ USDC, 6 decimals.
-    @param engine_ The only one that may settle. May not exist yet; check it after deployment.
+    @param engine_ The only one that may settle; holds the lock. May not exist yet; check it after deployment.
+    @param views_ Values open positions. May not exist yet; check it after deployment.
     @param vault_ Holds the traders' USDC. May not exist yet; check it after deployment.
     @param owner_ Sets cooldowns, timelocked, and nothing else.
     @param guardian_ Has nothing to do here; pauses are RiskOracle's.
     @param timelock_s_ Seconds that a scheduled operation waits once launched.
     """
     # With a party missing, what comes in could never leave.
-    if engine_ == empty(address) or vault_ == empty(address):
+    if engine_ == empty(address) or views_ == empty(address) or vault_ == empty(address):
         refusals.refuse(refusals.ADDRESS_MISSING)
     token = transfers._checked(token_)
-    engine = IExposure(engine_)
+    engine = ILock(engine_)
+    views = IExposure(views_)
     vault = ICollateralVault(vault_)
     authority.__init__(owner_, guardian_, timelock_s_)
     requests.__init__()
@@ -338,7 +343,7 @@ def execute_redeem(id: uint256) -> uint256:
     """
     extcall engine.enter()
     # A doubt about the books must be able to stop money from leaving.
-    if not staticcall engine.withdrawals_open():
+    if not staticcall views.withdrawals_open():
         refusals.refuse(refusals.WITHDRAWALS_PAUSED)
     owner: address = empty(address)
     tranche: uint256 = 0
@@ -632,7 +637,7 @@ def _entering_value(tranche: uint256, since_ms: uint256) -> uint256:
     high: int256 = 0
     low: int256 = 0
     reserve: uint256 = 0
-    debts, high, low, reserve = staticcall engine.exposure(since_ms)
+    debts, high, low, reserve = staticcall views.exposure(since_ms)
     if tranche == requests.INSURANCE:
         return self.own >> 96
     worth: int256 = convert((self.own & AMOUNT_MASK) + debts, int256) - low
@@ -653,7 +658,7 @@ def _leaving_value(tranche: uint256, since_ms: uint256) -> (uint256, uint256):
     high: int256 = 0
     low: int256 = 0
     reserve: uint256 = 0
-    debts, high, low, reserve = staticcall engine.exposure(since_ms)
+    debts, high, low, reserve = staticcall views.exposure(since_ms)
     if tranche == requests.INSURANCE:
         return self.own >> 96, reserve
     return convert(max(convert(self.own & AMOUNT_MASK, int256) - high, 0), uint256), reserve
@@ -667,7 +672,7 @@ def _middle_value() -> uint256:
     """
     debts: uint256 = 0
     profit: int256 = 0
-    debts, profit = staticcall engine.exposure_at_last_prices()
+    debts, profit = staticcall views.exposure_at_last_prices()
     return convert(max(convert((self.own & AMOUNT_MASK) + debts, int256) - profit, 0), uint256)
 
 

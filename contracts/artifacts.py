@@ -41,8 +41,8 @@ _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "CollateralVault": (
         "CollateralVault.vy",
         "interfaces/ICollateralVault.vyi",
-        "interfaces/IExposure.vyi",
         "interfaces/ILiquidityPool.vyi",
+        "interfaces/ILock.vyi",
         "refusals.vy",
         "transfers.vy",
     ),
@@ -52,6 +52,7 @@ _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
         "interfaces/ICollateralVault.vyi",
         "interfaces/IExposure.vyi",
         "interfaces/ILiquidityPool.vyi",
+        "interfaces/ILock.vyi",
         "refusals.vy",
         "requests.vy",
         "shares.vy",
