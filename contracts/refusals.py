@@ -97,6 +97,9 @@ class Refusal(IntEnum):
     PAUSE_TOO_SOON = 96
     UNKNOWN_EPOCH = 97
     # requests
+    NOTHING_TO_REDUCE = 127
+    NOTIONAL_ABOVE_TERMS = 128
+    TERMS_USED = 129
     TERMS_OF_ANOTHER = 130
     UNKNOWN_CHOICE = 131
     TERMS_INCOHERENT = 132
@@ -324,7 +327,12 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
             "ask the owner."
         ),
         Refusal.UNKNOWN_EPOCH: "No such AI-input epoch; they are 0 to 63, as ai_epoch gives them.",
-        Refusal.TERMS_OF_ANOTHER: "The terms are for another account; ask for your own.",
+        Refusal.NOTHING_TO_REDUCE: "There is no position on the other side to reduce.",
+        Refusal.NOTIONAL_ABOVE_TERMS: (
+            "The position would be worth more than the terms allow; ask for terms of that size."
+        ),
+        Refusal.TERMS_USED: ("The terms' nonce is not above the last one used; ask for new terms."),
+        Refusal.TERMS_OF_ANOTHER: "The terms are for another account or side; ask for your own.",
         Refusal.UNKNOWN_CHOICE: "Side, margin mode or adjustment is none of those that exist.",
         Refusal.TERMS_INCOHERENT: (
             "The terms contradict themselves: 2 x maintenance x leverage is 0 or above 1, or the "

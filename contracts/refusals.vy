@@ -87,6 +87,9 @@ PAUSE_TOO_SOON: constant(uint256) = 96
 UNKNOWN_EPOCH: constant(uint256) = 97
 
 # requests
+NOTHING_TO_REDUCE: constant(uint256) = 127
+NOTIONAL_ABOVE_TERMS: constant(uint256) = 128
+TERMS_USED: constant(uint256) = 129
 TERMS_OF_ANOTHER: constant(uint256) = 130
 UNKNOWN_CHOICE: constant(uint256) = 131
 TERMS_INCOHERENT: constant(uint256) = 132

@@ -227,17 +227,23 @@ def _signature(entry: Mapping[str, Any]) -> str:
 class Contract:
     """One deployed contract: calls by name, results and events decoded."""
 
-    def __init__(self, evm: Evm, name: str, sender: str, arguments: Sequence[Any]) -> None:
-        artifact = artifacts.load(name)
+    def __init__(
+        self, evm: Evm, name: str | artifacts.Artifact, sender: str, arguments: Sequence[Any]
+    ) -> None:
+        artifact = artifacts.load(name) if isinstance(name, str) else name
         self.evm = evm
         self.abi = artifact.abi
         constructor = next(entry for entry in self.abi if entry["type"] == "constructor")
         encoded = eth_abi.encode(_types(constructor["inputs"]), list(arguments))
         self._functions = {e["name"]: e for e in self.abi if e["type"] == "function"}
-        self._events = {
-            keccak256(_signature(e).encode()): e for e in self.abi if e["type"] == "event"
-        }
+        self._events: dict[bytes, Mapping[str, Any]] = {}
+        self.learn(self.abi)
         self.address = evm.deploy(sender, artifact.bytecode + encoded)
+
+    def learn(self, abi: Sequence[Mapping[str, Any]]) -> None:
+        """Decode the events of a contract that this one calls as well."""
+        events = [entry for entry in abi if entry["type"] == "event"]
+        self._events |= {keccak256(_signature(entry).encode()): entry for entry in events}
 
     def calldata(self, function: str, *arguments: Any) -> bytes:
         entry = self._functions[function]
