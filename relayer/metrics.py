@@ -15,6 +15,7 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
 
 from relayer.errors import FAULT_REASONS
+from relayer.market.events import Repair, StreamEvent
 
 Metric = TypeVar("Metric", Counter, Gauge)
 
@@ -124,6 +125,16 @@ class Metrics:
                 "venue_exclusions", "Marks that left a venue out as too far off", "venue"
             ),
             known.venues,
+        )
+        self.stream_events = Labelled(
+            self._counter("venue_stream_events", "What became of websockets", "venue", "event"),
+            known.venues,
+            StreamEvent,
+        )
+        self.market_data_repairs = Labelled(
+            self._counter("market_data_repairs", "Data repaired or refused", "venue", "reason"),
+            known.venues,
+            Repair,
         )
         self.endpoint_faults = Labelled(
             self._counter("endpoint_faults", "Chain calls that failed", "reason"), FAULT_REASONS

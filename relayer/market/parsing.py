@@ -11,6 +11,7 @@ import numpy as np
 
 from contracts.units import PPM, MarketId, UnixMs
 from relayer.errors import BadAnswer
+from relayer.market.events import Repair
 from relayer.market.values import (
     E18,
     SETTLEMENT_CURRENCY,
@@ -48,13 +49,23 @@ def reading(what: str) -> Iterator[None]:
 
 @reading("a ticker")
 def parse_quote(
-    listing: Listing, market: MarketId, ticker: Ticker, mark: Ticker | None, received_at_ms: int
+    listing: Listing,
+    market: MarketId,
+    ticker: Ticker | None,
+    mark: Ticker | None,
+    received_at_ms: int,
 ) -> Quote | RefusedQuote:
-    """Make a quote of a ticker and, where the venue has one, of its mark price."""
+    """Make a quote of a ticker and, where the venue has one, of its mark price.
+
+    Some venues give the mark in the ticker, others by a call of its own, which counts first.
+    """
+    if ticker is None:
+        raise BadAnswer(f"{listing.symbol}: the ticker is null")
     bid: Any = ticker.get("bid")
     ask: Any = ticker.get("ask")
-    marked: Any = None if mark is None else mark.get("markPrice")
-    used = [ticker] if mark is None or marked is None else [ticker, mark]
+    given: Any = None if mark is None else mark.get("markPrice")
+    marked: Any = ticker.get("markPrice") if given is None else given
+    used = [ticker] if mark is None or given is None else [ticker, mark]
     refusal = _unusable(bid, ask, marked)
     if refusal is not None:
         detail = f"bid {bid}, ask {ask}, mark {marked}"
@@ -152,6 +163,15 @@ def parse_candles(
         )
     except MarketDataError as fault:
         raise BadAnswer(f"{listing.symbol}: {fault}") from None
+
+
+def bar_repairs(rows: Sequence[Sequence[Any]]) -> tuple[Repair, ...]:
+    """Say what `parse_candles` had to put right in rows that it could read."""
+    times = [row[0] for row in rows]
+    repeated = [Repair.BARS_REPEATED] if len(set(times)) < len(times) else []
+    descending = times == sorted(times, reverse=True)  # the way some venues answer: no disorder
+    disordered = times != sorted(times) and not descending
+    return (*repeated, *([Repair.BARS_OUT_OF_ORDER] if disordered else []))
 
 
 def _unusable(bid: object, ask: object, mark: object) -> QuoteRefusal | None:

@@ -1,32 +1,26 @@
-"""One exchange through unmodified ccxt: bulk calls within a time, in our values and exceptions."""
+"""One exchange's quotes, books and candles, by websocket where followed and by REST where not."""
 
 from __future__ import annotations
 
 import asyncio
-import difflib
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import ccxt.async_support as ccxt
-
 from contracts.units import MarketId
-from relayer.errors import (
-    BadAnswer,
-    Misconfigured,
-    RelayerError,
-    Unreachable,
-    fault_reason,
-    translate_ccxt,
-)
+from relayer.errors import BadAnswer, RelayerError, Unreachable
+from relayer.market.dialects import QuoteCall, dialect_of
+from relayer.market.events import MarketEvents, Repair, StreamEvent, Uncounted
 from relayer.market.parsing import (
+    Ticker,
+    bar_repairs,
     parse_book,
     parse_candles,
     parse_quote,
     parse_stablecoin,
     reading,
 )
+from relayer.market.quoting import RestQuotes, Tickers
 from relayer.market.settings import VenueSettings
 from relayer.market.values import (
     HOUR_MS,
@@ -35,27 +29,20 @@ from relayer.market.values import (
     CandleSeries,
     Market,
     Quote,
+    QuoteRefusal,
     RefusedQuote,
     StablecoinQuote,
     VenueFault,
 )
+from relayer.market.venue_link import VenueLink, venue_fault
+from relayer.market.venue_streams import VenueStreams
 
 TIMEFRAMES: Final = {MINUTE_MS: "1m", HOUR_MS: "1h"}
-OPEN_TIMEOUT_S: Final = 20.0  # loading a venue's markets: megabytes on the large ones
 CANDLE_PAGE: Final = 300  # bars that OKX gives at most; others give more
-SLOW_LANE: Final = 4  # calls for one market that may wait in ccxt's queue before a tick's calls
+# A streamed quote this old is asked for by REST too: votes must lie within a second of each other.
+STREAM_FRESH_MS: Final = 1_000
 
-# What ccxt and its transport raise; everything else is a mistake of ours and ends the task.
-_FOREIGN: Final = (
-    ccxt.BaseError,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-)
+_OF_ALL_CALLS: Final = ("unreachable", "rate_limited")  # one connection, however many calls
 
 Answer = TypeVar("Answer")
 
@@ -81,155 +68,173 @@ class VenueAnswer:
 
 
 class VenueClient:
-    """One venue: ccxt's client, loaded once, and the markets of ours that it lists."""
+    """One venue, asked for what the loops need."""
 
-    def __init__(self, settings: VenueSettings, markets: Sequence[Market]) -> None:
+    def __init__(
+        self,
+        settings: VenueSettings,
+        markets: Sequence[Market],
+        events: MarketEvents | None = None,
+        exchange: Any | None = None,  # noqa: ANN401 - ccxt is untyped
+    ) -> None:
         self.settings = settings
         self.id = settings.id
-        self._listings = {
-            market.market: listing
-            for market in markets
-            if (listing := market.listing(settings.id)) is not None
-        }
-        self._exchange = exchange_class(settings)(settings.ccxt_config())
-        self._loading: asyncio.Task[None] | None = None
-        # ccxt queues calls first come, first served: hundreds of candle calls at once would make
-        # the next tick wait until its quotes are stale.
-        self._slow_lane = asyncio.Semaphore(SLOW_LANE)
+        self.events = events or Uncounted()
+        self.link = VenueLink(settings, markets, exchange)
+        self.streams = VenueStreams(self.link.exchange, settings, self.link.listings, self.events)
+        self._rest = RestQuotes(self.link.exchange, self.link.symbols, settings.timeout_s)
 
     async def load(self) -> None:
-        """Load the venue's markets once; raises what `translate_ccxt` says, or Misconfigured.
-
-        The loading goes on when who waits for it gives up, so that a slow venue joins later.
-        """
-        failed = self._loading is not None and self._loading.done() and _failed(self._loading)
-        if self._loading is None or failed:
-            self._loading = asyncio.create_task(self._load())
-        await asyncio.shield(self._loading)
+        """Load the venue's markets once, then follow its streams; raises as `VenueLink.load`."""
+        await self.link.load()
+        self.streams.start()
 
     async def close(self) -> None:
-        """Close the connection."""
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.wait([self._loading])
-        await self._exchange.close()
-
-    async def _load(self) -> None:
-        """Load the markets and look for ours among them."""
-        await self._ask(self._exchange.load_markets(), OPEN_TIMEOUT_S)
-        known = self._exchange.markets
-        symbols = [listing.symbol for listing in self._listings.values()]
-        unknown = [_unknown_symbol(self.id, each, known) for each in symbols if each not in known]
-        if unknown:
-            raise Misconfigured("; ".join(unknown))
-
-    def can(self, capability: str) -> bool:
-        """Tell whether ccxt offers a call for this venue, emulated calls not counted."""
-        return self._exchange.has.get(capability) is True
+        """Close the connections."""
+        await self.streams.close()
+        await self.link.close()
 
     async def answer(self, received_at_ms: int) -> VenueAnswer:
-        """Ask for all quotes with bulk calls; what fails is a fault, the rest counts."""
-        if not self._listings:
+        """Give all quotes, from streams where they are fresh; what fails is a fault."""
+        if not self.link.listings and self.settings.stablecoin_symbol is None:
             return VenueAnswer()
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 await self.load()
-                tickers, marks, stablecoin = await asyncio.gather(
-                    self._tickers(),
-                    self._or_fault(self._marks()),
-                    self._or_fault(self._stablecoin()),
+                read, stablecoin = await asyncio.gather(
+                    self._quotes(received_at_ms), self._or_fault(self._stablecoin())
                 )
         except RelayerError as fault:
             return VenueAnswer(faults=(venue_fault(self.id, fault),))
         except TimeoutError:
             late = Unreachable(f"no answer within {self.settings.timeout_s:g} s")
             return VenueAnswer(faults=(venue_fault(self.id, late),))
-        faults = tuple(each for each in (marks, stablecoin) if isinstance(each, VenueFault))
-        known_marks = {} if isinstance(marks, VenueFault) else marks
-        read = self._read(tickers, known_marks, received_at_ms)
+        found = [*read, stablecoin]
         return VenueAnswer(
-            quotes=tuple(each for each in read if isinstance(each, Quote)),
-            stablecoins=(stablecoin,) if isinstance(stablecoin, StablecoinQuote) else (),
-            refused=tuple(each for each in read if isinstance(each, RefusedQuote)),
-            faults=faults + tuple(each for each in read if isinstance(each, VenueFault)),
+            quotes=tuple(each for each in found if isinstance(each, Quote)),
+            stablecoins=tuple(each for each in found if isinstance(each, StablecoinQuote)),
+            refused=tuple(each for each in found if isinstance(each, RefusedQuote)),
+            faults=_told_once([each for each in found if isinstance(each, VenueFault)]),
         )
 
     async def book(self, market: MarketId, away: set[str]) -> Book:
         """Ask for one market's order book."""
-        async with self._lane(away):
-            listing = self._listings[market]
-            levels = self.settings.book_levels
-            call = self._exchange.fetch_order_book(listing.symbol, levels)
-            raw = await self._ask(call, self.settings.timeout_s)
-        size = self._exchange.markets[listing.symbol].get("contractSize") or 1.0
-        return parse_book(listing, market, raw, size)
+        exchange, listing = self.link.exchange, self.link.listings[market]
+        levels = self.settings.book_levels
+        async with self.link.lane(away):
+            raw = await self.link.ask(lambda: exchange.fetch_order_book(listing.symbol, levels))
+        try:
+            return parse_book(listing, market, raw, self.link.contract_size(market))
+        except BadAnswer:
+            self.events.repaired(self.id, Repair.BOOK_REFUSED)
+            raise
 
     async def candles(self, market: MarketId, ask: CandleAsk, away: set[str]) -> CandleSeries:
         """Ask for one page of bars."""
-        async with self._lane(away):
-            listing = self._listings[market]
-            count = min(ask.limit, CANDLE_PAGE)
-            frame = TIMEFRAMES[ask.bar_ms]
-            call = self._exchange.fetch_ohlcv(listing.symbol, frame, ask.since_ms, count)
-            rows = await self._ask(call, self.settings.timeout_s)
-        return parse_candles(listing, market, ask.bar_ms, rows, ask.now_ms)
+        exchange, listing = self.link.exchange, self.link.listings[market]
+        page = (TIMEFRAMES[ask.bar_ms], ask.since_ms, min(ask.limit, CANDLE_PAGE))
+        async with self.link.lane(away):
+            rows = await self.link.ask(lambda: exchange.fetch_ohlcv(listing.symbol, *page))
+        try:
+            bars = parse_candles(listing, market, ask.bar_ms, rows, ask.now_ms)
+        except BadAnswer:
+            self.events.repaired(self.id, Repair.BAR_REFUSED)
+            raise
+        for repair in bar_repairs(rows):
+            self.events.repaired(self.id, repair)
+        return bars
 
     # --- inside -------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _lane(self, away: set[str]) -> AsyncIterator[None]:
-        """Take a turn for a call about one market, unless this venue is among those away.
+    async def _quotes(self, received_at_ms: int) -> list[Quote | RefusedQuote | VenueFault]:
+        """Take what the streams say; where that is not all, and fresh, ask by REST as well."""
+        if not self.link.listings:
+            return []
+        streamed = self._streamed()
+        if streamed is not None and self._is_fresh(*streamed, received_at_ms):
+            return self._read(*streamed, received_at_ms)
+        if streamed is not None:
+            self.events.stream(self.id, StreamEvent.FALLBACK)
+        tickers, marks = await asyncio.gather(
+            self._or_fault(self.link.polite(self._rest.tickers)),
+            self._or_fault(self.link.polite(self._rest.marks)),
+        )
+        faults = [each for each in (tickers, marks) if isinstance(each, VenueFault)]
+        tops, known = streamed or ({}, {})
+        if isinstance(tickers, VenueFault) and not tops:
+            return list(faults[:1])
+        asked_tops: Tickers = {} if isinstance(tickers, VenueFault) else tickers
+        asked_marks: Tickers = {} if isinstance(marks, VenueFault) else marks
+        with reading("tickers"):
+            self._compare(asked_tops, tops)
+            joined = _newest(asked_tops, tops), _newest(asked_marks, known)
+        return [*faults, *self._read(*joined, received_at_ms)]
 
-        The first call that gets no answer puts it there: the markets behind it do not wait too.
-        """
-        async with self._slow_lane:
-            if self.id in away:
-                raise Unreachable(f"{self.id}: passed over, it did not answer a moment ago")
-            try:
-                await self._ask(self.load(), self.settings.timeout_s)
-                yield
-            except Unreachable:
-                away.add(self.id)
-                raise
+    def _streamed(self) -> tuple[Tickers, Tickers] | None:
+        """Give what the streams know of best prices and marks; None where none are followed."""
+        if "quotes" not in self.settings.streams:
+            return None
+        self.streams.look()
+        return self.streams.tops, self.streams.marks
+
+    def _is_fresh(self, tops: Tickers, marks: Tickers, now_ms: int) -> bool:
+        """Tell whether streams have all of our markets, of a moment ago."""
+        symbols = set(self.link.symbols)
+        needed = [tops, marks] if self.streams.has("watchMarkPrices") else [tops]
+        return self.streams.is_live and all(
+            symbols <= kept.keys()
+            and all(now_ms - kept[each]["timestamp"] <= STREAM_FRESH_MS for each in symbols)
+            for kept in needed
+        )
+
+    def _compare(self, asked: Tickers, streamed: Tickers) -> None:
+        """Find streams that ended for one market alone: REST has long had newer prices."""
+        lag_ms = self.settings.silent_after_s * 1_000
+        behind = [
+            symbol
+            for symbol, entry in asked.items()
+            if symbol in streamed
+            and isinstance(entry.get("timestamp"), int)
+            and entry["timestamp"] - streamed[symbol]["timestamp"] > lag_ms
+        ]
+        if behind:
+            self.streams.lagging(behind)
 
     def _read(
-        self, tickers: Mapping[str, Any], marks: Mapping[str, Any], received_at_ms: int
+        self, tickers: Tickers, marks: Tickers, received_at_ms: int
     ) -> list[Quote | RefusedQuote | VenueFault]:
-        """Pick our markets out of a bulk answer; one that is not in it is not quoted.
+        """Pick our markets out of an answer; what is not in it is refused as absent.
 
         One that cannot be read is a fault of the venue's, and spoils no other.
         """
         read: list[Quote | RefusedQuote | VenueFault] = []
-        for market, listing in self._listings.items():
-            symbol = listing.symbol
+        for market, listing in self.link.listings.items():
             try:
-                with reading(symbol):
-                    found = [(tickers[symbol], marks.get(symbol))] if symbol in tickers else []
-                read += [parse_quote(listing, market, *each, received_at_ms) for each in found]
+                with reading(listing.symbol):
+                    ticker, mark = tickers.get(listing.symbol), marks.get(listing.symbol)
+                if ticker is None and listing.symbol not in tickers:
+                    read += self._absent(market)
+                else:
+                    read.append(parse_quote(listing, market, ticker, mark, received_at_ms))
             except BadAnswer as fault:
                 read.append(venue_fault(self.id, fault))
         return read
 
-    async def _tickers(self) -> Mapping[str, Any]:
-        """Ask for the tickers of our markets in one call."""
-        if not self.can("fetchTickers"):
-            raise Misconfigured(f"{self.id}: ccxt's {self._exchange.id} has no bulk tickers")
-        symbols = [listing.symbol for listing in self._listings.values()]
-        return await self._translated(self._exchange.fetch_tickers(symbols))
-
-    async def _marks(self) -> Mapping[str, Any]:
-        """Ask for the mark prices of our markets in one call, where the venue has it."""
-        if not self.can("fetchMarkPrices"):
-            return {}
-        symbols = [listing.symbol for listing in self._listings.values()]
-        return await self._translated(self._exchange.fetch_mark_prices(symbols))
+    def _absent(self, market: MarketId) -> list[RefusedQuote]:
+        """Refuse a market that the answer does not have; books come in turns, so they may wait."""
+        if dialect_of(self.settings.ccxt_class).quotes is QuoteCall.BOOKS:
+            return []
+        detail = f"no {self.link.listings[market].symbol}: delisted, renamed or suspended"
+        return [
+            RefusedQuote(venue=self.id, market=market, reason=QuoteRefusal.ABSENT, detail=detail)
+        ]
 
     async def _stablecoin(self) -> StablecoinQuote | None:
         """Ask for the stablecoin's price, where one is configured."""
-        symbol = self.settings.stablecoin_symbol
+        symbol, exchange = self.settings.stablecoin_symbol, self.link.exchange
         if symbol is None:
             return None
-        ticker = await self._translated(self._exchange.fetch_ticker(symbol))
+        ticker = await self.link.polite(lambda: exchange.fetch_ticker(symbol))
         return parse_stablecoin(self.id, symbol, ticker)
 
     async def _or_fault(self, call: Awaitable[Answer]) -> Answer | VenueFault:
@@ -239,49 +244,19 @@ class VenueClient:
         except RelayerError as fault:
             return venue_fault(self.id, fault)
 
-    async def _ask(self, call: Awaitable[Answer], timeout_s: float) -> Answer:
-        """Await ccxt within a time, in our own exceptions."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._translated(call)
-        except TimeoutError:
-            raise Unreachable(f"{self.id}: no answer within {timeout_s:g} s") from None
 
-    async def _translated(self, call: Awaitable[Answer]) -> Answer:
-        """Await ccxt in our own exceptions."""
-        try:
-            return await call
-        except RelayerError:
-            raise
-        except _FOREIGN as foreign:
-            raise translate_ccxt(foreign) from foreign
+def _told_once(faults: Sequence[VenueFault]) -> tuple[VenueFault, ...]:
+    """Leave out what several calls say of one connection."""
+    of_all = {fault.reason: fault for fault in reversed(faults) if fault.reason in _OF_ALL_CALLS}
+    return (*of_all.values(), *(each for each in faults if each.reason not in of_all))
 
 
-def exchange_class(settings: VenueSettings) -> type[ccxt.Exchange]:
-    """Find ccxt's class; raises Misconfigured with the nearest name."""
-    if settings.ccxt_class not in ccxt.exchanges:
-        message = f"venue {settings.id}: ccxt has no exchange {settings.ccxt_class}"
-        raise Misconfigured(nearest(message, settings.ccxt_class, ccxt.exchanges))
-    found: type[ccxt.Exchange] = getattr(ccxt, settings.ccxt_class)
-    return found
-
-
-def _unknown_symbol(venue: str, symbol: str, known: Mapping[str, Any]) -> str:
-    """Say that a venue does not list a symbol, with the nearest that it does."""
-    return nearest(f"venue {venue} lists no {symbol}", symbol, known)
-
-
-def nearest(message: str, name: str, known: Collection[str]) -> str:
-    """Add the nearest known name to a message."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f"{message}; did you mean {near[0]}?" if near else message
-
-
-def _failed(task: asyncio.Task[None]) -> bool:
-    """Tell whether a task that is done ended without its work done."""
-    return task.cancelled() or task.exception() is not None
-
-
-def venue_fault(venue: str, error: RelayerError) -> VenueFault:
-    """Write an exception as a value."""
-    return VenueFault(venue=venue, reason=fault_reason(error), detail=str(error))
+def _newest(asked: Tickers, streamed: Mapping[str, Ticker]) -> dict[str, Ticker]:
+    """Join two sources, the newer of each market; one without a stamp gives way to one with."""
+    joined = dict(asked)
+    for symbol, entry in streamed.items():
+        other = joined.get(symbol)
+        stamp = None if other is None else other.get("timestamp")
+        if not isinstance(stamp, int) or stamp <= entry["timestamp"]:
+            joined[symbol] = entry
+    return joined

@@ -12,7 +12,8 @@ from relayer.errors import Misconfigured, RelayerError, Unreachable
 from relayer.market.agreement import COMPARED_BARS, CandlePage, is_settled, settle
 from relayer.market.settings import VenueSettings
 from relayer.market.values import Book, CandleSeries, Market, QuoteRound, VenueFault
-from relayer.market.venue_client import CandleAsk, VenueClient, nearest, venue_fault
+from relayer.market.venue_client import CandleAsk, VenueClient
+from relayer.market.venue_link import nearest, venue_fault
 
 Answer = TypeVar("Answer")
 

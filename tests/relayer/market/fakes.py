@@ -85,6 +85,7 @@ class FakeExchange:
     calls: int = 0
     markets: Any = None
     has: ClassVar[dict[str, bool]] = {"fetchTickers": True}
+    last_response_headers: ClassVar[dict[str, str]] = {}
     ticker: Any = field(default_factory=lambda: {"bid": 1.0, "ask": 1.0, "timestamp": 1})
 
     async def fetch_tickers(self, symbols: Sequence[str]) -> dict[str, Any]:
@@ -140,6 +141,4 @@ class FakeVenues:
         return [VenueSettings(id=each, ccxt_class="okx", timeout_s=0.05) for each in self.of]
 
     def connect(self, settings: VenueSettings, markets: Sequence[Market]) -> VenueClient:
-        client = VenueClient(settings, markets)
-        client._exchange = self.of[settings.id]
-        return client
+        return VenueClient(settings, markets, exchange=self.of[settings.id])

@@ -1,0 +1,68 @@
+"""What ccxt's `has` does not tell of an exchange: which of its calls and streams carry its stamps.
+
+A quote needs best bid, best ask and the exchange's own time. All three come from different calls on
+different exchanges; a class that is not named here is asked for its bulk tickers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class QuoteCall(StrEnum):
+    """Which REST call gives bid, ask and time of many markets."""
+
+    TICKERS = "tickers"  # each ticker has the exchange's stamp
+    STAMPED_TICKERS = "stamped_tickers"  # the tickers have none, the whole answer has
+    BIDS_ASKS = "bids_asks"  # best bids and asks have a call of their own
+    BOOKS = "books"  # no bulk call has a stamp: one order book a market, in turns
+
+
+class QuoteStream(StrEnum):
+    """Which websocket stream does."""
+
+    TICKERS = "tickers"
+    BIDS_ASKS = "bids_asks"
+    BOOKS = "books"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one ccxt class is asked."""
+
+    quotes: QuoteCall = QuoteCall.TICKERS
+    stream: QuoteStream = QuoteStream.TICKERS
+    perpetuals: str | None = None  # ccxt's name of the market type to load; None: load all
+    spot: str | None = None
+
+    def market_types(self, *, spot: bool) -> tuple[str, ...]:
+        """Name the market types to load; empty where the class takes no such choice."""
+        wanted = (self.spot, self.perpetuals) if spot else (self.perpetuals,)
+        return tuple(each for each in wanted if each is not None)
+
+
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    "okx": Dialect(perpetuals="swap", spot="spot"),
+    # Tickers carry no time of their own; the answer's `time` is when Bybit made it.
+    "bybit": Dialect(quotes=QuoteCall.STAMPED_TICKERS, perpetuals="linear", spot="spot"),
+    # ccxt takes the time of the last trade for the ticker's; `serverTime` is when it was made.
+    "krakenfutures": Dialect(quotes=QuoteCall.STAMPED_TICKERS),
+    # Tickers have impact prices and no time; only order books have both best prices and time.
+    "hyperliquid": Dialect(
+        quotes=QuoteCall.BOOKS, stream=QuoteStream.BOOKS, perpetuals="swap", spot="spot"
+    ),
+    # 24 h statistics carry no bid and ask.
+    "binanceusdm": Dialect(
+        quotes=QuoteCall.BIDS_ASKS, stream=QuoteStream.BIDS_ASKS, perpetuals="linear"
+    ),
+}
+
+_PLAIN: Final = Dialect()
+
+
+def dialect_of(ccxt_class: str) -> Dialect:
+    """Give the dialect of a ccxt class."""
+    return DIALECTS.get(ccxt_class, _PLAIN)

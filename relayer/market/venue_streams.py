@@ -1,0 +1,287 @@
+"""One exchange's websockets through unmodified ccxt: the newest quotes, trades and liquidations.
+
+ccxt keeps what its streams said last; after every message that wakes us, and at every tick, we look
+at what it keeps, since of a burst of messages ccxt gives back the first alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from contracts.units import MarketId
+from relayer.errors import BadAnswer
+from relayer.market.asking import FOREIGN
+from relayer.market.dialects import QuoteStream, dialect_of
+from relayer.market.events import MarketEvents, Repair, StreamEvent
+from relayer.market.parsing import Ticker, reading
+from relayer.market.quoting import top_of
+from relayer.market.settings import VenueSettings
+from relayer.market.streams import (
+    Channel,
+    StreamPorts,
+    StreamRules,
+    StreamState,
+    StreamSupervisor,
+)
+from relayer.market.tapes import (
+    KEPT_LIQUIDATIONS,
+    Liquidation,
+    Trade,
+    TradeTape,
+    parse_liquidation,
+    parse_trade,
+)
+from relayer.market.values import Listing
+
+_CLOSE_TIMEOUT_S: Final = 1.0  # a peer that is gone does not answer a goodbye
+_NEEDS: Final = {
+    QuoteStream.TICKERS: "watchTickers",
+    QuoteStream.BIDS_ASKS: "watchBidsAsks",
+    QuoteStream.BOOKS: "watchOrderBook",
+}
+
+Listings = Mapping[MarketId, Listing]
+
+
+class VenueStreams:
+    """What one venue's streams say; begins with `start`, ends with `close`."""
+
+    def __init__(
+        self,
+        exchange: Any,  # noqa: ANN401 - ccxt is untyped
+        settings: VenueSettings,
+        listings: Listings,
+        events: MarketEvents,
+    ) -> None:
+        self._exchange = exchange
+        self._settings = settings
+        self._listings = listings
+        self._events = events
+        self._by_symbol = {listing.symbol: market for market, listing in listings.items()}
+        self._call = dialect_of(settings.ccxt_class).stream
+        self._task: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._supervisor: StreamSupervisor | None = None
+        self.tops: dict[str, Ticker] = {}  # best prices, by symbol
+        self.marks: dict[str, Ticker] = {}
+        self.tapes = {market: TradeTape() for market in listings}
+        self.liquidations: deque[Liquidation] = deque(maxlen=KEPT_LIQUIDATIONS)
+
+    def start(self) -> None:
+        """Begin to follow what is configured and what ccxt says that the venue has."""
+        channels = self._channels()
+        if self._task is not None or not channels:
+            return
+        self._supervisor = StreamSupervisor(
+            channels,
+            StreamRules(silent_after_s=self._settings.silent_after_s),
+            StreamPorts(
+                reset=self._reset, count=lambda event: self._events.stream(self._settings.id, event)
+            ),
+        )
+        self._task = asyncio.create_task(self._supervisor.run())
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for task in self._closing:
+            task.cancel()
+
+    @property
+    def state(self) -> str:
+        """Say where the streams stand, and what ended them last."""
+        if self._supervisor is None:
+            return "none"
+        last = self._supervisor.last
+        return self._supervisor.state.value + (f" ({last.event}: {last.detail})" if last else "")
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether messages come in."""
+        return self._supervisor is not None and self._supervisor.state is StreamState.LIVE
+
+    def has(self, capability: str) -> bool:
+        """Tell whether ccxt follows it, emulated calls not counted."""
+        return self._exchange.has.get(capability) is True
+
+    def lagging(self, symbols: Iterable[str]) -> None:
+        """Start anew: REST shows newer prices for these than their streams."""
+        if self._supervisor is not None and self.is_live:
+            self._supervisor.restart(StreamEvent.LAGGING, ", ".join(symbols))
+
+    def look(self) -> None:
+        """Take over what ccxt keeps of our markets; raises BadAnswer for what cannot be read."""
+        for symbol in self._by_symbol:
+            for kept in (self._exchange.tickers, self._exchange.bidsasks):
+                self._note(symbol, kept.get(symbol))
+            if self._call is QuoteStream.BOOKS:
+                self._look_at_book(symbol)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _channels(self) -> list[Channel]:
+        """List what to follow."""
+        wanted = self._settings.streams
+        channels: list[Channel] = []
+        if "quotes" in wanted and self.has(_NEEDS[self._call]):
+            channels += self._quote_channels()
+        if "trades" in wanted:
+            channels += self._trade_channels()
+        if "liquidations" in wanted:
+            channels += self._liquidation_channels()
+        return channels
+
+    def _quote_channels(self) -> list[Channel]:
+        """Follow best prices, and mark prices where they have a stream of their own."""
+        exchange, symbols = self._exchange, list(self._by_symbol)
+
+        def take(_: object) -> None:
+            self.look()
+
+        if self._call is QuoteStream.BOOKS:
+            return [
+                Channel(
+                    name=f"book of {symbol}",
+                    watch=partial(exchange.watch_order_book, symbol),
+                    take=partial(self._take_book, symbol),
+                )
+                for symbol in symbols
+            ]
+        calls = {
+            QuoteStream.TICKERS: exchange.watch_tickers,
+            QuoteStream.BIDS_ASKS: exchange.watch_bids_asks,
+        }
+        channels = [Channel(name="quotes", watch=partial(calls[self._call], symbols), take=take)]
+        if self.has("watchMarkPrices"):
+            watch = partial(exchange.watch_mark_prices, symbols)
+            channels.append(Channel(name="marks", watch=watch, take=take))
+        return channels
+
+    def _trade_channels(self) -> list[Channel]:
+        return self._event_channels("trades", "watchTrades", self._take_trades)
+
+    def _liquidation_channels(self) -> list[Channel]:
+        return self._event_channels("liquidations", "watchLiquidations", self._take_liquidations)
+
+    def _event_channels(
+        self, name: str, capability: str, take: Callable[[object], None]
+    ) -> list[Channel]:
+        """Follow all markets in one call where ccxt has it, else one by one, else not at all."""
+        symbols = list(self._by_symbol)
+        if self.has(f"{capability}ForSymbols"):
+            watch = getattr(self._exchange, f"watch_{name}_for_symbols")
+            return [_quiet(name, partial(watch, symbols), take)]
+        if self.has(capability):
+            watch = getattr(self._exchange, f"watch_{name}")
+            return [_quiet(f"{name} of {each}", partial(watch, each), take) for each in symbols]
+        return []
+
+    def _take_book(self, symbol: str, _: object) -> None:
+        self._look_at_book(symbol)
+
+    def _look_at_book(self, symbol: str) -> None:
+        """Take over the top of a book."""
+        book = self._exchange.orderbooks.get(symbol)
+        if book is not None and book["bids"] and book["asks"]:
+            self._note(symbol, top_of(book))
+
+    def _note(self, symbol: str, entry: Ticker | None) -> None:
+        """Keep what is newer than what is known; a crossed top means that messages are missing."""
+        if entry is None or not isinstance(entry.get("timestamp"), int):
+            return
+        if entry.get("markPrice") is not None:
+            _keep_newer(self.marks, symbol, entry)
+        bid, ask = entry.get("bid"), entry.get("ask")
+        if bid is None or ask is None:
+            return
+        with reading(symbol):
+            crossed = bid > ask
+        if crossed and self._supervisor is not None:
+            self._supervisor.restart(StreamEvent.GAP, f"{symbol}: bid {bid} above ask {ask}")
+        _keep_newer(self.tops, symbol, entry)
+
+    def _take_trades(self, update: object) -> None:
+        """Put new trades on their tapes."""
+        for raw in _rows(update):
+            self._take(raw, Repair.TRADE_REFUSED, parse_trade, self._keep_trade)
+
+    def _take_liquidations(self, update: object) -> None:
+        """Keep new liquidations."""
+        for raw in _rows(update):
+            self._take(raw, Repair.LIQUIDATION_REFUSED, parse_liquidation, self.liquidations.append)
+
+    def _take(
+        self,
+        raw: Any,  # noqa: ANN401 - ccxt is untyped
+        refused: Repair,
+        parse: Callable[..., Any],
+        keep: Callable[[Any], None],
+    ) -> None:
+        """Parse one event of a market of ours and keep it; one that is none is counted."""
+        try:
+            with reading("an event"):
+                market = self._by_symbol.get(raw["symbol"])
+                size = self._exchange.markets[raw["symbol"]].get("contractSize") or 1.0
+            if market is not None:
+                keep(parse(self._listings[market], market, raw, size))
+        except BadAnswer:
+            self._events.repaired(self._settings.id, refused)
+
+    def _keep_trade(self, trade: Trade) -> None:
+        repair = self.tapes[trade.market].add(trade)
+        # ccxt repeats what it keeps: a repeated trade is the rule there, so it is not counted.
+        if repair is not None and repair is not Repair.TRADE_REPEATED:
+            self._events.repaired(self._settings.id, repair)
+
+    async def _reset(self) -> None:
+        """Let go of every connection and of what ccxt keeps of it, so that the next is new.
+
+        ccxt would merge the next connection's first change into what the last one left.
+        """
+        clients = list(self._exchange.clients.values())
+        for kept in (self._exchange.clients, self._exchange.orderbooks):
+            kept.clear()
+        for kept in (self._exchange.tickers, self._exchange.bidsasks):
+            kept.clear()
+        for client in clients:
+            task = asyncio.create_task(_close(client))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+def _quiet(
+    name: str, watch: Callable[[], Awaitable[object]], take: Callable[[object], None]
+) -> Channel:
+    """Make a channel on which nothing may happen for long."""
+    return Channel(name=name, watch=watch, take=take, may_be_quiet=True)
+
+
+def _keep_newer(kept: dict[str, Ticker], symbol: str, entry: Ticker) -> None:
+    """Keep an entry unless a newer one is there."""
+    known = kept.get(symbol)
+    if known is None or known["timestamp"] <= entry["timestamp"]:
+        kept[symbol] = entry
+
+
+def _rows(update: object) -> list[Any]:
+    """Read what a stream of events brought."""
+    if not isinstance(update, list):
+        raise BadAnswer(f"a list of events was expected, not {type(update).__name__}")
+    return list(update)
+
+
+async def _close(client: Any) -> None:  # noqa: ANN401
+    """Close a connection that may be dead, or still about to be made."""
+    try:
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            if client.connecting:
+                await client.connected
+            await client.close()
+    except (TimeoutError, *FOREIGN):
+        return
