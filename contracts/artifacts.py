@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent
-DEPLOYED: Final = ("PriceFeed", "RiskOracle", "CollateralVault", "LiquidityPool")
+DEPLOYED: Final = ("PriceFeed", "RiskOracle", "CollateralVault", "LiquidityPool", "OrderDesk")
 SIZE_LIMIT: Final = 24_576  # EIP-170, bytes of deployed code
 COMPILER: Final = "0.4.3"
 EVM_VERSION: Final = "prague"
@@ -57,6 +57,13 @@ _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
         "requests.vy",
         "shares.vy",
         "transfers.vy",
+    ),
+    "OrderDesk": (
+        "OrderDesk.vy",
+        "interfaces/IMarginEngine.vyi",
+        "interfaces/IOrderDesk.vyi",
+        "interfaces/IRiskOracle.vyi",
+        "refusals.vy",
     ),
 }
 _OUTPUTS: Final = ["abi", "evm.bytecode", "evm.deployedBytecode"]

@@ -1,4 +1,4 @@
-"""Contracts that exist for tests only, compiled from tests/contracts/tokens when first asked for."""
+"""Contracts that exist for tests only, compiled from tests/contracts/tokens when asked for."""
 
 from __future__ import annotations
 
