@@ -18,6 +18,7 @@ from contracts.refusals import (
     unpack_skip,
 )
 from tests.contracts import (
+    test_desk,
     test_refusals_envelope,
     test_refusals_halts,
     test_refusals_price_feed,
@@ -25,6 +26,7 @@ from tests.contracts import (
 )
 
 MODULES = (
+    test_desk,
     test_refusals_envelope,
     test_refusals_halts,
     test_refusals_price_feed,
