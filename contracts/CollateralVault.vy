@@ -10,7 +10,8 @@
 @custom:kill There is no owner and no switch. The guardian pauses WITHDRAWALS or EVERYTHING in RiskOracle, which the
              engine obeys; to wind down, the owner stops new risk for good and traders close and withdraw.
 @dev No constructor argument can be changed. Every function that moves tokens is reached from inside the engine's
-     lock, or takes it.
+     lock, or takes it. `release` and `credit` have no events of their own: the pool's `Settled` says both, less
+     to_pool + to_insurance, and 1,000 gas of every trade would say it twice.
 """
 
 from ethereum.ercs import IERC20
@@ -29,12 +30,6 @@ event Pulled:
 
 event Paid:
     account: indexed(address)
-    amount: uint256
-
-event Released:
-    amount: uint256
-
-event Credited:
     amount: uint256
 
 event Swept:
@@ -99,7 +94,6 @@ def release(amount: uint256):
     """
     self._only_pool()
     self._owe_less(amount)
-    log Released(amount=amount)
     transfers._send(token, pool.address, amount)
 
 
@@ -115,7 +109,6 @@ def credit(amount: uint256):
     if staticcall token.balanceOf(self) < owed:
         refusals.refuse(refusals.TOKENS_MISSING)
     self.credited = owed
-    log Credited(amount=amount)
 
 
 @external

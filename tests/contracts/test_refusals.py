@@ -21,16 +21,20 @@ from tests.contracts import (
     test_desk,
     test_refusals_envelope,
     test_refusals_halts,
+    test_refusals_pool,
     test_refusals_price_feed,
     test_refusals_risk_oracle,
+    test_refusals_vault,
 )
 
 MODULES = (
     test_desk,
     test_refusals_envelope,
     test_refusals_halts,
+    test_refusals_pool,
     test_refusals_price_feed,
     test_refusals_risk_oracle,
+    test_refusals_vault,
 )
 SOURCES = sorted(FOLDER.glob("*.vy"))
 
