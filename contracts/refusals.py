@@ -161,6 +161,8 @@ class Refusal(IntEnum):
     RECEIVER_REFUSED = 187
     POOL_UNDER_WATER = 188
     SHARES_EXHAUSTED = 189
+    # valuation
+    EXPOSURE_UNKNOWN = 190
 
 
 MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
@@ -459,6 +461,10 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
             "Traders' open profit takes all that the pool has; execute the deposit later."
         ),
         Refusal.SHARES_EXHAUSTED: "The shares would be more than can be counted; deposit less.",
+        Refusal.EXPOSURE_UNKNOWN: (
+            "A market with positions has no fresh, confirmed price of that time; try again after its "
+            "next round."
+        ),
     }
 )
 

@@ -155,6 +155,9 @@ RECEIVER_REFUSED: constant(uint256) = 187
 POOL_UNDER_WATER: constant(uint256) = 188
 SHARES_EXHAUSTED: constant(uint256) = 189
 
+# valuation
+EXPOSURE_UNKNOWN: constant(uint256) = 190
+
 
 @internal
 @pure
