@@ -462,8 +462,8 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
         ),
         Refusal.SHARES_EXHAUSTED: "The shares would be more than can be counted; deposit less.",
         Refusal.EXPOSURE_UNKNOWN: (
-            "A market with positions has no fresh, confirmed price of that time; try again after its "
-            "next round."
+            "A market with positions has no fresh, confirmed price of that time; try again after "
+            "its next round."
         ),
     }
 )
