@@ -25,6 +25,10 @@ SpeedOption = Annotated[
     float | None,
     typer.Option("--speed", min=0.0, help="Clock seconds a wall second, at most; 1 if not given."),
 ]
+ScenarioOption = Annotated[
+    Path | None,
+    typer.Option("--scenario", help="File of what the exchanges do wrong (config/scenarios)."),
+]
 
 
 @app.command("up", epilog="Example: aml local up --replay candles.parquet --speed 60")
@@ -33,16 +37,21 @@ def up(
     replay: ReplayOption = None,
     start_at: FromOption = None,
     speed: SpeedOption = None,
+    scenario: ScenarioOption = None,
 ) -> None:
     """Start the local world; it outlives this command."""
     from relayer.local import client
 
-    world = client.start(state, replay=replay, start_at=moment(start_at), speed=speed or 1.0)
+    world = client.start(
+        state, replay=replay, start_at=moment(start_at), speed=speed or 1.0, scenario=scenario
+    )
     typer.echo(f"chain      {world.rpc_url} (chain id {world.chain_id})")
     for venue in world.venues:
         typer.echo(f"venue      {venue.id} speaks {venue.ccxt_class} at {venue.url}")
     source = f"{world.source}{', synthetic' if world.synthetic else ''}"
     typer.echo(f"plays      {source}: {len(world.markets)} markets from {stamp(world.origin_ms)}")
+    if scenario is not None:
+        typer.echo(f"scenario   {scenario}")
     typer.echo(f"process    {world.pid}; stop it with: aml local down --state {state}")
 
 
@@ -65,7 +74,23 @@ def status(state: StateOption = DEFAULT_STATE) -> None:
     typer.echo(f"clock      {stamp(found.now_ms)} at {found.state.speed:g}x{standing}")
     typer.echo(f"chain      {found.state.rpc_url} (chain id {found.state.chain_id})")
     typer.echo(f"markets    {', '.join(market.symbol for market in found.state.markets)}")
+    for fault in client.faults(found.state):
+        market = fault["symbol"] or "all markets"
+        typer.echo(f"misbehaves venue {fault['venue']}: {fault['mode']}, {market}")
     typer.echo(f"process    {found.state.pid}")
+
+
+@app.command("scenario", epilog="Example: aml local scenario config/scenarios/outage.toml")
+def scenario(
+    file: Annotated[Path, typer.Argument(help="What the exchanges do wrong from now on.")],
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Let the exchanges of the running world misbehave."""
+    from relayer.local import client
+
+    found = client.status(state)
+    steps = client.play_scenario(found.state, file)
+    typer.echo(f"{steps} steps from {stamp(found.now_ms)}")
 
 
 def moment(text: str | None) -> datetime | None:

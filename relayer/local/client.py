@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -24,6 +25,7 @@ import aiohttp
 from contracts.units import UnixMs
 from relayer.errors import Unreachable
 from relayer.local.errors import WorldAbsentError, WorldFailedError, WorldRunningError
+from relayer.local.scenario import read_scenario
 from relayer.local.state import (
     LOG_FILE,
     WorldState,
@@ -56,7 +58,7 @@ def start(
     start_at: datetime | None = None,
     speed: float = 1.0,
     chain_time: bool = False,
-    seed: int = 1,
+    scenario: Path | None = None,
 ) -> WorldState:
     """Start a world that outlives this process; return when it answers.
 
@@ -68,9 +70,10 @@ def start(
     state.mkdir(parents=True, exist_ok=True)
     remove_state(state)
     command = [sys.executable, "-m", "relayer.local.server", "--state", str(state)]
-    command += ["--seed", str(seed), "--speed", str(speed)]
+    command += ["--speed", str(speed)]
     command += ["--replay", str(replay.absolute())] if replay is not None else []
     command += ["--from", _iso(start_at)] if start_at is not None else []
+    command += ["--scenario", str(scenario.absolute())] if scenario is not None else []
     command += ["--chain-time"] if chain_time else []
     with (state / LOG_FILE).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 — our own module, arguments as a list
@@ -116,6 +119,19 @@ def switch_venue(
     """Make a venue (or one market of it) misbehave; modes and details: docs/local-world.md."""
     body = {"mode": mode, "symbol": symbol, **details}
     fetch_json(f"{world.control_url}/control/venue/{venue}", body)
+
+
+def play_scenario(world: WorldState, path: Path) -> int:
+    """Start a scenario in a running world; give how many steps it has."""
+    symbols = [market.symbol for market in world.markets]
+    read_scenario(path, len(world.venues), symbols)  # says what is wrong before anything changes
+    fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    return int(fetch_json(world.control_url + "/control/scenario", fields)["steps"])
+
+
+def faults(world: WorldState) -> list[dict[str, Any]]:
+    """List what the exchanges do wrong now."""
+    return list(fetch_json(world.control_url + "/control/faults")["faults"])
 
 
 def advance(world: WorldState, to_ms: int) -> None:

@@ -10,7 +10,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from relayer.local.clock import WorldClock
+from relayer.local.errors import ScenarioError
 from relayer.local.faults import Fault, VenueMode
+from relayer.local.scenario import faults_of, parse_scenario
 from relayer.local.state import WorldState
 from relayer.local.venue import Venue
 
@@ -40,6 +42,8 @@ class Control:
         application.router.add_post("/clock/release", self._release)
         application.router.add_post("/clock/advance", self._advance)
         application.router.add_post("/control/venue/{index}", self._switch)
+        application.router.add_post("/control/scenario", self._play)
+        application.router.add_get("/control/faults", self._faults)
         return application
 
     async def _status(self, _request: web.Request) -> web.Response:
@@ -109,6 +113,28 @@ class Control:
         self._venues[int(index)].faults.set_fault(symbol, fault)
         self._clock.wake()
         return web.json_response({"venue": int(index), "symbol": symbol, "mode": mode})
+
+    async def _play(self, request: web.Request) -> web.Response:
+        """Start a scenario now, in place of the one before."""
+        body = await _body(request)
+        try:
+            steps = parse_scenario(body, len(self._venues), self._venues[0].symbols)
+        except ScenarioError as fault:
+            raise _bad(str(fault)) from None
+        for venue in self._venues:
+            venue.faults.play(faults_of(steps, venue.index, self._clock.now_ms()))
+        self._clock.wake()
+        return web.json_response({"steps": len(steps), "now_ms": self._clock.now_ms()})
+
+    async def _faults(self, _request: web.Request) -> web.Response:
+        """List what each venue does wrong now."""
+        now = self._clock.now_ms()
+        found = [
+            {"venue": venue.index, **dataclasses.asdict(fault)}
+            for venue in self._venues
+            for fault in venue.faults.now(now)
+        ]
+        return web.json_response({"now_ms": now, "faults": found})
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The exceptions of this folder; those that reach other processes' users are `Stop
 
     LocalWorldError (Stop)       told to the user as it is
     ├── ReplayError              the replay file is not one; mend the file, nothing was started
+    ├── ScenarioError            the scenario file is not one; mend the file, nothing was started
     ├── WorldRunningError        a world already lives in this state folder
     ├── WorldAbsentError         none lives there; start one
     └── WorldFailedError         it did not start or does not answer; its log says why
@@ -25,6 +26,10 @@ class LocalWorldError(Stop):
 
 class ReplayError(LocalWorldError):
     """The replay file cannot be played."""
+
+
+class ScenarioError(LocalWorldError):
+    """The scenario file does not say what can be done."""
 
 
 class WorldRunningError(LocalWorldError):

@@ -1,9 +1,9 @@
 """The local world's process: chain, exchanges, control and clock, each on a free loopback port.
 
     python -m relayer.local.server --state DIR [--replay PATH] [--from TIME] [--speed X]
-                                   [--chain-time] [--seed N]
+                                   [--chain-time] [--seed N] [--scenario FILE]
 
-Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the replay or an argument is refused, 3 the folder has
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 a file or an argument is refused, 3 the folder has
 a running world.
 """
 
@@ -32,7 +32,7 @@ from relayer.local.candles import write_demo_candles
 from relayer.local.chain import EmbeddedChain
 from relayer.local.clock import WorldClock
 from relayer.local.control import Control
-from relayer.local.errors import LocalWorldError, ReplayError, WorldRunningError
+from relayer.local.errors import LocalWorldError, ReplayError, ScenarioError, WorldRunningError
 from relayer.local.gate import Gate
 from relayer.local.instruments import class_of, instrument
 from relayer.local.okx import OkxVenue
@@ -40,6 +40,7 @@ from relayer.local.okx_stream import PATH as STREAM_PATH
 from relayer.local.okx_stream import OkxStream
 from relayer.local.replay import Recording, load_funding, load_recording
 from relayer.local.rpc import RpcServer
+from relayer.local.scenario import faults_of, read_scenario
 from relayer.local.state import (
     LocalMarket,
     LocalVenue,
@@ -67,6 +68,7 @@ class ServerSettings:
     start_ms: int | None
     speed: float  # 0: only blocks and /clock/advance move the clock
     seed: int
+    scenario: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,10 @@ def build_world(settings: ServerSettings) -> World:
         )
         for index in range(VENUES)
     )
+    if settings.scenario is not None:
+        steps = read_scenario(settings.scenario, VENUES, venues[0].symbols)
+        for venue in venues:
+            venue.faults.play(faults_of(steps, venue.index, origin))
     return World(
         recording=recording,
         clock=clock,
@@ -259,6 +265,7 @@ def _parse(arguments: Sequence[str] | None) -> ServerSettings:
         help="a manual clock: only blocks and POST /clock/advance move it",
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenario", type=Path, help="file of what the exchanges do wrong, when")
     read = parser.parse_args(arguments)
     return ServerSettings(
         state=read.state,
@@ -266,6 +273,7 @@ def _parse(arguments: Sequence[str] | None) -> ServerSettings:
         start_ms=read.start,
         speed=0.0 if read.chain_time else read.speed,
         seed=read.seed,
+        scenario=read.scenario,
     )
 
 
@@ -285,7 +293,8 @@ def _speed(text: str) -> float:
 
 def _fail(fault: Exception, code: int) -> int:
     """Say on one line why, and give the exit code."""
-    kind = "replay" if isinstance(fault, ReplayError) else "local"
+    kinds: dict[type, str] = {ReplayError: "replay", ScenarioError: "scenario"}
+    kind = kinds.get(type(fault), "local")
     sys.stderr.write(json.dumps({"error": kind, "detail": str(fault)}) + "\n")
     return code
 
