@@ -104,6 +104,12 @@ CLASS_FIELD_MASK: constant(uint256) = CLASS_MASK << 124
 CONFIDENCE_FIELD: constant(uint256) = CONFIDENCE_MASK << 38  # in a word's half
 UNCONFIRMED_BIT: constant(uint256) = 1 << 127
 CODE_MASK: constant(uint256) = 2**16 - 1
+TIME_MASK: constant(uint256) = 2**32 - 1
+# bits of a mark's word
+MARK_OBSERVED_AT: constant(uint256) = 20
+MARK_UNCONFIRMED: constant(uint256) = 1 << 68
+MARK_FRESH: constant(uint256) = 1 << 69
+MARK_NEW_RISK: constant(uint256) = 1 << 70
 
 # bits of a class's rules: rate_ppm_per_s 16 | window_ms 24 | max_confidence 12 | new_risk_age_ms 24 | max_age_ms 17
 RULES_BITS: constant(uint256) = 93
@@ -111,6 +117,9 @@ RULES_BITS: constant(uint256) = 93
 market_count: public(uint256)
 class_rules: uint256[8]
 markets: uint256[MAX_SLOTS]
+# When the last accepted price that ended a gap arrived, Unix seconds, 32 bits for each of eight markets. Apart from
+# the slots, so that a round on time never touches it.
+resumed: uint256[MAX_MARKETS // 8]
 
 
 @deploy
@@ -296,15 +305,38 @@ def may_carry_new_risk(market: uint256) -> bool:
     @param market Its id.
     @return True when there is a price, young, confirmed, and its confidence within the class's limit.
     """
+    return self._mark_word(self._half(market)) & MARK_NEW_RISK != 0
+
+
+@external
+@view
+def mark(market: uint256) -> (uint256, uint256, uint256):
+    """
+    @notice For the engine: a market's last accepted price and what may be done at it, in one call.
+    @param market Its id.
+    @return price_e18, five-minute average_e18, and confidence_ppm 20 | observed_at 48 (Unix ms) | unconfirmed 1 |
+            fresh 1 (young enough for new risk) | new_risk 1 (as may_carry_new_risk); all 0 before the first price.
+    """
     half: uint256 = self._half(market)
-    rules: uint256 = self.class_rules[(half >> 124) & CLASS_MASK]
-    observed: uint256 = (half >> 84) & OBSERVED_MASK
+    exponent: uint256 = (half >> 32) & EXPONENT_MASK
     return (
-        observed != 0
-        and half >> 127 == 0
-        and (half >> 72) & CONFIDENCE_MASK <= (rules >> 40) & CONFIDENCE_MASK
-        and observed + quorum.EPOCH_MS + ((rules >> 52) & 16_777_215) >= block.timestamp * 1_000
+        (half & MANTISSA_MASK) << exponent,
+        ((half >> 38) & AVERAGE_MASK) << exponent,
+        self._mark_word(half),
     )
+
+
+@external
+@view
+def resumed_at(market: uint256) -> uint256:
+    """
+    @notice When the last gap in a market's prices ended: whoever could not act without a price has had since then.
+    @param market Its id.
+    @return Unix seconds of the block in which a price was accepted that is more than five minutes newer than the one
+            before it; 0 if there was none. The first price ends no gap.
+    """
+    self._half(market)
+    return (self.resumed[market >> 3] >> (32 * (market & 7))) & TIME_MASK
 
 
 @external
@@ -411,6 +443,7 @@ def _apply(word: uint256, at_ms: uint256, now_ms: uint256) -> uint256:
         # in the new price's unit; saturating at four times the price.
         if elapsed > AVERAGE_MS:
             elapsed = AVERAGE_MS
+            self._note_gap(((word & (MAX_SLOTS - 1)) << 1) | side)
         average: uint256 = unsafe_div(
             unsafe_add(
                 unsafe_mul((half >> 38) & AVERAGE_MASK, unsafe_sub(AVERAGE_MS, elapsed)),
@@ -427,6 +460,42 @@ def _apply(word: uint256, at_ms: uint256, now_ms: uint256) -> uint256:
         ) << (side << 7)
     self.markets[word & (MAX_SLOTS - 1)] = written
     return codes
+
+
+@internal
+def _note_gap(market: uint256):
+    """
+    @notice Remember that a gap in a market's prices ended in this block.
+    @param market Its id.
+    """
+    at: uint256 = (market & 7) << 5
+    noted: uint256 = self.resumed[market >> 3] & ~(TIME_MASK << at)
+    self.resumed[market >> 3] = noted | (block.timestamp << at)
+
+
+@internal
+@view
+def _mark_word(half: uint256) -> uint256:
+    """
+    @param half A market's half of a slot.
+    @return What may be done at its price now, as `mark` gives it.
+    @dev Unchecked arithmetic: every term is a bit field.
+    """
+    observed: uint256 = (half >> 84) & OBSERVED_MASK
+    # Without a price there is nothing to trust, whatever the class says.
+    if observed == 0:
+        return 0
+    observed = unsafe_add(observed, quorum.EPOCH_MS)
+    limits: uint256 = self.class_rules[(half >> 124) & CLASS_MASK]
+    confidence: uint256 = (half >> 72) & CONFIDENCE_MASK
+    found: uint256 = unsafe_mul(confidence, CONFIDENCE_UNIT_PPM) | (observed << MARK_OBSERVED_AT)
+    if half >> 127 != 0:
+        found |= MARK_UNCONFIRMED
+    if unsafe_add(observed, (limits >> 52) & 16_777_215) >= unsafe_mul(block.timestamp, 1_000):
+        found |= MARK_FRESH
+        if half >> 127 == 0 and confidence <= (limits >> 40) & CONFIDENCE_MASK:
+            found |= MARK_NEW_RISK
+    return found
 
 
 @internal
@@ -461,9 +530,13 @@ def _half(market: uint256) -> uint256:
     @param market Its id.
     @return Its half of a slot; refuses a market that was never added.
     """
-    if market >= self.market_count:
+    half: uint256 = 0
+    if market < MAX_MARKETS:
+        half = (self.markets[market >> 1] >> ((market & 1) << 7)) & HALF_MASK
+    # An added market has a class, so its half is never zero; asking the count would cost one more slot.
+    if half == 0:
         refusals.refuse(refusals.UNKNOWN_MARKET)
-    return (self.markets[market >> 1] >> (128 * (market & 1))) & HALF_MASK
+    return half
 
 
 @internal

@@ -62,39 +62,10 @@ exports: (
     halts.disable_decision_kind,
     halts.enable_decision_kind,
     halts.controls,
+    halts.ai_epoch,
+    halts.ramp_stopped_at,
     halts.guardian_rests,
 )
-
-struct PositionTerms:
-    observed_at: uint64
-    valid_until: uint64
-    account: address
-    market: uint16
-    side: int8
-    margin_mode: uint8
-    adjustment: uint8
-    max_notional: uint128
-    max_leverage: uint32
-    maintenance_ppm: uint32
-    maintenance_ceiling_ppm: uint32
-    risk_score: uint32
-    nonce: uint64
-    model_hash: bytes32
-    evidence_hash: bytes32
-
-
-struct PositionAction:
-    observed_at: uint64
-    valid_until: uint64
-    position_id: uint256
-    position_version: uint64
-    kind: uint8
-    maintenance_ppm: uint32
-    max_size: uint128
-    price_bound: uint128
-    model_hash: bytes32
-    evidence_hash: bytes32
-
 
 struct Parameters:
     cap_e2: uint256
@@ -253,12 +224,17 @@ USUAL_AMOUNTS: constant(uint256) = (1 << 62) | (1 << 78)
 USUAL_BITS: constant(uint256) = USUAL_AMOUNTS | (1 << 83) | ~((1 << 95) - 1)
 EPOCH_FIELD: constant(uint256) = BITS_6 << 124
 
+LIMIT_REDUCE_ONLY_BIT: constant(uint256) = 1 << 128  # in the guardian's word
+
 # permissions
 MAY_OPEN: constant(uint256) = 1
 MAY_CLOSE: constant(uint256) = 2
 MAY_LIQUIDATE: constant(uint256) = 4
 MAY_WITHDRAW: constant(uint256) = 8
 MAY_DECIDE: constant(uint256) = 16
+HIGHEST_AT: constant(uint256) = 248
+ALL_BUT_OPEN: constant(uint256) = MAY_CLOSE | MAY_LIQUIDATE | MAY_WITHDRAW | MAY_DECIDE
+MARGIN_HALTED: constant(uint256) = 1 << 8  # in the word of `margin`, above the permissions
 
 market_count: public(uint256)
 class_bounds: uint256[8]
@@ -463,7 +439,7 @@ def revert_market(market: uint256):
     if now_s > ((stored >> CHANGED_AT) & BITS_30) + REVERT_WINDOW_S:
         refusals.refuse(refusals.REVERT_WINDOW_CLOSED)
     maintenance: uint256 = min(
-        self._effective(stored, self._elapsed(stored, now_s)),
+        self._effective(stored, self._elapsed(stored, now_s, quorum.stream)),
         # A pause begins the ramp anew: what was promised before the change stands in the previous cap.
         min((stored >> FROM_AT) & BITS_19, HALF_PPM_E2 // ((stored >> 59) & BITS_16)),
     )
@@ -500,8 +476,12 @@ def pause_market(market: uint256, duration_s: uint256):
         refusals.refuse(refusals.PAUSE_TOO_SOON)
     liquidation_until_s: uint256 = 0
     liquidation_until_s, halts.word = halts._liquidation_end(halts.word, until_s, by_owner)
+    kept: uint256 = LIMIT_MASK << 64
+    # Stopping nothing of liquidation, it leaves standing when liquidation was last stopped.
+    if liquidation_until_s == 0:
+        kept |= BITS_32 << 32
     self.guarded[market] = (
-        (word & (LIMIT_MASK << 64))
+        (word & kept)
         | (halts._rest_end(duration_s, by_owner) << REST_AT)
         | (liquidation_until_s << 32)
         | until_s
@@ -525,7 +505,8 @@ def resume_market(market: uint256):
     """
     authority._only_owner()
     self._slot(market)
-    self.guarded[market] &= LIMIT_MASK << 64
+    # Of liquidation the end is kept: who could not act in the pause is given time after it.
+    self.guarded[market] = halts._end_now(self.guarded[market], 32) & ((LIMIT_MASK << 64) | (BITS_32 << 32))
     halts.word = halts._put(halts.word, halts.BUDGET_AT, halts.TIME_MASK, 0)
     log MarketResumed(market=market)
 
@@ -586,7 +567,7 @@ def lift_tightening(market: uint256):
 
 @external
 @view
-def verify_position_terms(terms: PositionTerms, signatures: DynArray[bytes32, 32]) -> bytes32:
+def verify_position_terms(terms: IRiskOracle.PositionTerms, signatures: DynArray[bytes32, 32]) -> bytes32:
     """
     @notice For the engine: refuse terms that are not signed by the quorum, not of this moment, or not accepted
             now. Nonce, account and market are the engine's to check.
@@ -604,7 +585,7 @@ def verify_position_terms(terms: PositionTerms, signatures: DynArray[bytes32, 32
 
 @external
 @view
-def verify_position_action(action: PositionAction, signatures: DynArray[bytes32, 32]) -> bytes32:
+def verify_position_action(action: IRiskOracle.PositionAction, signatures: DynArray[bytes32, 32]) -> bytes32:
     """
     @notice For the engine: refuse an action that is not signed by the quorum, not of this moment, or not
             accepted now. Position, version and trigger are the engine's to check.
@@ -652,7 +633,7 @@ def digest_risk_update(
 
 @external
 @view
-def digest_position_terms(terms: PositionTerms) -> bytes32:
+def digest_position_terms(terms: IRiskOracle.PositionTerms) -> bytes32:
     """
     @notice What the signers sign for these terms in the present configuration.
     """
@@ -661,7 +642,7 @@ def digest_position_terms(terms: PositionTerms) -> bytes32:
 
 @external
 @view
-def digest_position_action(action: PositionAction) -> bytes32:
+def digest_position_action(action: IRiskOracle.PositionAction) -> bytes32:
     """
     @notice What the signers sign for this action in the present configuration.
     """
@@ -677,16 +658,11 @@ def parameters(market: uint256) -> Parameters:
     @param market Its id.
     """
     stored: uint256 = self._slot(market)
-    limit: uint256 = (self.guarded[market] >> 64) & LIMIT_MASK
     limits: uint256 = self.class_bounds[(stored >> CLASS_AT) & 7]
+    guarded: uint256 = self.guarded[market]
     values: uint256 = stored & VALUES_MASK
-    if limit & BITS_32 > block.timestamp:
-        values = self._tighter(
-            values,
-            (limit >> 32) & BITS_32
-            | (values & (((1 << 26) - 1) << 32))
-            | ((limit >> 64) << 58),
-        )
+    if (guarded >> 64) & BITS_32 > block.timestamp:
+        values = self._limited(stored, guarded)
     cap_e2: uint256 = values & BITS_16
     observed_ms: uint256 = (stored >> OBSERVED_AT) & BITS_40
     expiry_ms: uint256 = observed_ms + ((stored >> VALIDITY_AT) & BITS_12) * VALIDITY_UNIT_MS
@@ -694,7 +670,7 @@ def parameters(market: uint256) -> Parameters:
         cap_e2=cap_e2,
         maintenance_ppm=HALF_PPM_E2 // cap_e2,
         effective_maintenance_ppm=self._effective(
-            stored, self._elapsed(stored, block.timestamp - EPOCH_S)
+            stored, self._elapsed(stored, block.timestamp - EPOCH_S, quorum.stream)
         ),
         floor_maintenance_ppm=(limits >> 32) & BITS_20,
         profit_share_ppm=(limits >> 111) & BITS_20,
@@ -721,36 +697,68 @@ def permissions(market: uint256) -> uint256:
     @return 1 open | 2 close | 4 liquidate | 8 withdraw | 16 accept position terms and actions.
     """
     stored: uint256 = self._slot(market)
-    controls: uint256 = halts.word
+    return self._permissions(stored, self.guarded[market], halts.word, quorum.stream, self._expired(stored))
+
+
+@external
+@view
+def margin(market: uint256) -> uint256:
+    """
+    @notice For the engine: what `permissions` and `parameters` say of a market now, in one word.
+    @param market Its id.
+    @return permissions 8 | halted 1 (frozen, or the market itself paused) | 0 7 | effective_maintenance_ppm 20 |
+            cap_e2 16 | floor_maintenance_ppm 20 | profit_share_ppm 20 | spread_ppm 20 | open_interest_cap_usdc 48 |
+            size_scale_usdc 48.
+    @dev Unchecked arithmetic: every term is a bit field. Written out, because a call costs as much as a check.
+    """
+    stored: uint256 = self._slot(market)
     guarded: uint256 = self.guarded[market]
-    now_s: uint256 = block.timestamp
-    stopped: bool = (controls >> 128) & BITS_32 > now_s or guarded & BITS_32 > now_s
-    liquidation_s: uint256 = max(
-        max((controls >> 96) & BITS_32, (controls >> 160) & BITS_32), (guarded >> 32) & BITS_32
+    stream: uint256 = quorum.stream
+    limits: uint256 = self.class_bounds[(stored >> CLASS_AT) & 7]
+    values: uint256 = stored
+    if (guarded >> 64) & BITS_32 > block.timestamp:
+        values = self._limited(stored, guarded)
+    now_s: uint256 = unsafe_sub(block.timestamp, EPOCH_S)
+    # As in _expired.
+    expired: bool = unsafe_add(
+        (stored >> OBSERVED_AT) & BITS_40, unsafe_mul((stored >> VALIDITY_AT) & BITS_12, VALIDITY_UNIT_MS)
+    ) < unsafe_mul(now_s, 1_000)
+    # How long the ramp has run: until now, unless it stood still before; as in _apply.
+    elapsed: uint256 = 0
+    if convert(expired, uint256) | (((stored >> EPOCH_AT) ^ (stream >> halts.EPOCH_AT)) & BITS_6) != 0:
+        elapsed = self._elapsed(stored, now_s, stream)
+    elif now_s > (stored >> CHANGED_AT) & BITS_30:
+        elapsed = unsafe_sub(now_s, (stored >> CHANGED_AT) & BITS_30)
+    found: uint256 = self._permissions(stored, guarded, halts.word, stream, expired)
+    if (stored & FROZEN_BIT) | convert(guarded & BITS_32 > block.timestamp, uint256) != 0:
+        found |= MARGIN_HALTED
+    # Amounts and bounds go to their places in one move each.
+    return (
+        found
+        | (self._effective(stored, elapsed) << 16)
+        | ((values & BITS_16) << 36)
+        | ((limits << 20) & (BITS_20 << 52))
+        | ((limits >> 39) & (BITS_20 << 72))
+        | (unsafe_mul((values >> 48) & BITS_10, SPREAD_UNIT_PPM) << 92)
+        | (((values >> 16) & 2_047) << unsafe_add((values >> 27) & 31, 112))
+        | (((values >> 32) & 2_047) << unsafe_add((values >> 43) & 31, 160))
     )
-    deciding: bool = not halts._decisions_stopped()
-    withdrawing: bool = (controls >> 64) & BITS_32 <= now_s and not stopped
-    limited: bool = (guarded >> 64) & BITS_32 > now_s and (guarded >> 128) & 1 != 0
-    allowed: uint256 = 0
-    if (
-        deciding
-        and withdrawing
-        and controls & BITS_32 <= now_s
-        and liquidation_s <= now_s
-        and not limited
-        and stored & REDUCE_ONLY_BIT == 0
-        and not self._expired(stored)
-    ):
-        allowed |= MAY_OPEN
-    if not stopped:
-        allowed |= MAY_CLOSE
-    if liquidation_s <= now_s:
-        allowed |= MAY_LIQUIDATE
-    if withdrawing:
-        allowed |= MAY_WITHDRAW
-    if deciding:
-        allowed |= MAY_DECIDE
-    return allowed
+
+
+@external
+@view
+def liquidation_resumes_at(market: uint256) -> uint256:
+    """
+    @notice When the latest pause of liquidation in a market ends, or ended: the engine counts its grace from there.
+    @param market Its id.
+    @return Unix seconds; liquidation is paused while this is later than now. 0 when it never was.
+    """
+    self._slot(market)
+    controls: uint256 = halts.word
+    return max(
+        max((controls >> 96) & BITS_32, (controls >> 160) & BITS_32),
+        (self.guarded[market] >> 32) & BITS_32,
+    )
 
 
 @external
@@ -852,7 +860,7 @@ def _apply(word: uint256, stamp: uint256) -> uint256:
         )
         != 0
     ):
-        elapsed = self._elapsed(stored, now_s)
+        elapsed = self._elapsed(stored, now_s, quorum.stream)
     if stored & STILL_BITS != 0:
         # After a revert the ramp stays cancelled until the cap changes or an update asks for a ramp.
         if stored & HELD_BIT != 0 and word >> 95 != 0:
@@ -1057,12 +1065,75 @@ def _misfit(word: uint256, limits: uint256) -> uint256:
 
 @internal
 @view
-def _elapsed(stored: uint256, now_s: uint256) -> uint256:
+def _permissions(
+    stored: uint256, guarded: uint256, controls: uint256, stream: uint256, expired: bool
+) -> uint256:
+    """
+    @param stored The market's slot.
+    @param guarded The guardian's word of it.
+    @param controls The pauses' word.
+    @param stream quorum's word.
+    @param expired Whether its parameters were not renewed in time.
+    @return What may be done in it now, as `permissions` gives it.
+    @dev Unchecked arithmetic: the pauses' ends have 32 bits.
+    """
+    # An end later than now borrows: all the highest bits of the difference are set.
+    closing: uint256 = (
+        unsafe_sub(block.timestamp, (controls >> 128) & BITS_32)
+        | unsafe_sub(block.timestamp, guarded & BITS_32)
+    )
+    liquidating: uint256 = (
+        unsafe_sub(block.timestamp, (controls >> 96) & BITS_32)
+        | unsafe_sub(block.timestamp, (controls >> 160) & BITS_32)
+        | unsafe_sub(block.timestamp, (guarded >> 32) & BITS_32)
+    )
+    denied: uint256 = (
+        ((closing >> HIGHEST_AT) & (MAY_CLOSE | MAY_WITHDRAW))
+        | ((liquidating >> HIGHEST_AT) & MAY_LIQUIDATE)
+        | ((unsafe_sub(block.timestamp, (controls >> 64) & BITS_32) >> HIGHEST_AT) & MAY_WITHDRAW)
+        | ((unsafe_sub(block.timestamp, (stream >> halts.DECISIONS_AT) & BITS_32) >> HIGHEST_AT) & MAY_DECIDE)
+    )
+    # Nothing is opened where anything else is stopped: who is in must be able to get out.
+    if (
+        denied
+        | (unsafe_sub(block.timestamp, controls & BITS_32) >> HIGHEST_AT)
+        | (stored & REDUCE_ONLY_BIT)
+        | convert(expired, uint256)
+        != 0
+    ):
+        return ALL_BUT_OPEN ^ denied
+    if guarded & LIMIT_REDUCE_ONLY_BIT != 0 and (guarded >> 64) & BITS_32 > block.timestamp:
+        return ALL_BUT_OPEN
+    return ALL_BUT_OPEN | MAY_OPEN
+
+
+@internal
+@pure
+def _limited(stored: uint256, guarded: uint256) -> uint256:
+    """
+    @param stored The market's slot.
+    @param guarded The guardian's word of it, whose limit counts.
+    @return The tighter of what is signed and what the guardian limits.
+    """
+    values: uint256 = stored & VALUES_MASK
+    limit: uint256 = (guarded >> 64) & LIMIT_MASK
+    return self._tighter(
+        values,
+        (limit >> 32) & BITS_32
+        | (values & (((1 << 26) - 1) << 32))
+        | ((limit >> 64) << 58),
+    )
+
+
+@internal
+@view
+def _elapsed(stored: uint256, now_s: uint256, stream: uint256) -> uint256:
     """
     @notice Seconds of its ramp that a market has run: until now, its expiry, or the first AI-input pause after
             it was last accepted, whichever came first.
     @param stored The market's slot.
     @param now_s The block's time, since 2010.
+    @param stream quorum's word.
     """
     stop_s: uint256 = min(
         now_s,
@@ -1075,7 +1146,7 @@ def _elapsed(stored: uint256, now_s: uint256) -> uint256:
         ),
     )
     epoch: uint256 = (stored >> EPOCH_AT) & BITS_6
-    if epoch != (quorum.stream >> halts.EPOCH_AT) & BITS_6:
+    if epoch != (stream >> halts.EPOCH_AT) & BITS_6:
         stop_s = min(stop_s, unsafe_sub(halts.epoch_ended_s[epoch], EPOCH_S))
     start_s: uint256 = (stored >> CHANGED_AT) & BITS_30
     return unsafe_sub(max(stop_s, start_s), start_s)
@@ -1111,7 +1182,7 @@ def _stand_still(stored: uint256, until_s: uint256) -> uint256:
     @param stored The market's slot.
     @param until_s When it goes on, since 2010.
     """
-    elapsed: uint256 = self._elapsed(stored, block.timestamp - EPOCH_S)
+    elapsed: uint256 = self._elapsed(stored, block.timestamp - EPOCH_S, quorum.stream)
     ramp_s: uint256 = stored >> RAMP_AT
     start_s: uint256 = max(until_s, (stored >> CHANGED_AT) & BITS_30)
     if elapsed >= ramp_s:
@@ -1161,9 +1232,9 @@ def _expired(stored: uint256) -> bool:
     """
     @return Whether a market's parameters were not renewed in time.
     """
-    return (
-        (stored >> OBSERVED_AT) & BITS_40
-    ) + ((stored >> VALIDITY_AT) & BITS_12) * VALIDITY_UNIT_MS < block.timestamp * 1_000 - quorum.EPOCH_MS
+    return unsafe_add(
+        (stored >> OBSERVED_AT) & BITS_40, unsafe_mul((stored >> VALIDITY_AT) & BITS_12, VALIDITY_UNIT_MS)
+    ) < unsafe_mul(unsafe_sub(block.timestamp, EPOCH_S), 1_000)
 
 
 @internal
@@ -1218,9 +1289,13 @@ def _slot(market: uint256) -> uint256:
     """
     @return A market's slot; refuses a market that was never added.
     """
-    if market >= self.market_count:
-        refusals.refuse(refusals.UNKNOWN_MARKET)
-    return self.markets[market]
+    # An added market has a class, so its slot is never zero; asking the count would cost one more slot.
+    if market < MAX_MARKETS:
+        stored: uint256 = self.markets[market]
+        if stored != 0:
+            return stored
+    refusals.refuse(refusals.UNKNOWN_MARKET)
+    return 0
 
 
 @internal
@@ -1244,7 +1319,7 @@ def _bounds_hash() -> bytes32:
 
 @internal
 @pure
-def _terms_hash(terms: PositionTerms) -> bytes32:
+def _terms_hash(terms: IRiskOracle.PositionTerms) -> bytes32:
     """
     @return EIP-712 hash of the message; its fields are all static, so they lie side by side.
     """
@@ -1253,7 +1328,7 @@ def _terms_hash(terms: PositionTerms) -> bytes32:
 
 @internal
 @pure
-def _action_hash(action: PositionAction) -> bytes32:
+def _action_hash(action: IRiskOracle.PositionAction) -> bytes32:
     """
     @return EIP-712 hash of the message; its fields are all static, so they lie side by side.
     """

@@ -6,7 +6,7 @@ Pure, integer, and bit for bit what contracts/halts.vy and `RiskOracle.permissio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from typing import Final
 
@@ -85,6 +85,12 @@ class Controls:
         if self.ai_input_until_s > now_s:
             return Refusal.AI_INPUT_PAUSED
         return Refusal.EVERYTHING_PAUSED if self.everything_until_s > now_s else None
+
+    def ramp_stopped_at(self, epoch: int) -> UnixS | Refusal:
+        """Give when ramps accepted in an AI-input epoch stopped; 0 while it runs."""
+        if not 0 <= epoch < EPOCHS:
+            return Refusal.UNKNOWN_EPOCH
+        return UnixS(0) if epoch == self.ai_epoch else self.epoch_ended_s[epoch]
 
 
 def decode_controls(word: int, epoch_ended_s: Sequence[int]) -> Controls:
@@ -176,6 +182,49 @@ def encode_guard(guard: MarketGuard) -> int:
 NO_GUARD: Final = decode_guard(0)
 
 
+def liquidation_resumes_at(controls: Controls, guard: MarketGuard) -> UnixS:
+    """Give when the latest pause of liquidation in a market ends, or ended; 0 when it never was.
+
+    Liquidation is paused while this is later than now.
+    """
+    return max(
+        controls.liquidation_until_s,
+        controls.everything_liquidation_until_s,
+        guard.liquidation_until_s,
+    )
+
+
+def resume(controls: Controls, scope: PauseScope, now_s: UnixS) -> Controls:
+    """Do what the owner's `resume` does to the packed word; of liquidation the end is kept."""
+    never = UnixS(0)
+    freed = replace(controls, guardian_budget_end_s=never)
+    match scope:
+        case PauseScope.NEW_RISK:
+            return replace(freed, new_risk_until_s=never)
+        case PauseScope.AI_INPUT:
+            return replace(freed, ai_input_until_s=never)
+        case PauseScope.WITHDRAWALS:
+            return replace(freed, withdrawals_until_s=never)
+        case PauseScope.LIQUIDATION:
+            return replace(freed, liquidation_until_s=min(freed.liquidation_until_s, now_s))
+        case PauseScope.EVERYTHING:
+            ended_s = min(freed.everything_liquidation_until_s, now_s)
+            return replace(freed, everything_until_s=never, everything_liquidation_until_s=ended_s)
+
+
+def resume_market(guard: MarketGuard, now_s: UnixS) -> MarketGuard:
+    """Do what the owner's `resume_market` does to a market's word; of liquidation the end is kept.
+
+    It also sets `guardian_budget_end_s` of the controls to 0.
+    """
+    return replace(
+        guard,
+        pause_until_s=UnixS(0),
+        liquidation_until_s=min(guard.liquidation_until_s, now_s),
+        rest_until_s=UnixS(0),
+    )
+
+
 def permissions(
     controls: Controls, guard: MarketGuard, *, accepts_risk: bool, now_s: UnixS
 ) -> Permissions:
@@ -184,12 +233,7 @@ def permissions(
     `accepts_risk`: its parameters are neither expired nor reduce-only.
     """
     stopped = max(controls.everything_until_s, guard.pause_until_s) > now_s
-    liquidation_until_s = max(
-        controls.liquidation_until_s,
-        controls.everything_liquidation_until_s,
-        guard.liquidation_until_s,
-    )
-    liquidating = liquidation_until_s <= now_s
+    liquidating = liquidation_resumes_at(controls, guard) <= now_s
     deciding = not controls.ai_stopped(now_s)
     withdrawing = controls.withdrawals_until_s <= now_s and not stopped
     limited = guard.limits(now_s) and guard.limit_reduce_only

@@ -117,9 +117,9 @@ def pause(scope: uint256, duration_s: uint256):
                 refusals.refuse(refusals.LIQUIDATION_BUDGET_SPENT)
             until_s = liquidation_until_s
         else:
-            controls = self._put(
-                controls, EVERYTHING_LIQUIDATION_AT, TIME_MASK, liquidation_until_s
-            )
+            # Stopping nothing of liquidation, it leaves standing when liquidation was last stopped.
+            if liquidation_until_s != 0:
+                controls = self._put(controls, EVERYTHING_LIQUIDATION_AT, TIME_MASK, liquidation_until_s)
     elif by_owner:
         controls = self._put(controls, BUDGET_AT, TIME_MASK, 0)
     self._store(self._put(controls, at, TIME_MASK, until_s))
@@ -140,9 +140,14 @@ def resume(scope: uint256):
     authority._only_owner()
     if scope == 0 or scope > SCOPE_EVERYTHING:
         refusals.refuse(refusals.UNKNOWN_PAUSE_SCOPE)
-    controls: uint256 = self._put(self.word, 32 * (scope - 1), TIME_MASK, 0)
-    if scope == SCOPE_EVERYTHING:
-        controls = self._put(controls, EVERYTHING_LIQUIDATION_AT, TIME_MASK, 0)
+    controls: uint256 = self.word
+    # Of liquidation the end is kept: who could not act in the pause is given time after it.
+    if scope == SCOPE_LIQUIDATION:
+        controls = self._end_now(controls, LIQUIDATION_AT)
+    else:
+        controls = self._put(controls, 32 * (scope - 1), TIME_MASK, 0)
+        if scope == SCOPE_EVERYTHING:
+            controls = self._end_now(controls, EVERYTHING_LIQUIDATION_AT)
     self.guardian_rests = self._put(self.guardian_rests, 32 * (scope - 1), TIME_MASK, 0)
     self._store(self._put(controls, BUDGET_AT, TIME_MASK, 0))
     log Resumed(scope=scope)
@@ -180,6 +185,32 @@ def controls() -> (uint256, uint256[EPOCHS]):
             (Unix seconds; 0: not yet).
     """
     return self.word | ((quorum.stream >> EPOCH_AT) << CONTROLS_BITS), self.epoch_ended_s
+
+
+@external
+@view
+def ai_epoch() -> uint256:
+    """
+    @return The AI-input epoch that runs: pauses of AI input and of everything, counted modulo 64.
+    """
+    return (quorum.stream >> EPOCH_AT) & EPOCH_MASK
+
+
+@external
+@view
+def ramp_stopped_at(epoch: uint256) -> uint256:
+    """
+    @notice When ramps stopped that were accepted in an AI-input epoch.
+    @param epoch As `ai_epoch` gave it then, 0 to 63. Numbers come round: of an epoch long ago, the answer is about
+                 the latest one with its number.
+    @return Unix seconds when the pause that ended it began; 0 while it runs, or before there was one.
+    """
+    if epoch > EPOCH_MASK:
+        refusals.refuse(refusals.UNKNOWN_EPOCH)
+    # What stands there while it runs is about the last epoch with this number.
+    if epoch == (quorum.stream >> EPOCH_AT) & EPOCH_MASK:
+        return 0
+    return self.epoch_ended_s[epoch]
 
 
 @internal
@@ -242,6 +273,17 @@ def _store(controls: uint256):
         (controls >> AI_INPUT_AT) & TIME_MASK, (controls >> EVERYTHING_AT) & TIME_MASK
     )
     quorum.stream = self._put(quorum.stream, DECISIONS_AT, TIME_MASK, until_s)
+
+
+@internal
+@view
+def _end_now(controls: uint256, at: uint256) -> uint256:
+    """
+    @param controls A word with an end of a liquidation pause in it.
+    @param at Where it stands.
+    @return The word with that end no later than now.
+    """
+    return self._put(controls, at, TIME_MASK, min((controls >> at) & TIME_MASK, block.timestamp))
 
 
 @internal

@@ -117,10 +117,14 @@ class FeedState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundResult:
-    """The feed after a round, and the items that were left aside."""
+    """The feed after a round, the items that were left aside, and the markets whose gap it ended.
+
+    `PriceFeed.resumed_at` of those is the time of the round's block.
+    """
 
     state: FeedState
     skipped: tuple[Skip, ...]
+    resumed: frozenset[MarketId]
 
 
 def decode_rules(word: int) -> ClassRules:
@@ -282,8 +286,18 @@ def may_carry_new_risk(market: MarketPrice, rules: ClassRules, now_s: UnixS) -> 
         market.has_price
         and not market.unconfirmed
         and market.confidence_ppm <= rules.max_confidence_ppm
-        and market.observed_at_ms + rules.new_risk_age_ms >= now_s * MS_PER_S
+        and is_fresh(market, rules, now_s)
     )
+
+
+def is_fresh(market: MarketPrice, rules: ClassRules, now_s: UnixS) -> bool:
+    """Tell whether an observation is young enough for new risk."""
+    return market.observed_at_ms + rules.new_risk_age_ms >= now_s * MS_PER_S
+
+
+def ended_gap(before: MarketPrice, after: MarketPrice) -> bool:
+    """Tell whether an accepted price ended a gap; the first price ends none."""
+    return before.has_price and after.observed_at_ms - before.observed_at_ms > AVERAGE_MS
 
 
 def apply_round(state: FeedState, message: PriceRound, now_s: UnixS) -> RoundResult | Refusal:
@@ -293,6 +307,7 @@ def apply_round(state: FeedState, message: PriceRound, now_s: UnixS) -> RoundRes
         return refusal
     markets = list(state.markets)
     skipped: list[Skip] = []
+    resumed: set[MarketId] = set()
     for word in message.words:
         fields = split_price_word(word)
         if word >> PRICE_WORD_BITS or not word >> 16:
@@ -300,11 +315,14 @@ def apply_round(state: FeedState, message: PriceRound, now_s: UnixS) -> RoundRes
             continue
         for side, offered in enumerate((fields.low, fields.high)):
             market = MarketId(2 * fields.slot + side)
+            before = markets[market] if market < len(markets) else None
             reason = _apply_half(state, markets, market, offered, (message.observed_at_ms, now_s))
             if reason:
                 skipped.append(Skip(market=market, refusal=reason))
+            elif before and ended_gap(before, markets[market]):
+                resumed.add(market)
     after = replace(state, latest_round=message.round, markets=tuple(markets))
-    return RoundResult(state=after, skipped=tuple(skipped))
+    return RoundResult(state=after, skipped=tuple(skipped), resumed=frozenset(resumed))
 
 
 def _apply_half(

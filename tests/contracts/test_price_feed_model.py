@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from contracts import price_feed
+from contracts import price_feed, readings
 from contracts.packing import PRICE_WORD_BITS, UNTOUCHED, PriceHalf
 from contracts.refusals import Refusal
 from contracts.units import UnixS
@@ -56,6 +56,7 @@ class FeedMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = FeedWorld(MARKETS)
         self.state = self.world.state()
+        self.resumed_s = {}
 
     @property
     def now_s(self):
@@ -108,6 +109,7 @@ class FeedMachine(RuleBasedStateMachine):
         receipt = self.world.post(message)
         assert skips(receipt) == [(skip.market, skip.refusal) for skip in expected.skipped]
         self.state = expected.state
+        self.resumed_s |= dict.fromkeys(expected.resumed, self.now_s)
 
     @invariant()
     def slots_are_the_mirror_s(self):
@@ -129,6 +131,13 @@ class FeedMachine(RuleBasedStateMachine):
             assert unconfirmed == state.unconfirmed
             allowed = price_feed.may_carry_new_risk(state, rules, self.now_s)
             assert self.world.read("may_carry_new_risk", market) == allowed
+            marked = self.world.read("mark", market)
+            assert marked == (price, average, readings.mark_word(state, rules, self.now_s))
+            status = readings.decode_mark(marked[2])
+            assert (status.confidence_ppm, status.observed_at_ms) == (confidence, observed)
+            assert (status.unconfirmed, status.new_risk) == (unconfirmed, allowed)
+            assert status.fresh >= status.new_risk
+            assert self.world.read("resumed_at", market) == self.resumed_s.get(market, 0)
 
 
 TestPriceFeedIsItsMirror = FeedMachine.TestCase

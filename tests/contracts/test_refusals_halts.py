@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
 from contracts.halts import (
     EPOCHS,
     MIN_GUARDIAN_AI_PAUSE_S,
+    NO_GUARD,
     DecisionKind,
     PauseScope,
     Permissions,
@@ -235,7 +236,8 @@ class TestPauses:
         (word,) = world.read("guards", 0, 1)
         assert decode_guard(word).rest_until_s == world.now_s + 1_200
         world.send(OWNER, "resume_market", 0)
-        assert world.read("guards", 0, 1) == (0,)
+        (word,) = world.read("guards", 0, 1)
+        assert decode_guard(word) == replace(NO_GUARD, liquidation_until_s=world.now_s)
 
 
 class TestLiquidation:
@@ -289,6 +291,13 @@ class TestLiquidation:
         world.send(OWNER, "pause", PauseScope.LIQUIDATION, DAY_S)
         world.wait(DAY_S - 1)
         assert Permissions.LIQUIDATE not in permitted(world)
+
+
+@pytest.mark.parametrize("epoch", [64, 2**255])
+def test_ramp_stopped_at__no_such_epoch__refuses_unknown_epoch(world, epoch):
+    with world.refuses(Refusal.UNKNOWN_EPOCH):
+        world.read("ramp_stopped_at", epoch)
+    assert world.state().controls.ramp_stopped_at(epoch) is Refusal.UNKNOWN_EPOCH
 
 
 class TestDecisions:

@@ -188,10 +188,11 @@ class TestNewRisk:
 class TestConfiguration:
     """Markets and classes."""
 
-    @pytest.mark.parametrize("view", ["price", "may_carry_new_risk"])
-    def test_views__unknown_market__refuses_unknown_market(self, world, view):
+    @pytest.mark.parametrize("view", ["price", "may_carry_new_risk", "mark", "resumed_at"])
+    @pytest.mark.parametrize("market", [3, 65_535, 65_536, 2**255])
+    def test_views__unknown_market__refuses_unknown_market(self, world, view, market):
         with world.refuses(Refusal.UNKNOWN_MARKET):
-            world.read(view, 3)
+            world.read(view, market)
 
     def test_add_market__stranger__refuses_not_owner(self, world):
         with world.refuses(Refusal.NOT_OWNER):

@@ -323,10 +323,13 @@ class TestConfiguration:
         world.send(OWNER, "set_market_class", 1, 2)
         assert world.parameters(1) == {**before, "class_id": 2}
 
-    @pytest.mark.parametrize(("view", "arguments"), [("parameters", [2]), ("permissions", [2])])
-    def test_views__unknown_market__refuses_unknown_market(self, world, view, arguments):
+    @pytest.mark.parametrize(
+        "view", ["parameters", "permissions", "margin", "liquidation_resumes_at"]
+    )
+    @pytest.mark.parametrize("market", [2, 65_535, 65_536, 2**255])
+    def test_views__unknown_market__refuses_unknown_market(self, world, view, market):
         with world.refuses(Refusal.UNKNOWN_MARKET):
-            world.read(view, *arguments)
+            world.read(view, market)
 
 
 def test_event__update_with_skips__names_everything(world):

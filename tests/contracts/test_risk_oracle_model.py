@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from contracts import halts, risk_oracle
-from contracts.halts import DecisionKind, PauseScope
+from contracts import halts, readings, risk_oracle
+from contracts.halts import EPOCHS, DecisionKind, PauseScope, Permissions
 from contracts.packing import RISK_WORD_BITS, RiskFields, pack_amount
 from contracts.refusals import Refusal
 from contracts.risk_oracle import effective_maintenance_ppm
@@ -19,6 +19,17 @@ from tests.contracts.world import CLASS, GUARDIAN, OWNER, OracleWorld, skips
 MARKETS = 3
 SECONDS = st.sampled_from([1, 60, 900, 900, 901, 1_800, 3_600, 7_300, 86_400])
 DURATIONS = st.sampled_from([60, 660, 3_600, 86_400])
+
+
+SHARED = (
+    "effective_maintenance_ppm",
+    "cap_e2",
+    "floor_maintenance_ppm",
+    "profit_share_ppm",
+    "spread_ppm",
+    "open_interest_cap_usdc",
+    "size_scale_usdc",
+)
 
 
 def mostly(usual, *others):
@@ -71,6 +82,7 @@ class OracleMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = OracleWorld(MARKETS)
         self.state = self.world.state()
+        self.last_stopped_s = [0] * MARKETS
 
     @property
     def now_s(self):
@@ -166,11 +178,12 @@ class OracleMachine(RuleBasedStateMachine):
             return
         self.reread_halts()
 
-    @rule()
-    def resume(self):
-        for scope in PauseScope:
+    @rule(scopes=st.sampled_from([tuple(PauseScope), *[(scope,) for scope in PauseScope]]))
+    def resume(self, scopes):
+        for scope in scopes:
             self.world.send(OWNER, "resume", scope)
-        self.reread_halts()
+            controls = halts.resume(self.state.controls, scope, self.now_s)
+            self.state = risk_oracle.replace(self.state, controls=controls)
 
     @rule(market=market_ids, duration_s=DURATIONS, by=st.sampled_from([GUARDIAN, OWNER]))
     def pause_market(self, market, duration_s, by):
@@ -188,7 +201,10 @@ class OracleMachine(RuleBasedStateMachine):
     @rule(market=market_ids)
     def resume_market(self, market):
         self.world.send(OWNER, "resume_market", market)
-        self.reread_halts()
+        guards = list(self.state.guards)
+        guards[market] = halts.resume_market(guards[market], self.now_s)
+        controls = risk_oracle.replace(self.state.controls, guardian_budget_end_s=UnixS(0))
+        self.state = risk_oracle.replace(self.state, controls=controls, guards=tuple(guards))
 
     @rule(market=market_ids)
     def revert(self, market):
@@ -250,6 +266,38 @@ class OracleMachine(RuleBasedStateMachine):
             assert view["class_id"] == CLASS
             granted = risk_oracle.permissions(state, guards[market], controls, self.now_s)
             assert self.world.read("permissions", market) == granted
+            self.margin_is_the_other_views(market, view, granted)
+
+    def margin_is_the_other_views(self, market, view, granted):
+        state, guard = self.state.markets[market], self.state.guards[market]
+        bounds = self.state.bounds[CLASS]
+        word = self.world.read("margin", market)
+        expected = readings.margin_word(state, guard, self.state.controls, bounds, self.now_s)
+        assert word == expected
+        assert readings.decode_margin(word) == readings.MarketMargin(
+            permissions=granted,
+            halted=view["frozen"] or guard.pause_until_s > self.now_s,
+            **{name: view[name] for name in SHARED},
+        )
+
+    @invariant()
+    def liquidation_s_last_pause_is_never_forgotten(self):
+        for market, guard in enumerate(self.state.guards):
+            resumes_s = self.world.read("liquidation_resumes_at", market)
+            assert resumes_s == halts.liquidation_resumes_at(self.state.controls, guard)
+            granted = Permissions(self.world.read("permissions", market))
+            assert (Permissions.LIQUIDATE in granted) == (resumes_s <= self.now_s)
+            if Permissions.LIQUIDATE not in granted:
+                self.last_stopped_s[market] = self.now_s
+            assert resumes_s >= self.last_stopped_s[market]
+
+    @invariant()
+    def epochs_are_the_mirror_s(self):
+        controls = self.state.controls
+        assert self.world.read("ai_epoch") == controls.ai_epoch
+        assert self.world.read("ramp_stopped_at", controls.ai_epoch) == 0
+        for epoch in ((controls.ai_epoch - 1) % EPOCHS, (controls.ai_epoch + 1) % EPOCHS):
+            assert self.world.read("ramp_stopped_at", epoch) == controls.ramp_stopped_at(epoch)
 
     @invariant()
     def packed_halts_decode_to_themselves(self):
