@@ -15,6 +15,7 @@ class HoldReason(StrEnum):
     TOO_FEW_VENUES = "too_few_venues"
     VENUES_STALE = "venues_stale"
     VENUES_DISAGREE = "venues_disagree"
+    JUMP_UNCONFIRMED = "jump_unconfirmed"
     STABLECOIN_OFF_PEG = "stablecoin_off_peg"
     STABLECOIN_UNKNOWN = "stablecoin_unknown"
     HISTORY_STALE = "history_stale"

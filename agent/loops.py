@@ -20,6 +20,7 @@ from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry
 from relayer.errors import HoldCycle, Retry, StorageFailed
 from relayer.market.aggregate import AggregationRules
+from relayer.market.jumps import MarkMemory
 
 POLL_S = 0.05  # wall seconds between two looks at whether a cycle is due
 MS = 1_000
@@ -77,6 +78,7 @@ class Loops:
         # both need, the account that posts, has an order of its own.
         self._turns: dict[Kind, asyncio.Lock] = {"price": asyncio.Lock(), "risk": asyncio.Lock()}
         self._collector = Collector()
+        self._marks_seen = MarkMemory()
         self._next_cycle_ms = 0
         self._fault: BaseException | None = None
         self.cycles_done = 0
@@ -141,7 +143,9 @@ class Loops:
         await asyncio.gather(sleeping, stopping, return_exceptions=True)
 
     async def _tick(self) -> None:
-        result = await price_tick(self._hands, self._settings.marks, self._settings.prices)
+        marks, prices = self._settings.marks, self._settings.prices
+        result = await price_tick(self._hands, marks, prices, self._marks_seen)
+        self._marks_seen = result.seen
         self._telemetry.tick(result)
 
     async def _cycle_if_due(self) -> None:

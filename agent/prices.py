@@ -19,6 +19,7 @@ from contracts.units import MarketId
 from relayer.evidence import pack
 from relayer.journal import CycleEntry
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, aggregate_round
+from relayer.market.jumps import JumpRules, MarkMemory, confirm_jumps
 from relayer.market.values import QuoteRound
 from relayer.signing.values import Proposal
 
@@ -40,16 +41,23 @@ class TickResult:
     marks: Mapping[MarketId, Mark]
     triggers: Mapping[MarketId, Trigger]
     postings: tuple[Posting, ...]
+    seen: MarkMemory  # what the next tick holds jumps against
 
 
-async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSettings) -> TickResult:
+async def price_tick(
+    hands: Hands,
+    rules: AggregationRules,
+    settings: PriceSettings,
+    seen: MarkMemory = MarkMemory(),  # noqa: B008 — frozen and empty
+) -> TickResult:
     """Look at every market once; the clock stands still until a round has been read back."""
     async with hands.clock.hold():
         feed = await hands.world.feed()
         quotes = await hands.world.quotes()
         now_ms = await hands.clock.now_ms()
         ids = [MarketId(market) for market in range(len(feed.posted))]
-        found = aggregate_round(quotes, ids, now_ms, rules)
+        made = aggregate_round(quotes, ids, now_ms, rules)
+        found, seen = confirm_jumps(seen, made, JumpRules())
         marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
         holds = tuple(hold_of(mark) for mark in found.values() if isinstance(mark, NoMark))
         triggers = due(marks, dict(zip(ids, feed.posted, strict=True)), settings.triggers)
@@ -73,6 +81,7 @@ async def price_tick(hands: Hands, rules: AggregationRules, settings: PriceSetti
             marks=marks,
             triggers=triggers,
             postings=postings,
+            seen=seen,
         )
 
 

@@ -22,6 +22,7 @@ HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
     NoMarkReason.FROM_THE_FUTURE: HoldReason.CLOCK_SKEW,
     NoMarkReason.NOT_SIMULTANEOUS: HoldReason.VENUES_STALE,
     NoMarkReason.DISAGREE: HoldReason.VENUES_DISAGREE,
+    NoMarkReason.JUMP_UNCONFIRMED: HoldReason.JUMP_UNCONFIRMED,
     NoMarkReason.STABLECOIN_UNKNOWN: HoldReason.STABLECOIN_UNKNOWN,
     NoMarkReason.STABLECOIN_OFF_PEG: HoldReason.STABLECOIN_OFF_PEG,
 }

@@ -18,6 +18,7 @@ from relayer.chain.reads import ChainState, read_chain, read_feed
 from relayer.chain.values import Deployment
 from relayer.market.aggregate import AggregationRules, ConversionRate, NoMark, conversion_rates
 from relayer.market.depth import depth_within
+from relayer.market.feeds import FeedMemory, FeedRules, withhold_frozen
 from relayer.market.history import HistoryStore
 from relayer.market.values import E18, SETTLEMENT_CURRENCY, Book, Market, QuoteRound
 from relayer.market.venues import VenuePool
@@ -43,6 +44,7 @@ class LiveWorld:
         self._history = history
         self._clock = clock
         self._rules = rules
+        self._feeds = FeedMemory()
 
     async def feed(self) -> Feed:
         """Read the price feed at one block."""
@@ -50,8 +52,9 @@ class LiveWorld:
         return feed_of(self._endpoint.chain_id, self._deployment, reading.feed)
 
     async def quotes(self) -> QuoteRound:
-        """Ask every venue for its quotes."""
-        return await self._pool.quotes()
+        """Ask every venue for its quotes; a venue that repeats itself is refused."""
+        taken, self._feeds = withhold_frozen(self._feeds, await self._pool.quotes(), FeedRules())
+        return taken
 
     async def observe(self) -> Observation:
         """Bring history and books up to now, then take chain and quotes together.
@@ -61,7 +64,7 @@ class LiveWorld:
         filled = await self._history.fill(self._pool, await self._clock.now_ms())
         books = await self._pool.books([market.market for market in self._pool.markets])
         state, quotes = await asyncio.gather(
-            read_chain(self._endpoint, self._deployment), self._pool.quotes()
+            read_chain(self._endpoint, self._deployment), self.quotes()
         )
         as_of_ms = await self._clock.now_ms()
         rates = conversion_rates(quotes.stablecoins, as_of_ms, self._rules)

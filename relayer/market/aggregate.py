@@ -33,6 +33,7 @@ class NoMarkReason(StrEnum):
     FROM_THE_FUTURE = "from_the_future"
     NOT_SIMULTANEOUS = "not_simultaneous"
     DISAGREE = "disagree"
+    JUMP_UNCONFIRMED = "jump_unconfirmed"
     STABLECOIN_UNKNOWN = "stablecoin_unknown"
     STABLECOIN_OFF_PEG = "stablecoin_off_peg"
 

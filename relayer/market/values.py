@@ -39,6 +39,7 @@ class QuoteRefusal(StrEnum):
     NOT_POSITIVE = "not_positive"
     CROSSED = "crossed"
     MARK_OFF_BOOK = "mark_off_book"
+    FROZEN = "frozen"  # the same with fresh stamps, while most others moved
     ABSENT = "absent"  # delisted, renamed or suspended: not in the venue's answer
     WRONG_SCALE = "wrong_scale"  # a power of ten from what the other venues say
     OTHER_ASSET = "other_asset"  # so far from the others that it means something else
