@@ -1,6 +1,6 @@
 """What a candle file does not record, by stated rules: spread, book, trades, open interest.
 
-All of it is synthetic and labelled so; the rules are in docs/market-data.md. Nothing here looks at
+All of it is synthetic and labelled so; the rules are in docs/local-world.md. Nothing here looks at
 a bar that is not closed, except for the price that the walk has reached.
 """
 

@@ -96,7 +96,8 @@ class _Vote:
     venue: str
     value_e18: int
     half_spread_ppm: int
-    observed_at_ms: int
+    observed_at_ms: int  # the older of its own stamp and the conversion rate's
+    stamped_at_ms: int  # its own: a rate's older stamp must not hide a clock that runs ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +172,7 @@ def conversion_rates(
                 value_e18=quote.value_e18,
                 half_spread_ppm=0,
                 observed_at_ms=quote.observed_at_ms,
+                stamped_at_ms=quote.observed_at_ms,
             )
             for quote in quotes
             if quote.currency == currency
@@ -223,6 +225,7 @@ def _vote(quote: Quote, rate: ConversionRate | None) -> _Vote:
         value_e18=value,
         half_spread_ppm=ceil_div(spread, quote.ask_e18 + quote.bid_e18),
         observed_at_ms=observed,
+        stamped_at_ms=quote.observed_at_ms,
     )
 
 
@@ -254,14 +257,14 @@ def _fresh(
 ) -> tuple[_Vote, ...] | _Refused:
     """Keep votes that are neither stale nor from the future, if enough remain."""
     oldest, newest = now_ms - rules.stale_after_ms, now_ms + rules.future_tolerance_ms
-    fresh = tuple(vote for vote in votes if oldest <= vote.observed_at_ms <= newest)
+    fresh = tuple(v for v in votes if oldest <= v.observed_at_ms and v.stamped_at_ms <= newest)
     if len(fresh) >= rules.minimum_venues:
         return fresh
     if len(votes) < rules.minimum_venues:
         detail = f"{len(votes)} of at least {rules.minimum_venues} answered"
         return _Refused(reason=NoMarkReason.TOO_FEW_VENUES, detail=detail)
-    ahead = any(vote.observed_at_ms > newest for vote in votes)
-    ages = ", ".join(f"{vote.venue} {now_ms - vote.observed_at_ms} ms old" for vote in votes)
+    ahead = any(vote.stamped_at_ms > newest for vote in votes)
+    ages = ", ".join(f"{vote.venue} {now_ms - vote.stamped_at_ms} ms old" for vote in votes)
     reason = NoMarkReason.FROM_THE_FUTURE if ahead else NoMarkReason.STALE
     return _Refused(reason=reason, detail=ages)
 
@@ -272,9 +275,9 @@ def _simultaneous(votes: Sequence[_Vote], rules: AggregationRules) -> tuple[_Vot
     Around the median stamp, not the newest: it lies inside the honest venues' stamps, so no
     minority whose clocks are wrong can push an honest vote out.
     """
-    moment = median([vote.observed_at_ms for vote in votes])
+    moment = median([vote.stamped_at_ms for vote in votes])
     width = rules.simultaneous_within_ms
-    return tuple(vote for vote in votes if abs(vote.observed_at_ms - moment) <= width)
+    return tuple(vote for vote in votes if abs(vote.stamped_at_ms - moment) <= width)
 
 
 def _mark(market: MarketId, agreed: _Agreed, rules: AggregationRules) -> Mark:

@@ -199,3 +199,13 @@ def test_aggregate__subtle_minority_with_skewed_clocks__stays_inside(
     assert isinstance(mark, Mark)
     assert min(values) <= mark.price_e18 <= max(values)
     assert mark.observed_at_ms >= NOW_MS - RULES.stale_after_ms
+
+
+def test_aggregate__usdt_venue_from_the_future__the_rates_stamp_does_not_hide_it() -> None:
+    rates = conversion_rates([tether("a", 0.999), tether("b", 0.999)], NOW_MS, RULES)
+    quotes = [quote(venue, 100.0, currency="USDT") for venue in ("a", "b")]
+    ahead = quote("c", 80.0, currency="USDT", age_ms=-60_000)
+    mark = aggregate([*quotes, ahead], NOW_MS, RULES, rates)
+    assert isinstance(mark, Mark)
+    assert mark.venues == ("a", "b")
+    assert mark.excluded == ()
