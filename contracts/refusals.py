@@ -96,6 +96,29 @@ class Refusal(IntEnum):
     PAUSE_TOO_SHORT = 95
     PAUSE_TOO_SOON = 96
     UNKNOWN_EPOCH = 97
+    # engine
+    REENTERED = 100
+    NOT_DESK = 101
+    NOT_LIQUIDATOR = 102
+    BALANCE_SHORT = 103
+    MARGIN_LOCKED = 104
+    PRICE_NOT_READY = 105
+    OPENING_PAUSED = 106
+    CLOSING_PAUSED = 107
+    PRICE_OUTSIDE_WINDOW = 109
+    PRICE_NOT_ACCEPTABLE = 110
+    LOSS_EXCEEDS_MARGIN = 111
+    BELOW_MINIMUM_SIZE = 112
+    WOULD_BE_LIQUIDATABLE = 113
+    MAINTENANCE_TOO_LOW = 114
+    LEVERAGE_ABOVE_CAP = 115
+    OPEN_INTEREST_FULL = 116
+    SKEW_FULL = 117
+    MARGIN_SHORT = 118
+    TOO_MANY_POSITIONS = 119
+    RULES_INVALID = 120
+    PRICE_STILL_YOUNG = 121
+    NOT_SETTLED = 122
     # requests
     NOTHING_TO_REDUCE = 127
     NOTIONAL_ABOVE_TERMS = 128
@@ -329,6 +352,53 @@ MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
             "ask the owner."
         ),
         Refusal.UNKNOWN_EPOCH: "No such AI-input epoch; they are 0 to 63, as ai_epoch gives them.",
+        Refusal.REENTERED: "The engine's lock is held: finish one action before the next.",
+        Refusal.NOT_DESK: "Only the order desk may hold, release and execute requests.",
+        Refusal.NOT_LIQUIDATOR: "Only the liquidator may do this.",
+        Refusal.BALANCE_SHORT: (
+            "The balance, less the fees promised, does not hold this amount; deposit first."
+        ),
+        Refusal.MARGIN_LOCKED: (
+            "Initial margin, or a tenth of the notional, has to stay; take less out."
+        ),
+        Refusal.PRICE_NOT_READY: (
+            "A price is not fresh, confirmed and sure enough, or its market is "
+            "halted; wait for a round."
+        ),
+        Refusal.OPENING_PAUSED: "Nothing may be opened in this market now; only reduce.",
+        Refusal.CLOSING_PAUSED: "The market or everything is paused; wait for its end.",
+        Refusal.PRICE_OUTSIDE_WINDOW: (
+            "The price was not observed inside the request's window; post a round, or cancel."
+        ),
+        Refusal.PRICE_NOT_ACCEPTABLE: "The price paid would be worse than the order accepts.",
+        Refusal.LOSS_EXCEEDS_MARGIN: (
+            "Loss and cost of the close exceed the position's margin; add margin first."
+        ),
+        Refusal.BELOW_MINIMUM_SIZE: (
+            "The position would be worth less than the market's minimum; take more, or close all."
+        ),
+        Refusal.WOULD_BE_LIQUIDATABLE: (
+            "What stays open would be below its maintenance margin; close more, or add margin."
+        ),
+        Refusal.MAINTENANCE_TOO_LOW: (
+            "The terms ask less maintenance than the market does now; ask for new terms."
+        ),
+        Refusal.LEVERAGE_ABOVE_CAP: (
+            "The leverage is above the market's cap for this size; take less of either."
+        ),
+        Refusal.OPEN_INTEREST_FULL: (
+            "The side's open interest would pass its cap, or its share of the pool; take less."
+        ),
+        Refusal.SKEW_FULL: (
+            "The market's skew would pass its share of the pool; take less, or the other side."
+        ),
+        Refusal.MARGIN_SHORT: "Equity would be below the initial margin; add margin, or take less.",
+        Refusal.TOO_MANY_POSITIONS: "A cross account holds ten positions at most; close one first.",
+        Refusal.RULES_INVALID: (
+            "The packed rules hold a field that is zero, at its limit or incoherent."
+        ),
+        Refusal.PRICE_STILL_YOUNG: "The market's price is not a day old: it may still come back.",
+        Refusal.NOT_SETTLED: "The market is not being settled; close the position instead.",
         Refusal.NOTHING_TO_REDUCE: "There is no position on the other side to reduce.",
         Refusal.NOTIONAL_ABOVE_TERMS: (
             "The position would be worth more than the terms allow; ask for terms of that size."

@@ -86,6 +86,29 @@ PAUSE_TOO_SHORT: constant(uint256) = 95
 PAUSE_TOO_SOON: constant(uint256) = 96
 UNKNOWN_EPOCH: constant(uint256) = 97
 
+# engine
+REENTERED: constant(uint256) = 100
+NOT_DESK: constant(uint256) = 101
+NOT_LIQUIDATOR: constant(uint256) = 102
+BALANCE_SHORT: constant(uint256) = 103
+MARGIN_LOCKED: constant(uint256) = 104
+PRICE_NOT_READY: constant(uint256) = 105
+OPENING_PAUSED: constant(uint256) = 106
+CLOSING_PAUSED: constant(uint256) = 107
+PRICE_OUTSIDE_WINDOW: constant(uint256) = 109
+PRICE_NOT_ACCEPTABLE: constant(uint256) = 110
+LOSS_EXCEEDS_MARGIN: constant(uint256) = 111
+BELOW_MINIMUM_SIZE: constant(uint256) = 112
+WOULD_BE_LIQUIDATABLE: constant(uint256) = 113
+MAINTENANCE_TOO_LOW: constant(uint256) = 114
+LEVERAGE_ABOVE_CAP: constant(uint256) = 115
+OPEN_INTEREST_FULL: constant(uint256) = 116
+SKEW_FULL: constant(uint256) = 117
+MARGIN_SHORT: constant(uint256) = 118
+TOO_MANY_POSITIONS: constant(uint256) = 119
+RULES_INVALID: constant(uint256) = 120
+PRICE_STILL_YOUNG: constant(uint256) = 121
+NOT_SETTLED: constant(uint256) = 122
 # requests
 NOTHING_TO_REDUCE: constant(uint256) = 127
 NOTIONAL_ABOVE_TERMS: constant(uint256) = 128
