@@ -763,6 +763,16 @@ def liquidation_resumes_at(market: uint256) -> uint256:
 
 @external
 @view
+def withdrawals_open() -> bool:
+    """
+    @return Whether neither withdrawals nor everything is paused. A market's own pause is not asked.
+    """
+    controls: uint256 = halts.word
+    return (controls >> 64) & BITS_32 <= block.timestamp and (controls >> 128) & BITS_32 <= block.timestamp
+
+
+@external
+@view
 def bounds(class_id: uint256) -> uint256:
     """
     @param class_id 1 to 7.
