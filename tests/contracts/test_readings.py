@@ -254,3 +254,17 @@ class TestMargin:
         oracle.wait(1_800)
         found = decode_margin(oracle.read("margin", 0))
         assert (found.cap_e2, found.effective_maintenance_ppm) == (700, 60_714)
+
+    @pytest.mark.parametrize("paused", [True, False])
+    def test_margin__ramp_standing_still__is_where_it_stopped(self, oracle, paused):
+        oracle.wait(900)
+        oracle.update(capped(700), valid_until_ms=oracle.now_ms + 1_800_000)
+        if paused:
+            oracle.wait(900)
+            oracle.send(OWNER, "pause", PauseScope.AI_INPUT, 60)
+        stopped_s = 900 if paused else 1_800
+        oracle.wait(500 if paused else 2_000)
+        found = decode_margin(oracle.read("margin", 0))
+        assert found.effective_maintenance_ppm == 50_000 + 21_428 * stopped_s // 3_600
+        assert found.effective_maintenance_ppm == oracle.parameters()["effective_maintenance_ppm"]
+        assert (Permissions.OPEN in found.permissions) == paused  # expired only where not paused
