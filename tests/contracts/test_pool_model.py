@@ -186,9 +186,12 @@ class Run:
 
 
 @settings(max_examples=EXAMPLES)
-@given(steps=STEPS)
-def test_pool__any_history__is_the_mirror_s_and_accounted_for(steps):
+@given(steps=STEPS, founded=st.booleans())
+def test_pool__any_history__is_the_mirror_s_and_accounted_for(steps, founded):
     run = Run()
+    if founded:
+        for party, tranche in ((DEPOSITOR, POOL), (INSURER, Tranche.INSURANCE)):
+            run.step("enter", party, tranche, 10**12, Exposure())
     for step in steps:
         run.step(*step)
 
