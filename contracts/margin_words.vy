@@ -123,7 +123,7 @@ def basis(word: uint256) -> int256:
     @param word A position's word 0.
     @return Its entry price less the funding index at entry, x 1e18, signed.
     """
-    return convert(word << 24, int256) >> 144
+    return convert(convert(word << 24, bytes32), int256) >> 144
 
 
 @internal
@@ -133,7 +133,7 @@ def index(flow: uint256) -> int256:
     @param flow A market's word 3.
     @return The funding index as it was stored: USDC a unit that longs have paid shorts, x 1e18.
     """
-    return convert(flow << 144, int256) >> 144
+    return convert(convert(flow << 144, bytes32), int256) >> 144
 
 
 @internal
@@ -143,7 +143,7 @@ def rate(flow: uint256) -> int256:
     @param flow A market's word 3.
     @return What the index grows by in a second.
     """
-    return convert(flow << 72, int256) >> 184
+    return convert(convert(flow << 72, bytes32), int256) >> 184
 
 
 @internal
@@ -154,11 +154,11 @@ def index_now(flow: uint256) -> int256:
     @return The funding index at this block; of a settled market where it stopped.
     @dev Unchecked: 72 bits x 40 bits, added to 112, lie far inside 256.
     """
-    stored: int256 = convert(flow << 144, int256) >> 144
+    stored: int256 = convert(convert(flow << 144, bytes32), int256) >> 144
     if flow >> SETTLED_AT != 0:
         return stored
     elapsed_s: int256 = convert(unsafe_sub(block.timestamp, (flow >> AT_S_AT) & BITS_40), int256)
-    return unsafe_add(stored, unsafe_mul(convert(flow << 72, int256) >> 184, elapsed_s))
+    return unsafe_add(stored, unsafe_mul(convert(convert(flow << 72, bytes32), int256) >> 184, elapsed_s))
 
 
 @internal
@@ -168,4 +168,4 @@ def signed_112(number: int256) -> uint256:
     @notice A basis or an index as its field holds it; reverts where it does not fit, which no price can bring about.
     """
     assert number >= -(2**111) and number < 2**111
-    return convert(number, uint256) & BITS_112
+    return convert(convert(number, bytes32), uint256) & BITS_112
