@@ -14,6 +14,8 @@
      cancels gives them back. The engine trusts this contract to have verified what an order says.
 """
 
+from contracts import margin_math
+from contracts import margin_words
 from contracts import refusals
 from contracts.interfaces import IMarginEngine
 from contracts.interfaces import IOrderDesk
@@ -44,20 +46,12 @@ event TermsChanged:
     terms_hash: bytes32
 
 
-ISOLATED: constant(uint256) = 1
-CROSS: constant(uint256) = 2
 FIXED: constant(uint8) = 1
 MANAGED: constant(uint8) = 2
 
 PPM: constant(uint256) = 1_000_000
 ONE_X: constant(uint256) = 100
 ONE_E2_PPM: constant(uint256) = ONE_X * PPM  # 1x times 100 %
-E30: constant(uint256) = 10**30  # size x price in one USDC e6
-SIZE_MASK: constant(uint256) = 2**120 - 1
-MARGIN_MASK: constant(uint256) = 2**64 - 1
-LONG_AT: constant(uint256) = 248
-FEE_AT: constant(uint256) = 200
-FEE_MASK: constant(uint256) = 2**24 - 1
 
 # A price may be stamped up to 2 s after the block that takes it (quorum.FUTURE_TOLERANCE_MS). One stamped later than
 # that after the request was in no block of the request's second: it was unknown to all, and "never less than a block".
@@ -109,10 +103,10 @@ def request_open(
     digest: bytes32 = self._taken(terms, signatures, leverage_e2)
     mode: uint256 = convert(terms.margin_mode, uint256)
     # In a cross account everything carries everything; margin for one position would only look like a limit.
-    if mode == CROSS and margin != 0:
+    if mode == margin_words.CROSS and margin != 0:
         refusals.refuse(refusals.MARGIN_NEEDS_ISOLATED)
     # Beyond its field an amount would spill into its neighbours; an order for nothing would cost a fee for nothing.
-    if size == 0 or size > SIZE_MASK or margin > MARGIN_MASK:
+    if size == 0 or size > margin_words.SIZE_MASK or margin > margin_words.BITS_64:
         refusals.refuse(refusals.AMOUNT_OUT_OF_RANGE)
     return self._wait(
         IOrderDesk.Request(
@@ -148,7 +142,7 @@ def request_close(market: uint256, mode: uint256, size: uint256, acceptable_pric
     @return The request's hash, by which it waits.
     """
     # Also keeps a market's id inside its field of the position's id: what lies beyond is another's position.
-    if mode != ISOLATED and mode != CROSS:
+    if mode != margin_words.ISOLATED and mode != margin_words.CROSS:
         refusals.refuse(refusals.UNKNOWN_CHOICE)
     fee: uint256 = self._fee(market)
     if size == 0:
@@ -156,19 +150,19 @@ def request_close(market: uint256, mode: uint256, size: uint256, acceptable_pric
     word: uint256 = 0
     rest: uint256 = 0
     more: uint256 = 0
-    word, rest, more = staticcall engine.position(self._position_id(msg.sender, market, mode))
+    word, rest, more = staticcall engine.position(margin_words.position_id(msg.sender, market, mode))
     # Without a position there is no direction, and the fee would be lost for nothing.
-    if word & SIZE_MASK == 0:
+    if word & margin_words.SIZE_MASK == 0:
         refusals.refuse(refusals.NOTHING_TO_REDUCE)
     return self._wait(
         IOrderDesk.Request(
             account=msg.sender,
             market=market,
             mode=mode,
-            long=(word >> LONG_AT) & 1 == 0,
+            long=word & margin_words.LONG_BIT == 0,
             reduce_only=True,
             managed=False,
-            size=min(size, SIZE_MASK),
+            size=min(size, margin_words.SIZE_MASK),
             margin=0,
             leverage_e2=0,
             maintenance_ppm=0,
@@ -247,14 +241,14 @@ def change_terms(
     digest: bytes32 = self._taken(terms, signatures, leverage_e2)
     market: uint256 = convert(terms.market, uint256)
     mode: uint256 = convert(terms.margin_mode, uint256)
-    health: IMarginEngine.Health = staticcall engine.health(self._position_id(msg.sender, market, mode))
+    health: IMarginEngine.Health = staticcall engine.health(margin_words.position_id(msg.sender, market, mode))
     if health.size == 0:
         refusals.refuse(refusals.NO_POSITION)
     # The signers judged the risk of one side.
     if health.long != (terms.side > 0):
         refusals.refuse(refusals.TERMS_OF_ANOTHER)
     # Terms for a small position are milder; they do not carry a large one.
-    if (health.size * health.price + E30 - 1) // E30 > convert(terms.max_notional, uint256):
+    if margin_math.notional_up(health.size, health.price) > convert(terms.max_notional, uint256):
         refusals.refuse(refusals.NOTIONAL_ABOVE_TERMS)
     log TermsChanged(account=msg.sender, market=market, mode=mode, terms_hash=digest)
     extcall engine.retune(
@@ -357,13 +351,4 @@ def _fee(market: uint256) -> uint256:
     rules: uint256 = staticcall engine.rules(market)
     if rules == 0:
         refusals.refuse(refusals.UNKNOWN_MARKET)
-    return (rules >> FEE_AT) & FEE_MASK
-
-
-@internal
-@pure
-def _position_id(account: address, market: uint256, mode: uint256) -> uint256:
-    """
-    @return The engine's name of a position: account << 24 | market << 8 | mode.
-    """
-    return (convert(account, uint256) << 24) | (market << 8) | mode
+    return (rules >> margin_words.EXECUTION_FEE_AT) & margin_words.BITS_24

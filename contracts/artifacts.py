@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent
-DEPLOYED: Final = ("PriceFeed", "RiskOracle", "CollateralVault", "LiquidityPool", "OrderDesk")
+DEPLOYED: Final = (
+    "PriceFeed",
+    "RiskOracle",
+    "CollateralVault",
+    "LiquidityPool",
+    "OrderDesk",
+    "MarginViews",
+)
 SIZE_LIMIT: Final = 24_576  # EIP-170, bytes of deployed code
 COMPILER: Final = "0.4.3"
 EVM_VERSION: Final = "prague"
@@ -63,6 +70,21 @@ _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
         "interfaces/IMarginEngine.vyi",
         "interfaces/IOrderDesk.vyi",
         "interfaces/IRiskOracle.vyi",
+        "margin_math.vy",
+        "margin_words.vy",
+        "refusals.vy",
+    ),
+    "MarginViews": (
+        "MarginViews.vy",
+        "interfaces/ICollateralVault.vyi",
+        "interfaces/IExposure.vyi",
+        "interfaces/ILiquidityPool.vyi",
+        "interfaces/IMarginEngine.vyi",
+        "interfaces/IMarginViews.vyi",
+        "interfaces/IPriceFeed.vyi",
+        "interfaces/IRiskOracle.vyi",
+        "margin_math.vy",
+        "margin_words.vy",
         "refusals.vy",
     ),
 }

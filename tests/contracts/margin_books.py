@@ -16,7 +16,7 @@ CROSS: Final = 2
 _POSITION_0: Final = (120, 112, 16, 1, 1, 1)
 _POSITION_1: Final = (64, 20, 20, 32, 44, 15)
 _ACCOUNT: Final = (64, 28, 4, *([16] * 10))
-_FLOW: Final = (112, 72, 40, 15, 15, 1)
+_FLOW: Final = (112, 72, 40, 15, 15, 1, 1)
 RULES: Final = {
     "fee_ppm": 16,
     "impact_ppm": 20,
@@ -134,7 +134,7 @@ class Flows:
 def decode_market(words: Iterable[Any]) -> Flows:
     """Take a market's words apart."""
     sizes, long_basis, short_basis, flow, rules, settlement, pot = words
-    index, rate, at_s, long_cuts, short_cuts, settled = split_bits(flow, _FLOW)
+    index, rate, at_s, long_cuts, short_cuts, _, settled = split_bits(flow, _FLOW)
     return Flows(
         long_size=sizes & (2**120 - 1),
         short_size=sizes >> 120,

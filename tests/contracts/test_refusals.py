@@ -25,10 +25,12 @@ from tests.contracts import (
     test_refusals_price_feed,
     test_refusals_risk_oracle,
     test_refusals_vault,
+    test_views,
 )
 
 MODULES = (
     test_desk,
+    test_views,
     test_refusals_envelope,
     test_refusals_halts,
     test_refusals_pool,
