@@ -23,6 +23,7 @@ DEPLOYED: Final = (
     "CollateralVault",
     "LiquidityPool",
     "OrderDesk",
+    "Liquidator",
     "MarginViews",
 )
 SIZE_LIMIT: Final = 24_576  # EIP-170, bytes of deployed code
@@ -70,6 +71,18 @@ _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
         "interfaces/IMarginEngine.vyi",
         "interfaces/IOrderDesk.vyi",
         "interfaces/IRiskOracle.vyi",
+        "margin_math.vy",
+        "margin_words.vy",
+        "refusals.vy",
+    ),
+    "Liquidator": (
+        "Liquidator.vy",
+        "interfaces/ILiquidator.vyi",
+        "interfaces/ILiquidityPool.vyi",
+        "interfaces/IMarginEngine.vyi",
+        "interfaces/IPriceFeed.vyi",
+        "interfaces/IRiskOracle.vyi",
+        "liquidation_math.vy",
         "margin_math.vy",
         "margin_words.vy",
         "refusals.vy",

@@ -19,6 +19,7 @@ from contracts.refusals import (
 )
 from tests.contracts import (
     test_desk,
+    test_liquidator_refusals,
     test_refusals_envelope,
     test_refusals_halts,
     test_refusals_pool,
@@ -30,6 +31,7 @@ from tests.contracts import (
 
 MODULES = (
     test_desk,
+    test_liquidator_refusals,
     test_views,
     test_refusals_envelope,
     test_refusals_halts,
