@@ -10,7 +10,8 @@ Pure and integer. Prices and sizes × 10^18, USDC × 10^6, ratios in ppm, levera
 
 docs/margin.md proves the two solvers and states the domain in which nothing passes 256 bits. The
 rest of the law: margin_terms (caps and ratios), margin_price (price paid, funding), margin_account
-(cross accounts, withdrawals, order), margin_losses (penalty, and who bears a loss).
+(cross accounts, withdrawals, order), margin_losses (penalty, and who bears a loss), margin_sides
+(what a side of a market holds, funding in its prices, cuts), margin_pace (when to wait).
 """
 
 from __future__ import annotations
@@ -118,19 +119,27 @@ def maintenance_margin(size: SizeE18, price: PriceE18, maintenance_ppm: Ppm) -> 
 def unrealised_pnl(side: int, size: SizeE18, entry_price: PriceE18, price: PriceE18) -> UsdcE6:
     """Give side × size × (price − entry), rounded toward minus infinity: losses grow, profits not.
 
-    Vyper's `//` rounds a negative number toward 0; the engine has to round it away from there.
+    Funding moves the entry price (margin_sides), past 0 as well. Vyper's `//` rounds a negative
+    number toward 0; the engine has to round it away from there.
     """
     check_side(side)
-    return UsdcE6(floor_div(side * (_value(size, price) - _value(size, entry_price)), _E30))
+    check("entry_price", entry_price)
+    return UsdcE6(floor_div(side * (_value(size, price) - size * entry_price), _E30))
 
 
 def average_entry_price(
     side: int, size: SizeE18, entry_price: PriceE18, added: SizeE18, price: PriceE18
 ) -> PriceE18:
-    """Give the entry of a position that grew by `added` at `price`: a long's up, a short's down."""
+    """Give the entry of a position that grew by `added` at `price`: a long's up, a short's down.
+
+    Both prices may be net of funding, and below 0.
+    """
     check_side(side)
+    check("entry_price", entry_price)
+    check("price", price)
+    check("size", size, 0)
     check("added", added, 1)
-    paid = _value(size, entry_price) + _value(added, price)
+    paid = size * entry_price + added * price
     rounded = ceil_div if side == LONG else floor_div
     return PriceE18(rounded(paid, size + added))
 
@@ -163,7 +172,7 @@ def liquidation_price(  # noqa: PLR0913, PLR0917  # the project's fixed interfac
     """
     check_side(side)
     check("size", size, 1)
-    check("entry_price", entry_price, 0)
+    check("entry_price", entry_price)
     check("maintenance_ppm", maintenance_ppm, 0, PPM - 1)
     check("other_maintenance", other_maintenance, 0)
     cushion = collateral + other_equity

@@ -412,7 +412,7 @@ def test_size_and_price__not_an_amount__are_refused_by_name(bad):
     "arguments",
     [
         (1, 0, 1, 1, 1),
-        (1, 1, -1, 1, 1),
+        (1, 1, -1.0, 1, 1),
         (1, 1, 1, 1.0, 1),
         (1, 1, 1, 1, -1),
         (1, 1, 1, 1, units.PPM),
