@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import structlog
 
 from agent.ports import Clock
 from agent.snapshot import Feed, Limits, MarketHistory, Observation
@@ -16,6 +18,7 @@ from models.features import BookDepth
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.reads import ChainState, read_chain, read_feed
 from relayer.chain.values import Deployment
+from relayer.errors import StorageFailed
 from relayer.market.aggregate import AggregationRules, ConversionRate, NoMark, conversion_rates
 from relayer.market.depth import depth_within
 from relayer.market.feeds import FeedMemory, FeedRules, withhold_frozen
@@ -63,6 +66,7 @@ class LiveWorld:
         """
         filled = await self._history.fill(self._pool, await self._clock.now_ms())
         books = await self._pool.books([market.market for market in self._pool.markets])
+        self._keep(books.books, await self._clock.now_ms())
         state, quotes = await asyncio.gather(
             read_chain(self._endpoint, self._deployment), self.quotes()
         )
@@ -88,6 +92,15 @@ class LiveWorld:
                 *(f"history of {f.symbol}: {f.reason}: {f.detail}" for f in filled.faults),
             ),
         )
+
+    def _keep(self, books: Sequence[Book], now_ms: int) -> None:
+        """Keep the depth of the books that were seen; a full disk must not hold the cycle."""
+        try:
+            records = self._history.records(now_ms)
+            records.add_books(books)
+            records.settle(now_ms)
+        except StorageFailed as refused:
+            structlog.get_logger("aml").warning("records_not_stored", detail=str(refused))
 
     def _history_of(self, market: Market, as_of_ms: int, depth: BookDepth | None) -> MarketHistory:
         """Take one market's closed bars."""

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from contracts.units import MarketId, UnixMs
 from relayer.errors import BadAnswer, EvidenceDamaged, EvidenceMissing, RelayerError, fault_reason
 from relayer.market.agreement import CandlePage
+from relayer.market.archive import RecordArchive
 from relayer.market.asked import AskedDays
 from relayer.market.days import FOREVER_MS, joined, merge, of_day, outside
 from relayer.market.segments import IndexEntry, SegmentFolder, SegmentRef
@@ -115,6 +116,15 @@ class HistoryStore:
         self._damaged: list[SegmentRef] = []
         self._asked = AskedDays()
         self._pruned_day = 0
+        self._records: RecordArchive | None = None
+        self._records_folder = folder / "records"
+
+    def records(self, now_ms: int) -> RecordArchive:
+        """Give the archive of depth, flow and funding, opened when it is first asked for."""
+        if self._records is None:
+            self._records = RecordArchive(self._records_folder, tuple(self._markets.values()))
+            self._records.open(now_ms)
+        return self._records
 
     def open(self) -> tuple[SegmentRef, ...]:
         """Read everything, checking each hash; give the damaged segments, which are now gaps."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,22 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.units import MarketId
-from relayer.errors import EvidenceDamaged, EvidenceMissing, StorageFailed
+from relayer.errors import EvidenceDamaged
+from relayer.market.hash_files import HashFiles, storing
 from relayer.market.values import DAY_MS, CandleSeries, MarketDataError
 
 COLUMNS: Final = ("open_ms", "open", "high", "low", "close", "volume")
 _SCHEMA: Final = pa.schema(
     [("open_ms", pa.int64())] + [(name, pa.float64()) for name in COLUMNS[1:]]
 )
-
-
-@contextmanager
-def storing(what: str) -> Iterator[None]:
-    """Say StorageFailed of what the disk refuses inside: full, read-only, away."""
-    try:
-        yield
-    except OSError as refused:
-        raise StorageFailed(f"{what}: {refused}") from refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +56,8 @@ class SegmentFolder:
     """The files of all segments and the index that says which day each one is."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = folder / "segments"
+        self._files = HashFiles(folder / "segments")
         self._index = folder / "index.jsonl"
-        with storing("the history's folder"):
-            self._files.mkdir(parents=True, exist_ok=True)
 
     @storing("the history's index")
     def entries(self) -> dict[tuple[str, int, int], IndexEntry]:
@@ -84,16 +71,10 @@ class SegmentFolder:
                 found[entry.key] = entry
         return found
 
-    @storing("a history segment")
+    @storing("the history's index")
     def write(self, symbol: str, series: CandleSeries, day: int) -> IndexEntry:
         """Store a day's bars and add them to the index; the same bars give the same file."""
-        content = encode(series)
-        digest = hashlib.sha256(content).hexdigest()
-        path = self._path(digest)
-        path.parent.mkdir(exist_ok=True)
-        draft = path.with_suffix(".tmp")
-        draft.write_bytes(content)
-        draft.replace(path)  # also over a damaged file of that name
+        digest = self._files.write(encode(series))
         entry = IndexEntry(
             symbol=symbol, bar_ms=series.bar_ms, day=day, sha256=digest, rows=len(series)
         )
@@ -105,17 +86,9 @@ class SegmentFolder:
         """Read a day's bars; raises EvidenceMissing or EvidenceDamaged, checked by hash."""
         return decode(self.content(entry.sha256), market, entry.bar_ms)
 
-    @storing("a history segment")
     def content(self, sha256: str) -> bytes:
         """Read a segment's bytes and check them against their name."""
-        path = self._path(sha256)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise EvidenceMissing(f"segment {sha256} is not in {self._files}") from None
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise EvidenceDamaged(f"segment {sha256} in {self._files} has other bytes")
-        return content
+        return self._files.read(sha256)
 
     @storing("the history's index")
     def rewrite(self, entries: dict[tuple[str, int, int], IndexEntry]) -> None:
@@ -123,14 +96,7 @@ class SegmentFolder:
         draft = self._index.with_suffix(".tmp")
         draft.write_text("".join(map(_line, entries.values())), encoding="utf-8")
         draft.replace(self._index)
-        named = {entry.sha256 for entry in entries.values()}
-        for path in self._files.glob("*/*"):
-            if path.stem not in named:
-                path.unlink(missing_ok=True)
-
-    def _path(self, sha256: str) -> Path:
-        """Give a segment's place."""
-        return self._files / sha256[:2] / f"{sha256}.arrow"
+        self._files.keep_only({entry.sha256 for entry in entries.values()})
 
 
 def encode(series: CandleSeries) -> bytes:

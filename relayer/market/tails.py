@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from contracts.units import MarketId
-from relayer.market.segments import decode, encode, storing
+from relayer.market.hash_files import storing
+from relayer.market.segments import decode, encode
 from relayer.market.values import CandleSeries, empty_series
 
 EVERY_BARS: Final = 10  # a crash costs at most so many bars, which are one page
