@@ -16,7 +16,7 @@
 
 from contracts import liquidation_math
 from contracts import margin_math
-from contracts import margin_words as words
+from contracts import margin_words
 from contracts import refusals
 from contracts.interfaces import ILiquidator
 from contracts.interfaces import ILiquidityPool
@@ -153,7 +153,7 @@ def liquidate(account: address, market: uint256, mode: uint256) -> uint256:
     # Beyond its field a market would name another account's position.
     if market > MARKET_MASK or mode > MODE_MASK:
         refusals.refuse(refusals.NO_POSITION)
-    position_id: uint256 = words.position_id(account, market, mode)
+    position_id: uint256 = margin_words.position_id(account, market, mode)
     health: IMarginEngine.Health = self._health(position_id)
     self._may_be_closed(health)
     return self._liquidate(position_id, health, max_value(uint256), empty(bytes32))
@@ -226,10 +226,10 @@ def adjust(action: IRiskOracle.PositionAction, signatures: DynArray[bytes32, 32]
     self._meant_for(action, health)
     self._managed(health)
     target_ppm: uint256 = min(convert(action.maintenance_ppm, uint256), health.ceiling_ppm)
-    market: uint256 = (action.position_id >> words.ID_MARKET_AT) & MARKET_MASK
+    market: uint256 = (action.position_id >> margin_words.ID_MARKET_AT) & MARKET_MASK
     slots: DynArray[uint256, 256] = staticcall oracle.slots(market, 1)
     limits: uint256 = staticcall ClassBounds(oracle.address).bounds((slots[0] >> CLASS_AT) & CLASS_MASK)
-    ramp_s: uint256 = (limits >> NOTICE_AT) & words.BITS_16
+    ramp_s: uint256 = (limits >> NOTICE_AT) & margin_words.BITS_16
     log PositionAdjusted(
         position_id=action.position_id,
         caller=msg.sender,
@@ -263,14 +263,14 @@ def deleverage_side(market: uint256, long: bool) -> uint256:
     rules: uint256 = 0
     profit, flow, rules = self._side(market, long, price)
     # A settled market's profits are fixed, and paid out position by position.
-    if flow >> words.SETTLED_AT != 0:
+    if flow >> margin_words.SETTLED_AT != 0:
         refusals.refuse(refusals.MARKET_SETTLED)
     self._may_liquidate(margin, mark, rules)
     # No profit is so urgent that it is cut at a price which is not fresh, or in a market somebody froze.
-    if mark & words.FRESH_BIT == 0 or margin & words.HALTED_BIT != 0:
+    if mark & margin_words.FRESH_BIT == 0 or margin & margin_words.HALTED_BIT != 0:
         refusals.refuse(refusals.MARKET_NOT_LIVE)
     assets: uint256 = staticcall pool.assets_for_limits()
-    share_ppm: uint256 = (rules >> words.CUT_SHARE_AT) & words.BITS_20
+    share_ppm: uint256 = (rules >> margin_words.CUT_SHARE_AT) & margin_words.BITS_20
     taken: uint256 = liquidation_math.cut_e27(profit, assets, share_ppm)
     # Within its share, or against a pool that has nothing, there is nothing to pay out.
     if taken == 0:
@@ -308,17 +308,18 @@ def _liquidate(
     # Strictly below: who is at the maintenance margin keeps the position.
     if not liquidation_math.is_liquidatable(health.equity, health.maintenance):
         refusals.refuse(refusals.NOT_LIQUIDATABLE)
-    market: uint256 = (position_id >> words.ID_MARKET_AT) & MARKET_MASK
+    market: uint256 = (position_id >> margin_words.ID_MARKET_AT) & MARKET_MASK
     # What burdens a cross account most goes first, or callers would choose what suits them. Signers may choose.
-    if action_hash == empty(bytes32) and position_id & MODE_MASK == words.CROSS and health.largest_market != market:
+    cross: bool = position_id & MODE_MASK == margin_words.CROSS
+    if cross and action_hash == empty(bytes32) and health.largest_market != market:
         refusals.refuse(refusals.NOT_THE_LARGEST)
     if not self._agreed(position_id, health):
         return 0
     penalty_ppm: uint256 = liquidation_math.penalty_ppm(
         health.equity,
         health.maintenance,
-        (health.rules >> words.PENALTY_MIN_AT) & words.BITS_16,
-        (health.rules >> words.PENALTY_MAX_AT) & words.BITS_20,
+        (health.rules >> margin_words.PENALTY_MIN_AT) & margin_words.BITS_16,
+        (health.rules >> margin_words.PENALTY_MAX_AT) & margin_words.BITS_20,
     )
     # Below two thirds of maintenance nobody waits: all of it is closed against the pool.
     size: uint256 = health.size
@@ -341,7 +342,7 @@ def _liquidate(
         size,
         penalty_ppm,
         self._available(health),
-        (health.rules >> words.REWARD_AT) & words.BITS_24,
+        (health.rules >> margin_words.REWARD_AT) & margin_words.BITS_24,
         msg.sender,
     )
     return size
@@ -354,10 +355,10 @@ def _agreed(position_id: uint256, health: IMarginEngine.Health) -> bool:
             its own market's, and in a cross account that of each other position which loses by it.
     @return False where one was noted now: nothing may be closed in this call.
     """
-    market: uint256 = (position_id >> words.ID_MARKET_AT) & MARKET_MASK
+    market: uint256 = (position_id >> margin_words.ID_MARKET_AT) & MARKET_MASK
     states: uint256 = self._second_round(market, health.price, health.average, health.mark, health.rules)
-    if position_id & MODE_MASK == words.CROSS:
-        states |= self._other_markets(convert(position_id >> words.ID_ACCOUNT_AT, address), market)
+    if position_id & MODE_MASK == margin_words.CROSS:
+        states |= self._other_markets(convert(position_id >> margin_words.ID_ACCOUNT_AT, address), market)
     return self._may_go_on(states)
 
 
@@ -374,8 +375,8 @@ def _other_markets(account: address, market: uint256) -> uint256:
     word: uint256 = 0
     balance: int256 = 0
     word, balance = staticcall engine.account(account)
-    for i: uint256 in range((word >> words.COUNT_AT) & words.BITS_4, bound=words.MAX_CROSS):
-        other: uint256 = (word >> (words.MARKETS_AT + 16 * i)) & MARKET_MASK
+    for i: uint256 in range((word >> margin_words.COUNT_AT) & margin_words.BITS_4, bound=margin_words.MAX_CROSS):
+        other: uint256 = (word >> (margin_words.MARKETS_AT + 16 * i)) & MARKET_MASK
         if other == market:
             continue
         price: uint256 = 0
@@ -386,7 +387,7 @@ def _other_markets(account: address, market: uint256) -> uint256:
         if self._near(price, average, rules):
             continue
         # Who gains by a far price is not liquidatable because of it; so nobody delays by holding what jumps.
-        held: uint256 = words.position_id(account, other, words.CROSS)
+        held: uint256 = margin_words.position_id(account, other, margin_words.CROSS)
         if self._is_long(held) == (price < average):
             states |= self._second_round(other, price, average, mark, rules)
     return states
@@ -405,12 +406,12 @@ def _second_round(
         return 0
     above: bool = price > average
     slot: uint256 = self.pace[market]
-    observed_ms: uint256 = (mark >> words.OBSERVED_AT) & words.BITS_48
-    noted_s: uint256 = (slot >> NOTE_AT) & words.BITS_40
+    observed_ms: uint256 = (mark >> margin_words.OBSERVED_AT) & margin_words.BITS_48
+    noted_s: uint256 = (slot >> NOTE_AT) & margin_words.BITS_40
     if block.timestamp < noted_s + NOTE_S and above == ((slot >> ABOVE_AT) & 1 != 0):
         # The same round again is no second one; but a feed that stands still delays nobody for more than 30 s.
         if (
-            observed_ms < ((slot >> NOTE_OBSERVED_AT) & words.BITS_44) + AGREES_MS
+            observed_ms < ((slot >> NOTE_OBSERVED_AT) & margin_words.BITS_44) + AGREES_MS
             and block.timestamp < noted_s + LONGEST_WAIT_S
         ):
             return WAITING
@@ -438,13 +439,13 @@ def _paced(market: uint256, health: IMarginEngine.Health, size: uint256) -> uint
     if worth < least:
         return size
     slot: uint256 = self.pace[market]
-    used: uint256 = slot & words.BITS_64
-    begun_s: uint256 = (slot >> WINDOW_BEGUN_AT) & words.BITS_40
+    used: uint256 = slot & margin_words.BITS_64
+    begun_s: uint256 = (slot >> WINDOW_BEGUN_AT) & margin_words.BITS_40
     if block.timestamp >= begun_s + WINDOW_S:
         used = 0
         begun_s = block.timestamp
     # A scale so small that its quarter is dust would let nobody be liquidated in part.
-    capacity: uint256 = max(((health.margin >> words.SCALE_AT) & words.BITS_48) * USDC // WINDOW_SHARE, least)
+    capacity: uint256 = max(self._size_scale(health) // WINDOW_SHARE, least)
     left: uint256 = capacity - min(used, capacity)
     closed: uint256 = size
     if worth > left:
@@ -481,7 +482,7 @@ def _near(price: uint256, average: uint256, rules: uint256) -> bool:
     @return Whether a price is within the market's band around its five-minute average.
     """
     distance: uint256 = price - average if price > average else average - price
-    return distance * PPM <= average * (rules >> words.BAND_AT)
+    return distance * PPM <= average * (rules >> margin_words.BAND_AT)
 
 
 @internal
@@ -494,7 +495,7 @@ def _is_long(position_id: uint256) -> bool:
     second: uint256 = 0
     third: uint256 = 0
     first, second, third = staticcall engine.position(position_id)
-    return (first >> words.LONG_AT) & 1 == 1
+    return (first >> margin_words.LONG_AT) & 1 == 1
 
 
 @internal
@@ -521,7 +522,7 @@ def _may_be_closed(health: IMarginEngine.Health):
     """
     self._may_liquidate(health.margin, health.mark, health.rules)
     # Who opens and is liquidated at one price was chosen by whoever brought it.
-    if (health.mark >> words.OBSERVED_AT) & words.BITS_48 <= health.stamp_ms:
+    if (health.mark >> margin_words.OBSERVED_AT) & margin_words.BITS_48 <= health.stamp_ms:
         refusals.refuse(refusals.PRICE_BEFORE_POSITION)
 
 
@@ -532,11 +533,12 @@ def _may_liquidate(margin: uint256, mark: uint256, rules: uint256):
     @notice Refuse while liquidation is paused, and at an old price.
     """
     # The guardian may stop it for an hour in all: an error in the rule must not take everything.
-    if margin & words.MAY_LIQUIDATE == 0:
+    if margin & margin_words.MAY_LIQUIDATE == 0:
         refusals.refuse(refusals.LIQUIDATION_PAUSED)
     # An old price closes at what the market no longer is.
-    oldest_ms: uint256 = (block.timestamp - ((rules >> words.LIQUIDATION_AGE_AT) & words.BITS_16)) * 1_000
-    if (mark >> words.OBSERVED_AT) & words.BITS_48 < oldest_ms:
+    age_s: uint256 = (rules >> margin_words.LIQUIDATION_AGE_AT) & margin_words.BITS_16
+    oldest_ms: uint256 = (block.timestamp - age_s) * 1_000
+    if (mark >> margin_words.OBSERVED_AT) & margin_words.BITS_48 < oldest_ms:
         refusals.refuse(refusals.PRICE_TOO_OLD)
 
 
@@ -587,7 +589,7 @@ def _observed_after(action: IRiskOracle.PositionAction, health: IMarginEngine.He
     """
     @notice Refuse a price that the signers knew: they, too, close at a price of later.
     """
-    if (health.mark >> words.OBSERVED_AT) & words.BITS_48 <= convert(action.observed_at, uint256):
+    if (health.mark >> margin_words.OBSERVED_AT) & margin_words.BITS_48 <= convert(action.observed_at, uint256):
         refusals.refuse(refusals.PRICE_BEFORE_ACTION)
 
 
@@ -612,9 +614,9 @@ def _needed(
     cost_ppm: uint256 = liquidation_math.close_cost_ppm(
         liquidation_math.reach(health.long, health.size, health.skew),
         health.price,
-        (health.rules & words.BITS_16) + ((health.margin >> words.SPREAD_AT) & words.BITS_20),
-        (health.rules >> words.IMPACT_AT) & words.BITS_20,
-        ((health.margin >> words.SCALE_AT) & words.BITS_48) * USDC,
+        (health.rules & margin_words.BITS_16) + ((health.margin >> margin_words.SPREAD_AT) & margin_words.BITS_20),
+        (health.rules >> margin_words.IMPACT_AT) & margin_words.BITS_20,
+        self._size_scale(health),
     )
     size: uint256 = liquidation_math.partial_close_size(
         liquidation_math.Asked(
@@ -662,7 +664,16 @@ def _min_notional(health: IMarginEngine.Health) -> uint256:
     """
     @return The least that a position is worth, USDC e6.
     """
-    return ((health.rules >> words.MIN_NOTIONAL_AT) & words.BITS_24) * USDC
+    return ((health.rules >> margin_words.MIN_NOTIONAL_AT) & margin_words.BITS_24) * USDC
+
+
+@internal
+@pure
+def _size_scale(health: IMarginEngine.Health) -> uint256:
+    """
+    @return The size that the market bears, USDC e6.
+    """
+    return ((health.margin >> margin_words.SCALE_AT) & margin_words.BITS_48) * USDC
 
 
 @internal
@@ -689,10 +700,10 @@ def _side(market: uint256, long: bool, price: uint256) -> (uint256, uint256, uin
     settlement: uint256 = 0
     pot: int256 = 0
     sizes, long_basis, short_basis, flow, rules, settlement, pot = staticcall engine.market(market)
-    net: int256 = convert(price, int256) - words.index_now(flow)
+    net: int256 = convert(price, int256) - margin_words.index_now(flow)
     profit: int256 = short_basis - net * convert(sizes >> SHORT_AT, int256)
     if long:
-        profit = net * convert(sizes & words.SIZE_MASK, int256) - long_basis
+        profit = net * convert(sizes & margin_words.SIZE_MASK, int256) - long_basis
     return convert(max(profit, 0), uint256) // E30, flow, rules
 
 
@@ -702,7 +713,8 @@ def _countable(market: uint256, long: bool, flow: uint256, keep_e27: uint256):
     """
     @notice Refuse a cut after which the side's kept share is too small a number to divide by.
     """
-    number: uint256 = (flow >> (words.LONG_CUTS_AT if long else words.SHORT_CUTS_AT)) & words.BITS_15
+    at: uint256 = margin_words.LONG_CUTS_AT if long else margin_words.SHORT_CUTS_AT
+    number: uint256 = (flow >> at) & margin_words.BITS_15
     kept: uint256 = 0
     cash: int256 = 0
     kept, cash = staticcall engine.cut_at(market, long, number)
