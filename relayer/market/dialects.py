@@ -37,6 +37,10 @@ class Dialect:
     stream: QuoteStream = QuoteStream.TICKERS
     perpetuals: str | None = None  # ccxt's name of the market type to load; None: load all
     spot: str | None = None
+    stamp_field: str | None = None  # of a streamed ticker as sent: a stamp that ccxt leaves out
+    stamps_last_trade: bool = False  # ccxt gives the last trade's time as the ticker's
+    private: frozenset[str] = frozenset()  # calls that `has` lists and that need an account
+    liquidations_name_position: bool = False  # a "buy" there is a long that was closed, by selling
 
     def market_types(self, *, spot: bool) -> tuple[str, ...]:
         """Name the market types to load; empty where the class takes no such choice."""
@@ -47,12 +51,23 @@ class Dialect:
 DIALECTS: Final[Mapping[str, Dialect]] = {
     "okx": Dialect(perpetuals="swap", spot="spot"),
     # Tickers carry no time of their own; the answer's `time` is when Bybit made it.
-    "bybit": Dialect(quotes=QuoteCall.STAMPED_TICKERS, perpetuals="linear", spot="spot"),
+    "bybit": Dialect(
+        quotes=QuoteCall.STAMPED_TICKERS,
+        perpetuals="linear",
+        spot="spot",
+        liquidations_name_position=True,
+    ),
     # ccxt takes the time of the last trade for the ticker's; `serverTime` is when it was made.
-    "krakenfutures": Dialect(quotes=QuoteCall.STAMPED_TICKERS),
+    "krakenfutures": Dialect(
+        quotes=QuoteCall.STAMPED_TICKERS, stamp_field="time", stamps_last_trade=True
+    ),
     # Tickers have impact prices and no time; only order books have both best prices and time.
     "hyperliquid": Dialect(
-        quotes=QuoteCall.BOOKS, stream=QuoteStream.BOOKS, perpetuals="swap", spot="spot"
+        quotes=QuoteCall.BOOKS,
+        stream=QuoteStream.BOOKS,
+        perpetuals="swap",
+        spot="spot",
+        private=frozenset({"fetchTrades"}),
     ),
     # 24 h statistics carry no bid and ask.
     "binanceusdm": Dialect(

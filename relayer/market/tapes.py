@@ -64,10 +64,20 @@ def parse_trade(
 
 @reading("a liquidation")
 def parse_liquidation(
-    listing: Listing, market: MarketId, raw: Mapping[str, Any], contract_size: float
+    listing: Listing,
+    market: MarketId,
+    raw: Mapping[str, Any],
+    contract_size: float,
+    *,
+    names_position: bool = False,
 ) -> Liquidation:
-    """Make a liquidation of ccxt's; raises BadAnswer when it lacks a fact."""
+    """Make a liquidation of ccxt's; raises BadAnswer when it lacks a fact.
+
+    Some venues name the side of the position instead of that of the order (`names_position`).
+    """
     price, size, side, at_ms = _facts(raw, raw["contracts"])
+    if names_position:
+        side = "sell" if side == "buy" else "buy"
     return Liquidation(
         venue=listing.venue,
         market=market,

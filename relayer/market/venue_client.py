@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from contracts.units import MarketId
 from relayer.errors import BadAnswer, RelayerError, Unreachable
+from relayer.market.capabilities import VenueReads
 from relayer.market.dialects import QuoteCall, dialect_of
 from relayer.market.events import MarketEvents, Repair, StreamEvent, Uncounted
 from relayer.market.parsing import (
@@ -82,6 +83,7 @@ class VenueClient:
         self.events = events or Uncounted()
         self.link = VenueLink(settings, markets, exchange)
         self.streams = VenueStreams(self.link.exchange, settings, self.link.listings, self.events)
+        self.reads = VenueReads(self.link, self.events)
         self._rest = RestQuotes(self.link.exchange, self.link.symbols, settings.timeout_s)
 
     async def load(self) -> None:

@@ -15,6 +15,7 @@ import ccxt.pro as ccxt_streams
 from contracts.units import MarketId
 from relayer.errors import Misconfigured, RateLimited, RelayerError, Unreachable, fault_reason
 from relayer.market.asking import Cooldown, retry_after, translated, within
+from relayer.market.dialects import dialect_of
 from relayer.market.settings import VenueSettings
 from relayer.market.values import Listing, Market, VenueFault
 
@@ -68,7 +69,8 @@ class VenueLink:
 
     def can(self, capability: str) -> bool:
         """Tell whether ccxt offers a call for this venue, emulated calls not counted."""
-        return self.exchange.has.get(capability) is True
+        private = capability in dialect_of(self.settings.ccxt_class).private
+        return not private and self.exchange.has.get(capability) is True
 
     async def load(self) -> None:
         """Load the venue's markets once; raises what `translate_ccxt` says, or Misconfigured.
@@ -104,12 +106,13 @@ class VenueLink:
         self._cooldown.require(self.id)
         try:
             answer = await translated(call())
-        except RateLimited as fault:
-            asked_s = fault.retry_after_s
-            if asked_s is None:
-                asked_s = retry_after(self.exchange.last_response_headers)
+        except RelayerError as fault:
+            asked_s = retry_after(self.exchange.last_response_headers)
+            if asked_s is None and not isinstance(fault, RateLimited):
+                raise
+            # ccxt takes some venues' 429 for another error; only a limit says when to come back.
             self._cooldown.limited(asked_s)
-            raise
+            raise RateLimited(str(fault), retry_after_s=asked_s) from fault
         self._cooldown.answered()
         return answer
 
@@ -136,13 +139,13 @@ def exchange_class(settings: VenueSettings) -> type[ccxt.Exchange]:
     if name not in ccxt.exchanges:
         message = f"venue {settings.id}: ccxt has no exchange {name}"
         raise Misconfigured(nearest(message, name, ccxt.exchanges))
-    if not settings.streams:
-        found: type[ccxt.Exchange] = getattr(ccxt, name)
-        return found
-    if name not in ccxt_streams.exchanges:
+    if name in ccxt_streams.exchanges:
+        streaming: type[ccxt.Exchange] = getattr(ccxt_streams, name)
+        return streaming
+    if settings.streams:
         raise Misconfigured(f"venue {settings.id}: ccxt has no websockets for {name}; streams = []")
-    streaming: type[ccxt.Exchange] = getattr(ccxt_streams, name)
-    return streaming
+    found: type[ccxt.Exchange] = getattr(ccxt, name)
+    return found
 
 
 def listing_fault(venue: str, listing: Listing, known: Mapping[str, Any]) -> str | None:

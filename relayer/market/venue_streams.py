@@ -1,4 +1,4 @@
-"""One exchange's websockets through unmodified ccxt: the newest quotes, trades and liquidations.
+"""One exchange's websockets through unmodified ccxt: the newest quotes, and what happened.
 
 ccxt keeps what its streams said last; after every message that wakes us, and at every tick, we look
 at what it keeps, since of a burst of messages ccxt gives back the first alone.
@@ -7,16 +7,15 @@ at what it keeps, since of a burst of messages ccxt gives back the first alone.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from contracts.units import MarketId
-from relayer.errors import BadAnswer
 from relayer.market.asking import FOREIGN
 from relayer.market.dialects import QuoteStream, dialect_of
-from relayer.market.events import MarketEvents, Repair, StreamEvent
+from relayer.market.event_streams import EventStreams
+from relayer.market.events import MarketEvents, StreamEvent
 from relayer.market.parsing import Ticker, reading
 from relayer.market.quoting import top_of
 from relayer.market.settings import VenueSettings
@@ -26,14 +25,6 @@ from relayer.market.streams import (
     StreamRules,
     StreamState,
     StreamSupervisor,
-)
-from relayer.market.tapes import (
-    KEPT_LIQUIDATIONS,
-    Liquidation,
-    Trade,
-    TradeTape,
-    parse_liquidation,
-    parse_trade,
 )
 from relayer.market.values import Listing
 
@@ -68,8 +59,7 @@ class VenueStreams:
         self._supervisor: StreamSupervisor | None = None
         self.tops: dict[str, Ticker] = {}  # best prices, by symbol
         self.marks: dict[str, Ticker] = {}
-        self.tapes = {market: TradeTape() for market in listings}
-        self.liquidations: deque[Liquidation] = deque(maxlen=KEPT_LIQUIDATIONS)
+        self.happened = EventStreams(exchange, settings, listings, events)
 
     def start(self) -> None:
         """Begin to follow what is configured and what ccxt says that the venue has."""
@@ -119,7 +109,7 @@ class VenueStreams:
         """Take over what ccxt keeps of our markets; raises BadAnswer for what cannot be read."""
         for symbol in self._by_symbol:
             for kept in (self._exchange.tickers, self._exchange.bidsasks):
-                self._note(symbol, kept.get(symbol))
+                self._note(symbol, self._stamped(kept.get(symbol)))
             if self._call is QuoteStream.BOOKS:
                 self._look_at_book(symbol)
 
@@ -131,11 +121,7 @@ class VenueStreams:
         channels: list[Channel] = []
         if "quotes" in wanted and self.has(_NEEDS[self._call]):
             channels += self._quote_channels()
-        if "trades" in wanted:
-            channels += self._trade_channels()
-        if "liquidations" in wanted:
-            channels += self._liquidation_channels()
-        return channels
+        return channels + self.happened.channels()
 
     def _quote_channels(self) -> list[Channel]:
         """Follow best prices, and mark prices where they have a stream of their own."""
@@ -163,25 +149,6 @@ class VenueStreams:
             channels.append(Channel(name="marks", watch=watch, take=take))
         return channels
 
-    def _trade_channels(self) -> list[Channel]:
-        return self._event_channels("trades", "watchTrades", self._take_trades)
-
-    def _liquidation_channels(self) -> list[Channel]:
-        return self._event_channels("liquidations", "watchLiquidations", self._take_liquidations)
-
-    def _event_channels(
-        self, name: str, capability: str, take: Callable[[object], None]
-    ) -> list[Channel]:
-        """Follow all markets in one call where ccxt has it, else one by one, else not at all."""
-        symbols = list(self._by_symbol)
-        if self.has(f"{capability}ForSymbols"):
-            watch = getattr(self._exchange, f"watch_{name}_for_symbols")
-            return [_quiet(name, partial(watch, symbols), take)]
-        if self.has(capability):
-            watch = getattr(self._exchange, f"watch_{name}")
-            return [_quiet(f"{name} of {each}", partial(watch, each), take) for each in symbols]
-        return []
-
     def _take_book(self, symbol: str, _: object) -> None:
         self._look_at_book(symbol)
 
@@ -190,6 +157,14 @@ class VenueStreams:
         book = self._exchange.orderbooks.get(symbol)
         if book is not None and book["bids"] and book["asks"]:
             self._note(symbol, top_of(book))
+
+    def _stamped(self, entry: Ticker | None) -> Ticker | None:
+        """Add the exchange's stamp where ccxt leaves it in the message."""
+        field = dialect_of(self._settings.ccxt_class).stamp_field
+        if entry is None or field is None:
+            return entry
+        with reading("a ticker's time"):
+            return {**entry, "timestamp": entry["info"].get(field)}
 
     def _note(self, symbol: str, entry: Ticker | None) -> None:
         """Keep what is newer than what is known; a crossed top means that messages are missing."""
@@ -205,39 +180,6 @@ class VenueStreams:
         if crossed and self._supervisor is not None:
             self._supervisor.restart(StreamEvent.GAP, f"{symbol}: bid {bid} above ask {ask}")
         _keep_newer(self.tops, symbol, entry)
-
-    def _take_trades(self, update: object) -> None:
-        """Put new trades on their tapes."""
-        for raw in _rows(update):
-            self._take(raw, Repair.TRADE_REFUSED, parse_trade, self._keep_trade)
-
-    def _take_liquidations(self, update: object) -> None:
-        """Keep new liquidations."""
-        for raw in _rows(update):
-            self._take(raw, Repair.LIQUIDATION_REFUSED, parse_liquidation, self.liquidations.append)
-
-    def _take(
-        self,
-        raw: Any,  # noqa: ANN401 - ccxt is untyped
-        refused: Repair,
-        parse: Callable[..., Any],
-        keep: Callable[[Any], None],
-    ) -> None:
-        """Parse one event of a market of ours and keep it; one that is none is counted."""
-        try:
-            with reading("an event"):
-                market = self._by_symbol.get(raw["symbol"])
-                size = self._exchange.markets[raw["symbol"]].get("contractSize") or 1.0
-            if market is not None:
-                keep(parse(self._listings[market], market, raw, size))
-        except BadAnswer:
-            self._events.repaired(self._settings.id, refused)
-
-    def _keep_trade(self, trade: Trade) -> None:
-        repair = self.tapes[trade.market].add(trade)
-        # ccxt repeats what it keeps: a repeated trade is the rule there, so it is not counted.
-        if repair is not None and repair is not Repair.TRADE_REPEATED:
-            self._events.repaired(self._settings.id, repair)
 
     async def _reset(self) -> None:
         """Let go of every connection and of what ccxt keeps of it, so that the next is new.
@@ -255,25 +197,11 @@ class VenueStreams:
             task.add_done_callback(self._closing.discard)
 
 
-def _quiet(
-    name: str, watch: Callable[[], Awaitable[object]], take: Callable[[object], None]
-) -> Channel:
-    """Make a channel on which nothing may happen for long."""
-    return Channel(name=name, watch=watch, take=take, may_be_quiet=True)
-
-
 def _keep_newer(kept: dict[str, Ticker], symbol: str, entry: Ticker) -> None:
     """Keep an entry unless a newer one is there."""
     known = kept.get(symbol)
     if known is None or known["timestamp"] <= entry["timestamp"]:
         kept[symbol] = entry
-
-
-def _rows(update: object) -> list[Any]:
-    """Read what a stream of events brought."""
-    if not isinstance(update, list):
-        raise BadAnswer(f"a list of events was expected, not {type(update).__name__}")
-    return list(update)
 
 
 async def _close(client: Any) -> None:  # noqa: ANN401
