@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from agent.judge import Rules
 from agent.prices import PriceSettings
 from agent.settings import Section, read
+from contracts.book_words import MarketRules
 from contracts.price_feed import ClassRules
 from contracts.risk_bounds import ClassBounds
 from relayer.market.aggregate import AggregationRules
@@ -81,11 +82,12 @@ class FirstValues(Section):
 
 
 class ClassSettings(Section):
-    """What a class of markets starts with in both contracts."""
+    """What a class of markets starts with; `margin` is for the engine, where one is deployed."""
 
     rules: Annotated[Any, table_of(ClassRules)]
     bounds: Annotated[Any, table_of(ClassBounds)]
     first: FirstValues
+    margin: Annotated[Any, table_of(MarketRules)] = None
 
 
 class DeploymentSettings(Section):
@@ -96,6 +98,7 @@ class DeploymentSettings(Section):
     timelock_s: int = Field(ge=3_600)
     price_threshold: int = Field(ge=1, le=16)
     risk_threshold: int = Field(ge=1, le=16)
+    token: str | None = Field(default=None, pattern=r"^0x[0-9a-fA-F]{40}$")  # USDC, 6 decimals
     classes: dict[str, ClassSettings]
 
 

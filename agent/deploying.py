@@ -17,18 +17,17 @@ from contracts.units import LeverageE2, Ppm, WholeUsdc, maintenance_from_cap
 from relayer.chain import deployments
 from relayer.chain.deploy import ClassPlan, Deployer, DeploymentPlan, MarketPlan
 from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.margin import MarginPlan
 from relayer.chain.values import Deployment
 from relayer.delivery.fees import FeeRules
 from relayer.market.values import Market
 from relayer.signing.keys import Key, load
 
-CONTRACTS = ("PriceFeed", "RiskOracle")
-
 
 async def deploy_network(
     network: Network, settings: Settings, progress: Callable[[str], None]
 ) -> Deployment:
-    """Deploy both contracts, read everything back, and write the deployment file.
+    """Deploy the contracts, read everything back, and write the deployment file.
 
     Raises
     ------
@@ -68,7 +67,30 @@ def plan_of(network: Network, settings: Settings, wanted: DeploymentSettings) ->
             class_plan(int(number), each) for number, each in sorted(wanted.classes.items())
         ),
         markets=tuple(first_values(market, wanted) for market in network.markets),
+        margin=margin_plan(network, wanted),
     )
+
+
+def margin_plan(network: Network, wanted: DeploymentSettings) -> MarginPlan | None:
+    """Plan the margin contracts; None where no class has rules for them.
+
+    Raises
+    ------
+    ConfigError
+        When some classes in use have [deployment.classes.N.margin] and others do not, or when no
+        token is named off the local network.
+    """
+    used = sorted({market.class_id for market in network.markets})
+    rules = {number: wanted.classes[str(number)].margin for number in used}
+    missing = [number for number, margin in rules.items() if margin is None]
+    if len(missing) == len(rules):
+        return None
+    if missing:
+        raise ConfigError(f"[deployment.classes.{missing[0]}.margin]: is missing; others have it")
+    if wanted.token is None and network.name != LOCAL:
+        raise ConfigError("deployment.token: is required; the address of USDC on this chain")
+    by_market = tuple(rules[market.class_id] for market in network.markets)
+    return MarginPlan(token=wanted.token, rules=by_market)
 
 
 def class_plan(class_id: int, settings: ClassSettings) -> ClassPlan:
@@ -143,6 +165,6 @@ def guardian_address(network: Network, settings: Settings) -> str:
 
 def write_standard_json(network: Network) -> None:
     """Write the compiler's standard JSON beside the deployment, for an explorer's verification."""
-    for name in CONTRACTS:
+    for name in artifacts.DEPLOYED:
         path = network.state / f"{name}.standard.json"
         path.write_text(json.dumps(artifacts.standard_json(name), indent=1) + "\n")

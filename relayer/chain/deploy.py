@@ -1,4 +1,4 @@
-"""Puts both contracts on a chain from a plan, configures them, and launches them."""
+"""Puts the contracts on a chain from a plan, configures them, and launches them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from typing import Any, Final
 
 from eth_abi.abi import encode
 
-from contracts.artifacts import Artifact, load
+from contracts.artifacts import load
+from contracts.book_words import encode_rules as encode_market_rules
 from contracts.fields import checksummed
 from contracts.packing import MarketParameters, pack_risk_word
 from contracts.price_feed import ClassRules, encode_rules
 from contracts.risk_bounds import ClassBounds, encode_bounds
 from relayer.chain.endpoints import ChainEndpoint, NotTaken
+from relayer.chain.margin import (
+    CREATED,
+    MarginPlan,
+    Roles,
+    margin_arguments,
+    placed,
+    test_token_bytecode,
+)
 from relayer.chain.rpc import Receipt
-from relayer.chain.values import DeployedMarket, Deployment
+from relayer.chain.values import DeployedMarket, Deployment, MarginContracts
 from relayer.chain.views import View, view
 from relayer.delivery.fees import FeeRules, first_offer, gas_limit
 from relayer.delivery.transactions import Transaction, created_address, sign
@@ -26,6 +35,7 @@ from relayer.signing.keys import Key
 SET_CLASS: Final = view("set_class(uint256,uint256)")
 ADD_PRICE_MARKET: Final = view("add_market(uint256,uint256)")
 ADD_RISK_MARKET: Final = view("add_market(uint256,uint256,uint256)")
+SET_RULES: Final = view("set_rules(uint256,uint256)")
 LAUNCH: Final = view("launch()")
 PROPOSE_OWNER: Final = view("propose_owner(address)")
 CONSTRUCTOR: Final = ("address", "address", "uint256", "address[]", "uint256", "bytes32")
@@ -66,6 +76,7 @@ class DeploymentPlan:
     policy_hash: bytes
     classes: tuple[ClassPlan, ...]
     markets: tuple[MarketPlan, ...]
+    margin: MarginPlan | None = None  # None: the feed and the oracle alone
 
     def __post_init__(self) -> None:
         """Refuse a plan that the contracts would refuse half-way through."""
@@ -80,6 +91,8 @@ class DeploymentPlan:
                 raise Misconfigured(
                     f"market {market.symbol}: class {market.class_id} has no limits"
                 )
+        if self.margin is not None and len(self.margin.rules) != len(self.markets):
+            raise Misconfigured("margin: each market needs its rules")
 
 
 class Deployer:
@@ -94,7 +107,7 @@ class Deployer:
     async def deploy(
         self, plan: DeploymentPlan, progress: Callable[[str], None] = lambda _: None
     ) -> Deployment:
-        """Deploy, configure and launch both contracts.
+        """Deploy, configure and launch the contracts.
 
         Raises
         ------
@@ -114,8 +127,11 @@ class Deployer:
             word = pack_risk_word(market.parameters)
             await self._tell(feed, ADD_PRICE_MARKET, index, market.class_id)
             await self._tell(oracle, ADD_RISK_MARKET, index, market.class_id, word)
+        margin = None
+        if plan.margin is not None:
+            margin = await self._deploy_margin(plan, plan.margin, (feed, oracle), progress)
         progress("launch")
-        for contract in (feed, oracle):
+        for contract in (feed, oracle, *((margin.engine, margin.pool) if margin else ())):
             await self._tell(contract, LAUNCH)
             if checksummed(plan.owner) != self._key.address:
                 await self._tell(contract, PROPOSE_OWNER, plan.owner)
@@ -128,12 +144,42 @@ class Deployer:
                 DeployedMarket(market=m.parameters.market, symbol=m.symbol, class_id=m.class_id)
                 for m in plan.markets
             ),
+            margin=margin,
         )
+
+    async def _deploy_margin(
+        self,
+        plan: DeploymentPlan,
+        margin: MarginPlan,
+        signed: tuple[str, str],
+        progress: Callable[[str], None],
+    ) -> MarginContracts:
+        """Create the six contracts at the addresses that they were told of each other."""
+        progress("margin contracts")
+        token = margin.token or await self._create_token()
+        nonce = (await self._endpoint.account(self._key.address)).pending_nonce
+        places = tuple(created_address(self._key.address, nonce + i) for i in range(len(CREATED)))
+        contracts = placed(checksummed(token), places)
+        roles = Roles(owner=self._key.address, guardian=plan.guardian, timelock_s=plan.timelock_s)
+        for name, place in zip(CREATED, places, strict=True):
+            arguments = margin_arguments(name, contracts, signed, roles)
+            at, _ = await self._place(name, load(name).bytecode + arguments)
+            if at != place:
+                raise ChainRefused(f"{name} stands at {at}, the others were told {place}")
+        for market, rules in enumerate(margin.rules):
+            await self._tell(contracts.engine, SET_RULES, market, encode_market_rules(rules))
+        return contracts
+
+    async def _create_token(self) -> str:
+        at, _ = await self._place("TestUSDC", test_token_bytecode())
+        return at
 
     async def _create(self, name: str, plan: DeploymentPlan, *, price: bool) -> tuple[str, int]:
         arguments = constructor_arguments(plan, owner=self._key.address, price=price)
-        artifact: Artifact = load(name)
-        nonce, receipt = await self._send("0x", artifact.bytecode + arguments, name)
+        return await self._place(name, load(name).bytecode + arguments)
+
+    async def _place(self, name: str, code: bytes) -> tuple[str, int]:
+        nonce, receipt = await self._send("0x", code, name)
         return created_address(self._key.address, nonce), receipt.block_number
 
     async def _tell(self, contract: str, function: View, *values: Any) -> None:  # noqa: ANN401

@@ -15,8 +15,9 @@ from contracts.risk_bounds import values_of
 from relayer.chain import rpc, views
 from relayer.chain.deploy import DeploymentPlan
 from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.margin import differing_margin, margin_contracts
 from relayer.chain.reads import Answers, ChainState, Question, ask, read_chain
-from relayer.chain.values import DeployedMarket, Deployment
+from relayer.chain.values import DeployedMarket, Deployment, MarginContracts
 from relayer.errors import DeploymentWrong, Misconfigured
 
 
@@ -41,15 +42,19 @@ def read(path: Path) -> Deployment:
         if not isinstance(fields, dict):
             raise Misconfigured(f"deployment file {path}: is not a JSON object")
         markets = tuple(DeployedMarket(**market) for market in fields.pop("markets"))
-        deployment = Deployment(markets=markets, **fields)
+        margin = fields.pop("margin", None)
+        contracts = None if margin is None else MarginContracts(**margin)
+        deployment = Deployment(markets=markets, margin=contracts, **fields)
     except FileNotFoundError:
         raise Misconfigured(f"deployment file {path}: missing; `aml deploy` writes it") from None
     except KeyError as exc:
         raise Misconfigured(f"deployment file {path}: has no {exc}") from exc
     except (OSError, ValueError, TypeError, AttributeError) as exc:
         raise Misconfigured(f"deployment file {path}: {exc}") from exc
-    for name in ("price_feed", "risk_oracle"):
-        if fault := address_fault(getattr(deployment, name)):
+    addresses = {"price_feed": deployment.price_feed, "risk_oracle": deployment.risk_oracle}
+    addresses |= asdict(deployment.margin) if deployment.margin else {}
+    for name, address in addresses.items():
+        if fault := address_fault(address):
             raise Misconfigured(f"deployment file {path}: {name} {fault}")
     return deployment
 
@@ -73,7 +78,8 @@ async def verify(
     state = await read_chain(endpoint, deployment)
     found = await _roles(endpoint, deployment, state)
     differing = [*_differing_roles(found, plan), *_differing_state(state, plan)]
-    for name, contract in _contracts(deployment).items():
+    differing += await differing_margin(endpoint, deployment, plan.margin, state.block_number)
+    for name, contract in (_contracts(deployment) | margin_contracts(deployment)).items():
         code = rpc.data(await endpoint.call("eth_getCode", contract, "latest"))
         # Immutables stand behind the code that was compiled.
         if not code.startswith(load(name).runtime_bytecode):
