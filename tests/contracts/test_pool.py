@@ -216,8 +216,10 @@ def test_settle__without_a_loss_to_share__says_only_what_moved(world):
 
 def test_settle__nothing__moves_nothing(world):
     before = world.everything()
-    world.settle(0)
-    assert world.everything() == before
+    for amounts in ((0, 0), (-USDC, USDC)):
+        receipt = world.settle(*amounts)
+        assert [event.name for event in receipt.events] == ["Settled"]
+        assert world.everything()[:-1] == before[:-1]
 
 
 @pytest.mark.parametrize("amounts", [(100 * USDC, 5 * USDC), (-100 * USDC, 5 * USDC)])

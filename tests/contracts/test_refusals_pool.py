@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.fields import keccak256
-from contracts.pool import MAX_AMOUNT, MAX_SHARES, Exposure
+from contracts.pool import MAX_AMOUNT, MAX_SHARES, VIRTUAL_SHARES, Exposure
 from contracts.refusals import Refusal
 from contracts.units import UsdcE6
 from tests.contracts.chain import PyEvm
@@ -99,8 +99,10 @@ def test_execute__sum_beyond_what_storage_counts__refuses_amount_too_large(world
 def test_settle__sum_beyond_what_storage_counts__refuses_amount_too_large(world):
     world.mint(ATTACKER, 2**100)
     world.token.send(ATTACKER, "approve", world.vault.address, 2**256 - 1)
-    world.engine.send(KEEPER, "pull", ATTACKER, 2**97)
-    for amounts in ((2**96, 0, 0), (0, 2**96, 0)):
+    world.engine.send(KEEPER, "pull", ATTACKER, 2**98)
+    world.settle(MAX_AMOUNT - 1_000 * USDC, MAX_AMOUNT - 100 * USDC)
+    assert (world.state().assets, world.state().insurance) == (MAX_AMOUNT, MAX_AMOUNT)
+    for amounts in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         with world.refuses(Refusal.AMOUNT_TOO_LARGE):
             world.settle(*amounts)
 
@@ -335,18 +337,27 @@ def test_execute_deposit__pool_owes_all_it_has__refuses_pool_under_water(world, 
         world.pool.read("previewDeposit", USDC)
 
 
-def test_execute_deposit__into_a_tranche_of_too_many_shares__refuses_shares_exhausted():
+def crowded(shares: int) -> tuple[PoolWorld, int]:
+    """Give a world whose insurance has so many shares for one USDC, and a request to match them."""
     world = PoolWorld(evm=PyEvm())
-    world.deposit(INSURER, INSURANCE, USDC)
-    made = world.state().insurance_shares
+    made = world.deposit(INSURER, INSURANCE, USDC)
     slots = [s for s in range(64) if world.evm.storage(world.pool.address, s) == made]
     for slot in slots:
-        world.evm.write_storage(world.pool.address, slot, MAX_SHARES - 10**6)
-    assert world.state().insurance_shares == MAX_SHARES - 10**6
-    id_ = world.request(DEPOSITOR, INSURANCE, USDC)
+        world.evm.write_storage(world.pool.address, slot, shares)
+    assert world.state().insurance_shares == shares
+    id_ = world.request(DEPOSITOR, INSURANCE, USDC + 1)
     world.wait(WEEK_S)
+    return world, id_
+
+
+def test_execute_deposit__into_a_tranche_of_too_many_shares__refuses_shares_exhausted():
+    most = (MAX_SHARES - VIRTUAL_SHARES) // 2  # the request makes as many, and the virtual ones
+    world, id_ = crowded(most + 1)
     with world.refuses(Refusal.SHARES_EXHAUSTED):
         world.execute(id_)
+    world, id_ = crowded(most)
+    assert world.execute(id_) == most + VIRTUAL_SHARES
+    assert world.state().insurance_shares == MAX_SHARES
 
 
 @BOTH
