@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from eth_abi.abi import encode
 
@@ -15,7 +14,7 @@ from contracts.fields import checksummed
 from contracts.packing import MarketParameters, pack_risk_word
 from contracts.price_feed import ClassRules, encode_rules
 from contracts.risk_bounds import ClassBounds, encode_bounds
-from relayer.chain.endpoints import ChainEndpoint, NotTaken
+from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.margin import (
     CREATED,
     MarginPlan,
@@ -24,12 +23,11 @@ from relayer.chain.margin import (
     placed,
     test_token_bytecode,
 )
-from relayer.chain.rpc import Receipt
 from relayer.chain.values import DeployedMarket, Deployment, MarginContracts
-from relayer.chain.views import View, view
-from relayer.delivery.fees import FeeRules, first_offer, gas_limit
-from relayer.delivery.transactions import Transaction, created_address, sign
-from relayer.errors import ChainRefused, Misconfigured, Unreachable
+from relayer.chain.views import view
+from relayer.chain.wallet import Wallet
+from relayer.delivery.fees import FeeRules
+from relayer.errors import ChainRefused, Misconfigured
 from relayer.signing.keys import Key
 
 SET_CLASS: Final = view("set_class(uint256,uint256)")
@@ -39,9 +37,6 @@ SET_RULES: Final = view("set_rules(uint256,uint256)")
 LAUNCH: Final = view("launch()")
 PROPOSE_OWNER: Final = view("propose_owner(address)")
 CONSTRUCTOR: Final = ("address", "address", "uint256", "address[]", "uint256", "bytes32")
-
-_RECEIPT_TIMEOUT_S: Final = 120.0
-_POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +95,7 @@ class Deployer:
 
     def __init__(self, endpoint: ChainEndpoint, key: Key, fees: FeeRules) -> None:
         self._endpoint = endpoint
-        self._key = key
-        self._fees = fees
-        self._gas: dict[tuple[str, bytes], int] = {}
+        self._wallet = Wallet(endpoint, key, fees)
 
     async def deploy(
         self, plan: DeploymentPlan, progress: Callable[[str], None] = lambda _: None
@@ -120,21 +113,23 @@ class Deployer:
         oracle, _ = await self._create("RiskOracle", plan, price=False)
         for planned in plan.classes:
             progress(f"class {planned.class_id}")
-            await self._tell(feed, SET_CLASS, planned.class_id, encode_rules(planned.rules))
-            await self._tell(oracle, SET_CLASS, planned.class_id, encode_bounds(planned.bounds))
+            await self._wallet.tell(feed, SET_CLASS, planned.class_id, encode_rules(planned.rules))
+            await self._wallet.tell(
+                oracle, SET_CLASS, planned.class_id, encode_bounds(planned.bounds)
+            )
         for index, market in enumerate(plan.markets):
             progress(f"market {market.symbol}")
             word = pack_risk_word(market.parameters)
-            await self._tell(feed, ADD_PRICE_MARKET, index, market.class_id)
-            await self._tell(oracle, ADD_RISK_MARKET, index, market.class_id, word)
+            await self._wallet.tell(feed, ADD_PRICE_MARKET, index, market.class_id)
+            await self._wallet.tell(oracle, ADD_RISK_MARKET, index, market.class_id, word)
         margin = None
         if plan.margin is not None:
             margin = await self._deploy_margin(plan, plan.margin, (feed, oracle), progress)
         progress("launch")
         for contract in (feed, oracle, *((margin.engine, margin.pool) if margin else ())):
-            await self._tell(contract, LAUNCH)
-            if checksummed(plan.owner) != self._key.address:
-                await self._tell(contract, PROPOSE_OWNER, plan.owner)
+            await self._wallet.tell(contract, LAUNCH)
+            if checksummed(plan.owner) != self._wallet.address:
+                await self._wallet.tell(contract, PROPOSE_OWNER, plan.owner)
         return Deployment(
             chain_id=self._endpoint.chain_id,
             price_feed=feed,
@@ -156,73 +151,26 @@ class Deployer:
     ) -> MarginContracts:
         """Create the six contracts at the addresses that they were told of each other."""
         progress("margin contracts")
-        token = margin.token or await self._create_token()
-        nonce = (await self._endpoint.account(self._key.address)).pending_nonce
-        places = tuple(created_address(self._key.address, nonce + i) for i in range(len(CREATED)))
+        token = margin.token
+        if token is None:
+            token, _ = await self._wallet.create(test_token_bytecode(), "TestUSDC")
+        places = await self._wallet.next_places(len(CREATED))
         contracts = placed(checksummed(token), places)
-        roles = Roles(owner=self._key.address, guardian=plan.guardian, timelock_s=plan.timelock_s)
+        roles = Roles(
+            owner=self._wallet.address, guardian=plan.guardian, timelock_s=plan.timelock_s
+        )
         for name, place in zip(CREATED, places, strict=True):
             arguments = margin_arguments(name, contracts, signed, roles)
-            at, _ = await self._place(name, load(name).bytecode + arguments)
+            at, _ = await self._wallet.create(load(name).bytecode + arguments, name)
             if at != place:
                 raise ChainRefused(f"{name} stands at {at}, the others were told {place}")
         for market, rules in enumerate(margin.rules):
-            await self._tell(contracts.engine, SET_RULES, market, encode_market_rules(rules))
+            await self._wallet.tell(contracts.engine, SET_RULES, market, encode_market_rules(rules))
         return contracts
 
-    async def _create_token(self) -> str:
-        at, _ = await self._place("TestUSDC", test_token_bytecode())
-        return at
-
     async def _create(self, name: str, plan: DeploymentPlan, *, price: bool) -> tuple[str, int]:
-        arguments = constructor_arguments(plan, owner=self._key.address, price=price)
-        return await self._place(name, load(name).bytecode + arguments)
-
-    async def _place(self, name: str, code: bytes) -> tuple[str, int]:
-        nonce, receipt = await self._send("0x", code, name)
-        return created_address(self._key.address, nonce), receipt.block_number
-
-    async def _tell(self, contract: str, function: View, *values: Any) -> None:  # noqa: ANN401
-        await self._send(contract, function.payload(*values), f"a call to {contract}")
-
-    async def _send(self, recipient: str, payload: bytes, what: str) -> tuple[int, Receipt]:
-        standing = await self._endpoint.account(self._key.address)
-        offer = first_offer(standing.base_fee_wei, self._fees)
-        if offer is None:
-            raise ChainRefused("the base fee is above max_fee_cap_wei")
-        signed = sign(
-            Transaction(
-                chain_id=self._endpoint.chain_id,
-                nonce=standing.pending_nonce,
-                fees=offer,
-                gas_limit=await self._gas_for(recipient, payload),
-                recipient=recipient,
-                payload=payload,
-            ),
-            self._key,
-        )
-        answer = await self._endpoint.send(signed.raw)
-        if isinstance(answer, NotTaken):
-            raise ChainRefused(f"{what}: {answer.detail}")
-        receipt = answer.receipt or await self._wait(signed.tx_hash, what)
-        if not receipt.succeeded:
-            raise ChainRefused(f"{what}: reverted in block {receipt.block_number}")
-        return standing.pending_nonce, receipt
-
-    async def _gas_for(self, recipient: str, payload: bytes) -> int:
-        # The first market of a kind writes the most: what it needs is enough for the later ones.
-        shape = recipient, payload[:4]
-        if recipient == "0x" or shape not in self._gas:
-            estimate = await self._endpoint.estimate_gas(self._key.address, recipient, payload)
-            self._gas[shape] = gas_limit(estimate, self._fees)
-        return self._gas[shape]
-
-    async def _wait(self, tx_hash: bytes, what: str) -> Receipt:
-        for _ in range(int(_RECEIPT_TIMEOUT_S / _POLL_S)):
-            if receipt := await self._endpoint.receipt(tx_hash):
-                return receipt
-            await asyncio.sleep(_POLL_S)
-        raise Unreachable(f"{what}: not mined in {_RECEIPT_TIMEOUT_S:.0f} s (0x{tx_hash.hex()})")
+        arguments = constructor_arguments(plan, owner=self._wallet.address, price=price)
+        return await self._wallet.create(load(name).bytecode + arguments, name)
 
 
 def constructor_arguments(plan: DeploymentPlan, *, owner: str, price: bool) -> bytes:
