@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from contracts.book_words import (
+    CROSS,
+    ISOLATED,
+    AccountBook,
+    MarketRules,
+    Position,
+    account_number,
+    decode_account,
+    decode_position,
+    encode_rules,
+    position_id,
+)
 from contracts.fields import checksummed, keccak256
+from contracts.margin_sides import Cut
 from contracts.messages import (
     ActionKind,
     Adjustment,
@@ -24,11 +38,11 @@ from contracts.messages import (
 )
 from contracts.packing import PriceQuote, RiskFields, pack_price_words
 from contracts.refusals import Refusal
-from contracts.units import MarketId, Ppm, PriceE18, UnixMs
+from contracts.units import MarketId, Ppm, PriceE18, UnixMs, UsdcE6, WholeUsdc
 from tests.contracts import margin_books
 from tests.contracts.chain import Contract, Evm, Receipt, RefusedError, new_evm
 from tests.contracts.doubles import compiled, double
-from tests.contracts.margin_books import CROSS, ISOLATED, Flows, Held, Holder, position_id
+from tests.contracts.margin_books import Market
 from tests.contracts.world import (
     EVIDENCE_HASH,
     FIELDS,
@@ -67,21 +81,21 @@ DEPLOYER, KEEPER, LP = role("deployer"), role("keeper"), role("lp")
 TRADERS = tuple(role(f"trader {index}") for index in range(4))
 TRADER = TRADERS[0]
 PRICES = {0: 100 * E18, 1: 2_000 * E18, 2: E18 // 2}
-MARKET_RULES = {
-    "fee_ppm": 500,
-    "impact_ppm": 2_000,
-    "funding_daily_ppm": 10_000,
-    "interest_share_ppm": 500_000,
-    "skew_share_ppm": 400_000,
-    "penalty_min_ppm": 2_500,
-    "penalty_max_ppm": 15_000,
-    "cut_share_ppm": 600_000,
-    "min_notional_usdc": 100,
-    "reward_e6": 200_000,
-    "execution_fee_e6": 100_000,
-    "liquidation_age_s": 60,
-    "band_ppm": 50_000,
-}
+MARKET_RULES = MarketRules(
+    fee_ppm=Ppm(500),
+    impact_ppm=Ppm(2_000),
+    funding_daily_ppm=Ppm(10_000),
+    interest_share_ppm=Ppm(500_000),
+    skew_share_ppm=Ppm(400_000),
+    penalty_min_ppm=Ppm(2_500),
+    penalty_max_ppm=Ppm(15_000),
+    cut_share_ppm=Ppm(600_000),
+    min_notional_usdc=WholeUsdc(100),
+    reward=UsdcE6(200_000),
+    execution_fee=UsdcE6(100_000),
+    liquidation_age_s=60,
+    band_ppm=Ppm(50_000),
+)
 POOL_E6 = 2_000_000 * USDC
 INSURANCE_E6 = 50_000 * USDC
 
@@ -196,10 +210,15 @@ class MarginWorld(Deployment):
 
     def set_rules(self, market: int, **changes: int) -> Receipt:
         """Set a market's rules as the owner."""
-        word = margin_books.rules_word({**MARKET_RULES, **changes})
+        word = encode_rules(replace(MARKET_RULES, **changes))
         return self.engine.send(OWNER, "set_rules", market, word)
 
-    def post(self, prices: dict[int, int] | None = None, observed_at_ms: int = 0) -> Receipt:
+    def post(
+        self,
+        prices: dict[int, int] | None = None,
+        observed_at_ms: int = 0,
+        only: Sequence[int] = tuple(PRICES),
+    ) -> Receipt:
         """Post a round of every market at the prices known, changed where given."""
         self.prices |= prices or {}
         at_ms = UnixMs(observed_at_ms or self.now_ms)
@@ -211,6 +230,7 @@ class MarginWorld(Deployment):
                 observed_at_ms=at_ms,
             )
             for market, price in self.prices.items()
+            if market in only
         ]
         words = pack_price_words(quotes, at_ms)
         return self.feed.post(self.feed.message(*words, observed_at_ms=at_ms))
@@ -292,12 +312,11 @@ class MarginWorld(Deployment):
 
     def action(self, held_id: int, kind: ActionKind, **changes: Any) -> PositionAction:
         """Make an action of now on the present version of a position."""
-        second = self.engine.read("position", held_id)[1]
         plain = {
             "observed_at_ms": self.now_ms,
             "valid_until_ms": self.now_ms + 60_000,
             "position_id": held_id,
-            "position_version": margin_books.decode_position(0, second).version,
+            "position_version": decode_position(self.engine.read("position", held_id)).version,
             "kind": kind,
             "maintenance_ppm": 80_000,
             "max_size_e18": 2**120 - 1,
@@ -338,6 +357,13 @@ class MarginWorld(Deployment):
         self._remember(receipt)
         return receipt
 
+    def change_terms(self, terms: PositionTerms, leverage_e2: int) -> Receipt:
+        """Put an open position under new terms."""
+        signed = self.sign(terms)
+        return self.desk.send(
+            terms.account, "change_terms", message_tuple(terms), signed, leverage_e2
+        )
+
     def _remember(self, receipt: Receipt) -> None:
         self.waiting[receipt.output] = request_of(receipt)
 
@@ -377,23 +403,28 @@ class MarginWorld(Deployment):
 
     # reads
 
-    def held(self, account: str, market: int = 0, mode: int = ISOLATED) -> Held:
-        """Read a position as it is stored."""
-        first, second, _ = self.engine.read("position", position_id(account, market, mode))
-        return margin_books.decode_position(first, second)
+    def held_id(self, account: str, market: int = 0, mode: int = ISOLATED) -> int:
+        """Name a position."""
+        return position_id(account_number(account), MarketId(market), mode)
 
-    def holder(self, account: str) -> Holder:
+    def held(self, account: str, market: int = 0, mode: int = ISOLATED) -> Position:
+        """Read a position as it is stored: cuts since its last touch are not applied."""
+        return decode_position(self.engine.read("position", self.held_id(account, market, mode)))
+
+    def holder(self, account: str) -> AccountBook:
         """Read an account as it is stored."""
-        return margin_books.decode_account(*self.engine.read("account", account))
+        return decode_account(*self.engine.read("account", account))
 
-    def flows(self, market: int) -> Flows:
+    def market(self, market: int) -> Market:
         """Read a market as it is stored."""
         return margin_books.decode_market(self.engine.read("market", market))
 
-    def cut_at(self, market: int, long: bool, number: int) -> tuple[int, int]:
-        """Read a side's (keep, cash) at a cut."""
-        kept, cash = self.engine.read("cut_at", market, long, number)
-        return (kept, cash) if number else (10**27, 0)
+    def cut_at(self, market: int, long: bool, number: int) -> Cut:
+        """Read a side's two numbers at a cut."""
+        if number == 0:
+            return Cut()
+        keep, cash = self.engine.read("cut_at", market, long, number)
+        return Cut(keep_e27=keep, cash=cash)
 
     def view(self, function: str, *arguments: Any) -> dict[str, Any]:
         """Read one of the decoded views as a mapping."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.envelope import join_bits
+from contracts.book_words import Flow, encode_flow, encode_rules
 from contracts.margin import charge
 from contracts.margin_price import TradeRules, price_paid, trade_cost, widened_price
 from contracts.packing import PriceHalf
@@ -46,10 +46,9 @@ class ViewsWorld:
 
     def say(self, market=0, sizes=(0, 0), bases=(0, 0), flow=(0, 0, 0), rules=1, **rest):
         """Say what a market is."""
+        settled, settlement, pot = rest.get("settled", False), rest.get("settlement", 0), 0
         index, rate, at_s = flow
-        settled, settlement, pot = rest.get("settled", 0), rest.get("settlement", 0), 0
-        words = [index % 2**112, rate % 2**72, at_s, 0, 0, 0, settled]
-        flow_word = join_bits(words, (112, 72, 40, 15, 15, 1, 1))
+        flow_word = encode_flow(Flow(index=index, rate=rate, at_s=at_s, settled=settled))
         found = (sizes[0] | sizes[1] << 120, *bases, flow_word, rules, settlement, pot)
         self.engine.send(OWNER, "set_market", market, found)
 
@@ -75,18 +74,13 @@ def world():
     return ViewsWorld()
 
 
-def flows(sizes, bases, index=0, rate=0, at_s=0):
-    return margin_books.Flows(
+def market(sizes, bases, index=0, rate=0, at_s=0):
+    return margin_books.Market(
         long_size=sizes[0],
         short_size=sizes[1],
         long_basis=bases[0],
         short_basis=bases[1],
-        index=index,
-        rate=rate,
-        at_s=at_s,
-        long_cuts=0,
-        short_cuts=0,
-        settled=False,
+        flow=Flow(index=index, rate=rate, at_s=at_s),
         rules=1,
         settlement_price=0,
         pot=0,
@@ -110,11 +104,11 @@ class TestExposure:
         at_s = shared.feed.now_s - elapsed
         bases = (sizes[0] * entries[0], sizes[1] * entries[1])
         shared.say(sizes=sizes, bases=bases, flow=(index, rate, at_s))
-        found = flows(sizes, bases, index, rate, at_s)
+        found = market(sizes, bases, index, rate, at_s)
         up, down = widened_price(1, MARK, 2_000), widened_price(-1, MARK, 2_000)
-        at_up = margin_books.side_profits(found, up, shared.feed.now_s)
-        at_down = margin_books.side_profits(found, down, shared.feed.now_s)
-        middle = sum(margin_books.side_profits(found, MARK, shared.feed.now_s))
+        at_up = found.profits(up, shared.feed.now_s)
+        at_down = found.profits(down, shared.feed.now_s)
+        middle = sum(found.profits(MARK, shared.feed.now_s))
         high, low = max(sum(at_up), sum(at_down)), min(sum(at_up), sum(at_down))
         kept = charge(sum(sizes), MARK, 10_000)
         reserve = max(0, at_up[0]) + max(0, at_down[1]) + kept
@@ -164,7 +158,7 @@ class TestExposure:
 
     def test_exposure__settled__is_known_for_ever_and_not_widened(self, world):
         basis = 5 * E18 * MARK
-        world.say(sizes=(5 * E18, 0), bases=(basis, 0), settled=1, settlement=MARK + E18)
+        world.say(sizes=(5 * E18, 0), bases=(basis, 0), settled=True, settlement=MARK + E18)
         world.feed.wait(10**7)
         debts, high, low, _ = world.exposure(2**63)
         assert (debts, high, low) == (0, 5_000_000, 5_000_000)
@@ -188,19 +182,19 @@ class TestQuote:
         opens=st.booleans(),
     )
     def test_quote__any_trade__equals_the_arithmetic(self, shared, sizes, size, buys, opens):
-        shared.say(sizes=sizes, rules=margin_books.rules_word(MARKET_RULES))
-        widening = 2_000 if opens else min(2_000, MARKET_RULES["penalty_min_ppm"])
+        shared.say(sizes=sizes, rules=encode_rules(MARKET_RULES))
+        widening = 2_000 if opens else min(2_000, MARKET_RULES.penalty_min_ppm)
         rules = TradeRules(
-            fee_ppm=MARKET_RULES["fee_ppm"],
+            fee_ppm=MARKET_RULES.fee_ppm,
             spread_ppm=1_000 + widening,
-            impact_ppm=MARKET_RULES["impact_ppm"],
+            impact_ppm=MARKET_RULES.impact_ppm,
             size_scale=_scale(shared),
         )
         direction = 1 if buys else -1
         cost = trade_cost(direction, size, MARK, sizes[0] - sizes[1], rules)
         paid, spread, impact, fee = shared.views.read("quote", 0, buys, opens, size)
         assert spread + impact == cost
-        assert fee == charge(size, MARK, MARKET_RULES["fee_ppm"])
+        assert fee == charge(size, MARK, MARKET_RULES.fee_ppm)
         if cost * 10**30 < size * MARK - size:
             assert paid == price_paid(direction, size, MARK, cost)
 
