@@ -19,6 +19,7 @@ from relayer.errors import Retry
 from relayer.signing.keys import Key
 
 _TRIES: Final = 4  # nonce and fee mended, and once more for each
+_GAP_GAS_A_WORD: Final = 24_000  # a slot that is cold and new (22,100), and what is around it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,7 @@ class Sender:
             estimate = await self._ports.chain.estimate_gas(
                 self.address, delivery.contract, delivery.payload
             )
-            self._gas[shape] = fees.gas_limit(estimate, self._rules.fees)
+            self._gas[shape] = fees.gas_limit(estimate, self._rules.fees) + _unseen(delivery)
         return self._gas[shape]
 
     async def _outbid(self, delivery: Delivery, purpose: Purpose, gas: int) -> Sent | None:
@@ -189,6 +190,11 @@ _MENDABLE: Final = frozenset(
 
 def _shape(delivery: Delivery) -> tuple[str, int]:
     return delivery.contract, len(delivery.payload)
+
+
+def _unseen(delivery: Delivery) -> int:
+    """Give room for what an estimate of calmer times did not see: a slot a word ends price gaps."""
+    return _GAP_GAS_A_WORD * (len(delivery.payload) // 32) if delivery.kind == "price" else 0
 
 
 def _too_dear() -> Failed:
