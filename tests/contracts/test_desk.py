@@ -439,10 +439,24 @@ class TestDeployment:
 class TestGas:
     """Cold, exact."""
 
-    def test_request_and_execution__without_the_engine__stay_within_their_gas(self):
+    @pytest.mark.parametrize("mode", list(MarginMode))
+    def test_request_open__three_signatures__leaves_the_engine_what_it_needs(self, mode):
         world = DeskWorld(evm=PyEvm(), threshold=3)
-        receipt = world.open()
-        world.wait(3)
-        executed = world.execute(request_of(receipt))
-        assert receipt.gas_used <= 100_000
-        assert executed.gas_used <= 50_000
+        margin = 10**9 if mode == MarginMode.ISOLATED else 0
+        assert world.open(world.terms(margin_mode=mode), margin=margin).gas_used <= 97_000
+
+    def test_execute__beyond_the_engine_s__takes_no_more_than_12_000(self):
+        world = DeskWorld(evm=PyEvm())
+        request = request_of(world.open())
+        at_ms = request[-1]
+        order = (*request[:-1], at_ms + 2_001, at_ms + 17_000, KEEPER)
+        engine = world.engine.calldata("execute", order)
+        alone = world.engine.send_raw(KEEPER, engine).gas_used - intrinsic(engine)
+        desk = world.desk.calldata("execute", request)
+        assert world.desk.send_raw(KEEPER, desk).gas_used - intrinsic(desk) - alone <= 12_000
+
+
+def intrinsic(data):
+    """Give what a transaction costs before it runs."""
+    zeros = data.count(0)
+    return 21_000 + 4 * zeros + 16 * (len(data) - zeros)
