@@ -22,6 +22,7 @@ from contracts.units import PPM, Ppm, PriceE18, UsdcE6, ceil_div, floor_div
 WHOLE_E27: Final = 10**27
 LEAST_KEEP_E27: Final = 10**9  # below it, rounding would take more than 10^-9 of a share
 MOST_CUT_E27: Final = 9 * 10**26  # one cut takes at most 90 % of a side
+LEAST_CUT_E27: Final = 10**25  # a trickle would use up the numbers of cuts
 MAX_CUTS: Final = 2**15 - 1
 MAX_RATE: Final = 2**71 - 1
 
@@ -109,8 +110,9 @@ def cut_payout(before: int, after: int) -> UsdcE6:
 def cut_e27(profit: UsdcE6, assets: UsdcE6, share_ppm: Ppm) -> int:
     """Give the smallest share of a side that brings its profit to its share of the pool, up.
 
-    (profit − cut) ≤ share × (assets − cut). 0 where it is within its share; at most 90 %, and what
-    the assets can pay: two units of them stay for the payout's roundings, one of profit was lost.
+    (profit − cut) ≤ share × (assets − cut). At most 90 %, and what the assets can pay: two units of
+    them stay for the payout's roundings, one of profit was lost. 0 where profit is within its
+    share, or beyond it by so little that less than 1 % would be cut.
     """
     check("profit", profit, 0)
     check("assets", assets, 0)
@@ -118,8 +120,8 @@ def cut_e27(profit: UsdcE6, assets: UsdcE6, share_ppm: Ppm) -> int:
     bound = share_ppm * assets
     if profit * PPM <= bound or assets < 2:
         return 0
-    most = min(MOST_CUT_E27, (assets - 2) * WHOLE_E27 // (profit + 1))
-    if share_ppm == PPM:
-        return most
-    exact = ceil_div((profit * PPM - bound) * WHOLE_E27, profit * (PPM - share_ppm))
-    return min(most, exact)
+    cut = min(MOST_CUT_E27, (assets - 2) * WHOLE_E27 // (profit + 1))
+    if share_ppm < PPM:
+        exact = ceil_div((profit * PPM - bound) * WHOLE_E27, profit * (PPM - share_ppm))
+        cut = min(cut, exact)
+    return cut if cut >= LEAST_CUT_E27 else 0

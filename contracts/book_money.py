@@ -1,0 +1,189 @@
+"""Money in and out of a book: deposits, withdrawals, isolated margin, escrow and promised fees.
+
+What stays after any withdrawal is at least the locked margin, at prices widened by their
+confidence; adding margin and depositing are never paused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from contracts.book import Book, Refused
+from contracts.book_action import Action, begin, touch
+from contracts.book_margin import MarketNow, cross_margin, market_now, standing
+from contracts.book_readings import MAY_WITHDRAW, Readings
+from contracts.book_words import (
+    CROSS,
+    ISOLATED,
+    MAX_COLLATERAL,
+    MAX_PROMISED,
+    Account,
+    Position,
+    PositionId,
+    position_id,
+)
+from contracts.margin import is_liquidatable
+from contracts.margin_account import locked_margin
+from contracts.refusals import Refusal
+from contracts.units import MarketId, UsdcE6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """What the desk has the engine hold for a request; `nonce` 0 where it needs no terms."""
+
+    account: Account
+    mode: int
+    fee: UsdcE6
+    margin: UsdcE6
+    nonce: int = 0
+
+
+def deposit(book: Book, account: Account, amount: UsdcE6) -> Book:
+    """Add tokens from the account's wallet to its balance; a debt is paid first."""
+    _refuse_nothing(amount)
+    return begin(book).with_balance(account, amount).done(amount)
+
+
+def withdraw(book: Book, readings: Readings, account: Account, amount: UsdcE6) -> Book:
+    """Pay tokens from the balance to the account's wallet."""
+    _refuse_nothing(amount)
+    if not readings.withdrawals_open:
+        raise Refused(Refusal.WITHDRAWALS_PAUSED)
+    _check_free(book, readings, account, amount, pauses=True)
+    return begin(book).with_balance(account, -amount).done(-amount)
+
+
+def add_margin(
+    book: Book,
+    readings: Readings,
+    identity: PositionId,
+    amount: UsdcE6,
+    *,
+    from_wallet: bool,
+) -> Book:
+    """Add to an isolated position's collateral, from the wallet or from the balance."""
+    _refuse_nothing(amount)
+    account = Account(identity >> 24)
+    action = touch(begin(book), identity)
+    position = _open_isolated(action, identity)
+    if not from_wallet:
+        _check_free(action.book, readings, account, amount, pauses=False)
+        action = action.with_balance(account, -amount)
+    collateral = position.collateral + amount
+    if collateral > MAX_COLLATERAL:
+        raise Refused(Refusal.AMOUNT_OUT_OF_RANGE)
+    action = action.with_position(identity, replace(position, collateral=UsdcE6(collateral)))
+    return action.done(amount if from_wallet else 0)
+
+
+def remove_margin(
+    book: Book, readings: Readings, account: Account, market: MarketId, amount: UsdcE6
+) -> Book:
+    """Take from an isolated position's collateral into the balance."""
+    _refuse_nothing(amount)
+    identity = position_id(account, market, ISOLATED)
+    action = touch(begin(book), identity)
+    position = _open_isolated(action, identity)
+    if not readings.withdrawals_open:
+        raise Refused(Refusal.WITHDRAWALS_PAUSED)
+    _check_ready(market_now(book, readings, market))
+    own = standing(action.book, readings, identity)
+    left = own.equity - own.widening - amount
+    locked = locked_margin(own.initial, own.notional)
+    if position.collateral < amount or left < locked:
+        raise Refused(Refusal.MARGIN_LOCKED)
+    rest = replace(position, collateral=UsdcE6(position.collateral - amount))
+    return action.with_position(identity, rest).with_balance(account, amount).done()
+
+
+def hold(book: Book, readings: Readings, holding: Holding) -> Book:
+    """Use terms up, and hold what a request costs: in escrow, or as a cross account's promise."""
+    action = begin(book)
+    account = holding.account
+    if holding.nonce:
+        action = use_nonce(action, account, holding.nonce)
+    if holding.mode != CROSS:
+        amount = UsdcE6(holding.fee + holding.margin)
+        _check_free(book, readings, account, amount, pauses=False)
+        return action.with_balance(account, -amount).with_escrow(amount).done()
+    held = action.book.account(account)
+    promised = UsdcE6(held.promised + holding.fee)
+    if promised > MAX_PROMISED:
+        raise Refused(Refusal.AMOUNT_OUT_OF_RANGE)
+    if held.balance < promised:
+        raise Refused(Refusal.BALANCE_SHORT)
+    return action.with_account(account, replace(held, promised=promised)).done()
+
+
+def unhold(book: Book, readings: Readings, holding: Holding) -> Book:
+    """Give a lapsed request's margin back; its fee goes to insurance.
+
+    A cross account's promise is taken only where its balance has it and nothing becomes
+    liquidatable by it.
+    """
+    action = begin(book)
+    account, fee = holding.account, holding.fee
+    if holding.mode != CROSS:
+        action = action.with_escrow(-(fee + holding.margin))
+        return action.with_balance(account, holding.margin).insured(fee).done()
+    action = unpromised(action, account, fee)
+    if action.book.account(account).balance < fee:
+        return action.done()
+    sums = cross_margin(action.book, readings, account)
+    if is_liquidatable(sums.equity - fee, sums.maintenance):
+        return action.done()
+    return action.with_balance(account, -fee).insured(fee).done()
+
+
+def use_nonce(action: Action, account: Account, nonce: int) -> Action:
+    """Use terms up: each nonce is above the last."""
+    held = action.book.account(account)
+    if nonce <= held.nonce:
+        raise Refused(Refusal.TERMS_USED)
+    return action.with_account(account, replace(held, nonce=nonce))
+
+
+def unpromised(action: Action, account: Account, fee: UsdcE6) -> Action:
+    """End a promise."""
+    held = action.book.account(account)
+    return action.with_account(account, replace(held, promised=UsdcE6(held.promised - fee)))
+
+
+def _refuse_nothing(amount: UsdcE6) -> None:
+    if amount == 0:
+        raise Refused(Refusal.AMOUNT_ZERO)
+
+
+def _open_isolated(action: Action, identity: PositionId) -> Position:
+    position = action.book.position(identity)
+    if position.size == 0:
+        raise Refused(Refusal.NO_POSITION)
+    return position
+
+
+def _check_ready(now: MarketNow) -> None:
+    """Refuse to take margin out at a price that may not carry it, or where that is paused."""
+    if not now.ready:
+        raise Refused(Refusal.PRICE_NOT_READY)
+    if not now.allows(MAY_WITHDRAW):
+        raise Refused(Refusal.WITHDRAWALS_PAUSED)
+
+
+def _check_free(
+    book: Book, readings: Readings, account: Account, amount: int, *, pauses: bool
+) -> None:
+    """Refuse what the balance, less promises, does not hold, or what open cross positions lock."""
+    held = book.account(account)
+    if held.balance - held.promised < amount:
+        raise Refused(Refusal.BALANCE_SHORT)
+    if not held.markets:
+        return
+    sums = cross_margin(book, readings, account)
+    if not sums.ready:
+        raise Refused(Refusal.PRICE_NOT_READY)
+    if pauses and not sums.permissions & MAY_WITHDRAW:
+        raise Refused(Refusal.WITHDRAWALS_PAUSED)
+    left = sums.equity - sums.widening - amount - held.promised
+    if left < locked_margin(sums.initial, sums.notional):
+        raise Refused(Refusal.MARGIN_LOCKED)
