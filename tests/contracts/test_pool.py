@@ -259,6 +259,8 @@ def test_share__as_a_token__moves_and_is_allowed(world):
     assert world.pool.read("allowance", DEPOSITOR, KEEPER) == 5
     assert (world.held(TRADER, POOL), world.held(DEPOSITOR, POOL)) == (9, 10**15 - 9)
     assert world.pool.read("totalSupply") == 10**15
+    world.pool.send(KEEPER, "transferFrom", DEPOSITOR, TRADER, 5)
+    assert world.pool.read("allowance", DEPOSITOR, KEEPER) == 0
 
 
 def test_share__sent_to_oneself__stays(world):

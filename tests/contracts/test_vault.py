@@ -58,6 +58,13 @@ def test_pay__takes_from_what_is_owed(world):
     assert event.fields == {"account": TRADER.lower(), "amount": 500 * USDC}
 
 
+def test_vault__asked_for_nothing__moves_nothing(world):
+    before = world.everything()
+    for function in ("pull", "pay"):
+        world.engine.send(KEEPER, function, TRADER, 0)
+    assert world.everything() == before
+
+
 @pytest.mark.parametrize("amounts", [(30 * USDC, 0), (-30 * USDC, 0), (0, 2 * USDC), (-3, 3)])
 def test_settle__moves_credit_and_tokens_together(world, amounts):
     world.settle(*amounts)
