@@ -15,7 +15,10 @@ from typing import Any, Final
 
 from relayer.local.errors import ScenarioError
 from relayer.local.faults import FOREVER_MS, Fault, VenueMode
+from relayer.local.simulation import HISTORY_DAYS, MOST_MARKETS, Crash, Simulation
 
+MOST_DAYS: Final = 60
+_SIMULATION: Final = {"markets": 20, "days": 7, "seed": 1}
 ALL_VENUES: Final = "all"
 _ALWAYS: Final = frozenset({"mode", "at_s", "for_s", "venue", "market"})
 # What each mode needs to be told, and what it does when it is not told.
@@ -39,16 +42,64 @@ class Step:
 
 def read_scenario(path: Path, venues: int, symbols: Collection[str]) -> tuple[Step, ...]:
     """Read a file; raises ScenarioError saying which step is wrong and what would be right."""
+    fields = _fields(path)
+    simulated = fields.pop("simulation", None) is not None
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        if simulated and "step" not in fields:
+            _known(fields, {"title"}, "scenario")
+            return ()
+        return parse_scenario(fields, venues, symbols)
+    except ScenarioError as fault:
+        raise ScenarioError(f"{path}: {fault}") from None
+
+
+def read_simulation(path: Path) -> Simulation | None:
+    """Read what a file wants to be made up; None when it says nothing of it."""
+    wanted = _fields(path).get("simulation")
+    if wanted is None:
+        return None
+    try:
+        return _simulation(wanted)
+    except ScenarioError as fault:
+        raise ScenarioError(f"{path}: simulation: {fault}") from None
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """Read a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise ScenarioError(f"{path}: {fault.strerror or fault}") from None
     except ValueError as fault:
         raise ScenarioError(f"{path}: no TOML: {fault}") from None
-    try:
-        return parse_scenario(fields, venues, symbols)
-    except ScenarioError as fault:
-        raise ScenarioError(f"{path}: {fault}") from None
+
+
+def _simulation(wanted: Mapping[str, Any]) -> Simulation:
+    """Read the simulation's table."""
+    _known(wanted, {"markets", "days", "seed", "crash"}, "simulation")
+    whole = {name: int(_number(wanted, name, d) or 0) for name, d in _SIMULATION.items()}
+    if not 1 <= whole["markets"] <= MOST_MARKETS or not HISTORY_DAYS < whole["days"] <= MOST_DAYS:
+        raise ScenarioError(f"markets 1 to {MOST_MARKETS}, days {HISTORY_DAYS + 1} to {MOST_DAYS}")
+    return Simulation(
+        markets=whole["markets"],
+        days=whole["days"],
+        seed=whole["seed"],
+        crashes=tuple(_crash(each) for each in wanted.get("crash", [])),
+    )
+
+
+def _crash(wanted: Mapping[str, Any]) -> Crash:
+    """Read one crash."""
+    _known(wanted, {"at_s", "fall", "minutes", "recovery"}, "crash")
+    fall = _number(wanted, "fall", 0.2) or 0.0
+    if not 0 < fall < 0.5:
+        raise ScenarioError("fall is a share of the price, above 0 and below 0.5")
+    return Crash(
+        at_s=_number(wanted, "at_s", 0.0) or 0.0,
+        fall=fall,
+        minutes=max(1, int(_number(wanted, "minutes", 30) or 0)),
+        recovery=_number(wanted, "recovery", 0.3) or 0.0,
+    )
 
 
 def parse_scenario(

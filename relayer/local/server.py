@@ -40,7 +40,8 @@ from relayer.local.okx_stream import PATH as STREAM_PATH
 from relayer.local.okx_stream import OkxStream
 from relayer.local.replay import Recording, load_funding, load_recording
 from relayer.local.rpc import RpcServer
-from relayer.local.scenario import faults_of, read_scenario
+from relayer.local.scenario import faults_of, read_scenario, read_simulation
+from relayer.local.simulation import write_simulation
 from relayer.local.state import (
     LocalMarket,
     LocalVenue,
@@ -55,6 +56,7 @@ from relayer.local.venue import Venue
 HOST: Final = "127.0.0.1"
 VENUES: Final = 3
 DEMO_FILE: Final = "demo-candles.parquet"
+SIMULATED_FILE: Final = "simulated-candles.parquet"
 ORPHAN_CHECK_S: Final = 2.0
 MAX_BODY: Final = 8 * 1024 * 1024
 
@@ -102,12 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_world(settings: ServerSettings) -> World:
     """Load the candles and put chain, venues and clock together; nothing listens yet."""
-    path = settings.replay
-    if path is None:
-        path = settings.state / DEMO_FILE
-        write_demo_candles(path, settings.seed)
+    path, has_funding = _candles(settings)
     recording = load_recording(path)
-    funding = load_funding(path) if settings.replay is not None else {}
+    funding = load_funding(path) if has_funding else {}
     start = settings.start_ms
     origin = recording.play_start_ms() if start is None else recording.check_start(start)
     clock = WorldClock(origin_ms=origin, ends_ms=recording.ends_ms, speed=settings.speed)
@@ -134,6 +133,19 @@ def build_world(settings: ServerSettings) -> World:
         seed=settings.seed,
         speed=settings.speed,
     )
+
+
+def _candles(settings: ServerSettings) -> tuple[Path, bool]:
+    """Find or make up what is played; tell whether funding may lie beside it."""
+    if settings.replay is not None:
+        return settings.replay, True
+    wanted = None if settings.scenario is None else read_simulation(settings.scenario)
+    path = settings.state / (DEMO_FILE if wanted is None else SIMULATED_FILE)
+    if wanted is None:
+        write_demo_candles(path, settings.seed)
+    else:
+        write_simulation(path, wanted)
+    return path, wanted is not None
 
 
 async def _serve(world: World, folder: Path) -> None:

@@ -30,6 +30,7 @@ OPEN_INTEREST_OF_DAY: Final = 0.35  # share of a day's volume
 LIQUIDATING_MOVE: Final = 0.005
 LIQUIDATED_SHARE: Final = 0.02  # of the minute's volume
 _HOUR_BARS: Final = 60
+_SOON_BARS: Final = 5
 _DAY_BARS: Final = 1_440
 
 
@@ -75,12 +76,16 @@ def top_of_book(tape: Tape, spot: Spot, seed: int, venue: int) -> TopOfBook:
 
 
 def range_bp(tape: Tape, spot: Spot) -> float:
-    """Give the mean range of the last hour's closed minutes, in basis points."""
+    """Give the mean range of the last hour's closed minutes, in basis points.
+
+    Or that of the last five, where it is wider: a book thins at once and fills again slowly.
+    """
     closed = tape.closed_before(spot.observed_ms)
     rows = slice(max(0, closed - _HOUR_BARS), closed)
     if rows.start == rows.stop:
         return 0.0
-    return float(np.mean(tape.high[rows] / tape.low[rows] - 1) / BASIS_POINT)
+    ranges = tape.high[rows] / tape.low[rows] - 1
+    return float(max(np.mean(ranges), np.mean(ranges[-_SOON_BARS:])) / BASIS_POINT)
 
 
 def depth_per_bp(tape: Tape, spot: Spot, top: TopOfBook) -> float:
