@@ -150,8 +150,8 @@ def liquidate(account: address, market: uint256, mode: uint256) -> uint256:
     @param mode 1 isolated, 2 cross.
     @return The size that was closed; 0 where a second round has to agree first.
     """
-    # Beyond its field a market would name another account's position.
-    if market > MARKET_MASK or mode > MODE_MASK:
+    # Beyond its field a market or mode would name another position.
+    if market > MARKET_MASK or mode > margin_words.CROSS:
         refusals.refuse(refusals.NO_POSITION)
     position_id: uint256 = margin_words.position_id(account, market, mode)
     health: IMarginEngine.Health = self._health(position_id)

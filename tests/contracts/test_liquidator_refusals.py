@@ -49,13 +49,18 @@ def test_liquidate__nobody_s_position__refuses_no_position(place):
         place.liquidate(CROSS)
 
 
-@pytest.mark.parametrize(("number", "mode"), [(MARKET, 257), (MARKET + 65_536, 1)])
+@pytest.mark.parametrize(("number", "mode"), [(MARKET, 3), (MARKET, 257), (MARKET + 65_536, 1)])
 def test_liquidate__a_number_that_names_another_position__refuses_no_position(place, number, mode):
     place.stand(0.9)
     another = int(TRADER, 16) << 24 | number << 8 | mode
     place.put(place.health(0.9), another)
     with place.refuses(Refusal.NO_POSITION):
         place.liquidate(mode, number)
+
+
+def test_liquidate__the_last_market__may_be(place):
+    place.put(place.health(0.9, largest_market=65_535), position_id(market=65_535))
+    assert place.liquidate(market=65_535).output
 
 
 def test_action__bits_above_the_id__refuses_no_position(place):

@@ -103,6 +103,20 @@ def test_cut__a_unit_more_than_its_excess__is_refused_beyond_a_usdc(place):
     assert cut(place)
 
 
+def test_cut__a_usdc_below_its_share__is_the_furthest(place):
+    profitable(place, usd(50_000), usd(100_000))
+    left = -(-usd(90_000) * CUT_SHARE_PPM // PPM) - usd(1)
+    for profit, allowed in ((left, True), (left - 1, False)):
+        size, entry = profitable(place, usd(50_000), usd(100_000))
+        kept = size * profit // usd(50_000)
+        place.around.send(OWNER, "set_after_cut", sides(kept, entry), usd(90_000))
+        if allowed:
+            assert cut(place)
+            continue
+        with place.refuses(Refusal.DELEVERAGED_TOO_FAR):
+            cut(place)
+
+
 def test_cut__profit_within_its_share_or_hardly_beyond__is_nothing_to_do(place):
     assets = usd(100_000)
     least = usd(40_000) * 1_000 // 994  # from here, a cut takes 1 %
@@ -180,5 +194,5 @@ def test_cut__side_cut_too_often__is_refused(place, long):
     profitable(place, **excess, kept=15 * 10**8 - 2)  # a third goes: less than 10^9 would stay
     with place.refuses(Refusal.CUT_TOO_DEEP):
         cut(place, long)
-    profitable(place, **excess, kept=15 * 10**8 + 2)
+    profitable(place, **excess, kept=15 * 10**8 + 1)  # exactly 10^9 stays
     assert "Cut" in names(cut(place, long))
