@@ -60,13 +60,15 @@ async def price_tick(
         found, seen = confirm_jumps(seen, made, JumpRules())
         marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
         holds = tuple(hold_of(mark) for mark in found.values() if isinstance(mark, NoMark))
-        triggers = due(marks, dict(zip(ids, feed.posted, strict=True)), settings.triggers)
+        posted = dict(zip(ids, feed.posted, strict=True))
+        triggers = due(marks, posted, settings.triggers, feed.waiting)
         postings: tuple[Posting, ...] = ()
         if triggers:
             going = [marks[market] for market in triggers]
             fields = {
                 **encode_tick((now_ms, quotes), going, rules, triggers),
                 "feed": encode_feed(feed),
+                "waiting": {str(m): since for m, since in sorted(feed.waiting.items())},
                 "trigger_settings": settings.triggers.model_dump(mode="json"),
             }
             evidence_hash, bundle = pack(fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.decisions import Hold, HoldReason
 from agent.triggers import Posted
@@ -30,11 +30,15 @@ HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """What the price feed holds at one block; `posted` is in the order of the market ids."""
+    """What the price feed holds at one block; `posted` is in the order of the market ids.
+
+    `waiting`: the instant from which each market's price serves its waiting requests.
+    """
 
     domain: Domain
     round: int
     posted: tuple[Posted | None, ...]
+    waiting: Mapping[MarketId, UnixMs] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from pydantic import Field
 
@@ -13,6 +14,7 @@ from contracts.units import MarketId, PriceE18, UnixMs
 from relayer.market.aggregate import Mark
 
 PPM = 1_000_000
+NOBODY_WAITS: Mapping[MarketId, UnixMs] = MappingProxyType({})
 
 
 class Trigger(StrEnum):
@@ -22,6 +24,7 @@ class Trigger(StrEnum):
     DEVIATION = "deviation"
     HEARTBEAT = "heartbeat"
     UNCONFIRMED = "unconfirmed"
+    REQUEST = "request"
     EARLY = "early"
 
 
@@ -48,16 +51,19 @@ def due(
     marks: Mapping[MarketId, Mark],
     posted: Mapping[MarketId, Posted | None],
     settings: TriggerSettings,
+    waiting: Mapping[MarketId, UnixMs] = NOBODY_WAITS,
 ) -> dict[MarketId, Trigger]:
     """Give the markets of the next round with their triggers; empty when none must go.
 
-    Only a mark that is strictly newer than what the chain has can be in a round.
+    `waiting`: the instant from which a market's price serves its waiting requests. Only a mark
+    that is strictly newer than what the chain has can be in a round.
     """
     newer = {m: mark for m, mark in marks.items() if is_newer(mark, posted.get(m))}
     must = {
         m: found
         for m, mark in newer.items()
         if (found := trigger(mark, posted.get(m), settings, 1.0))
+        or (found := asked_for(mark, posted.get(m), waiting.get(m)))
     }
     if not must:
         return {}
@@ -67,6 +73,14 @@ def due(
         if m not in must and trigger(mark, posted.get(m), settings, settings.early_ratio)
     }
     return dict(sorted((must | ride).items()))
+
+
+def asked_for(mark: Mark, known: Posted | None, since_ms: UnixMs | None) -> Trigger | None:
+    """Tell whether a request waits for a price that this mark is and the chain's is not."""
+    if since_ms is None or mark.observed_at_ms < since_ms:
+        return None
+    served = known is not None and known.observed_at_ms >= since_ms
+    return None if served else Trigger.REQUEST
 
 
 def is_newer(mark: Mark, known: Posted | None) -> bool:

@@ -16,7 +16,7 @@ from agent.snapshot import snapshot_of
 from agent.triggers import TriggerSettings, due
 from contracts.messages import MAX_PRICE_WORDS, MAX_RISK_WORDS, PriceRound, RiskUpdate
 from contracts.packing import PriceQuote, pack_price_words
-from contracts.units import MS_PER_S, MarketId
+from contracts.units import MS_PER_S, MarketId, UnixMs
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, aggregate_round
 
 
@@ -90,7 +90,10 @@ def due_again(fields: Mapping[str, Any], found: Mapping[MarketId, Mark | NoMark]
     settings = TriggerSettings.model_validate(fields["trigger_settings"], strict=False)
     marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
     known = {MarketId(market): each for market, each in enumerate(posted)}
-    return {str(market): trigger.value for market, trigger in due(marks, known, settings).items()}
+    asked = fields.get("waiting") or {}
+    waiting = {MarketId(int(market)): UnixMs(since) for market, since in asked.items()}
+    again = due(marks, known, settings, waiting)
+    return {str(market): trigger.value for market, trigger in again.items()}
 
 
 def quote_of(mark: Mark) -> PriceQuote:

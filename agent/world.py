@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -13,10 +14,11 @@ from agent.triggers import Posted
 from contracts.envelope import Configuration
 from contracts.messages import Domain
 from contracts.price_feed import FeedState, MarketPrice
-from contracts.units import UnixS
+from contracts.units import MarketId, UnixMs, UnixS
 from models.features import BookDepth
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.reads import ChainState, read_chain, read_feed
+from relayer.chain.requests import OBSERVED_AFTER_MS, RequestWatch, WaitingRequest
 from relayer.chain.values import Deployment
 from relayer.errors import StorageFailed
 from relayer.market.aggregate import AggregationRules, ConversionRate, NoMark, conversion_rates
@@ -48,11 +50,18 @@ class LiveWorld:
         self._clock = clock
         self._rules = rules
         self._feeds = FeedMemory()
+        margin = self._deployment.margin
+        self._requests = RequestWatch(self._endpoint, margin.desk) if margin else None
 
     async def feed(self) -> Feed:
         """Read the price feed at one block."""
         reading = await read_feed(self._endpoint, self._deployment)
-        return feed_of(self._endpoint.chain_id, self._deployment, reading.feed)
+        feed = feed_of(self._endpoint.chain_id, self._deployment, reading.feed)
+        if self._requests is None:
+            return feed
+        now_ms = await self._clock.now_ms()
+        requests = await self._requests.waiting(now_ms)
+        return replace(feed, waiting=needed_since(requests, now_ms))
 
     async def quotes(self) -> QuoteRound:
         """Ask every venue for its quotes; a venue that repeats itself is refused."""
@@ -164,3 +173,13 @@ def limits_of(deployment: Deployment, state: ChainState) -> Limits:
         states=state.oracle.markets,
         feed=feed_of(state.chain_id, deployment, state.feed),
     )
+
+
+def needed_since(requests: Sequence[WaitingRequest], now_ms: int) -> dict[MarketId, UnixMs]:
+    """Give the instant from which each market's price serves all requests that it can serve now."""
+    needed: dict[MarketId, UnixMs] = {}
+    for request in requests:
+        since_ms = UnixMs(request.requested_at_ms + OBSERVED_AFTER_MS)
+        if since_ms <= now_ms:
+            needed[request.market] = max(since_ms, needed.get(request.market, since_ms))
+    return needed
