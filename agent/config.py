@@ -98,6 +98,7 @@ class DeploymentSettings(Section):
     timelock_s: int = Field(ge=3_600)
     price_threshold: int = Field(ge=1, le=16)
     risk_threshold: int = Field(ge=1, le=16)
+    pool_cooldown_s: int | None = Field(default=None, ge=3_600, le=2_592_000)
     token: str | None = Field(default=None, pattern=r"^0x[0-9a-fA-F]{40}$")  # USDC, 6 decimals
     classes: dict[str, ClassSettings]
 

@@ -90,7 +90,7 @@ def margin_plan(network: Network, wanted: DeploymentSettings) -> MarginPlan | No
     if wanted.token is None and network.name != LOCAL:
         raise ConfigError("deployment.token: is required; the address of USDC on this chain")
     by_market = tuple(rules[market.class_id] for market in network.markets)
-    return MarginPlan(token=wanted.token, rules=by_market)
+    return MarginPlan(token=wanted.token, rules=by_market, pool_cooldown_s=wanted.pool_cooldown_s)
 
 
 def class_plan(class_id: int, settings: ClassSettings) -> ClassPlan:

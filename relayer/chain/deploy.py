@@ -34,8 +34,10 @@ SET_CLASS: Final = view("set_class(uint256,uint256)")
 ADD_PRICE_MARKET: Final = view("add_market(uint256,uint256)")
 ADD_RISK_MARKET: Final = view("add_market(uint256,uint256,uint256)")
 SET_RULES: Final = view("set_rules(uint256,uint256)")
+SET_COOLDOWNS: Final = view("set_cooldowns(uint256,uint256,uint256)")
 LAUNCH: Final = view("launch()")
 PROPOSE_OWNER: Final = view("propose_owner(address)")
+TRANCHES: Final = (1, 2)  # LiquidityPool: the pool, and the insurance that loses first
 CONSTRUCTOR: Final = ("address", "address", "uint256", "address[]", "uint256", "bytes32")
 
 
@@ -166,6 +168,9 @@ class Deployer:
                 raise ChainRefused(f"{name} stands at {at}, the others were told {place}")
         for market, rules in enumerate(margin.rules):
             await self._wallet.tell(contracts.engine, SET_RULES, market, encode_market_rules(rules))
+        if (wait_s := margin.pool_cooldown_s) is not None:
+            for tranche in TRANCHES:
+                await self._wallet.tell(contracts.pool, SET_COOLDOWNS, tranche, wait_s, wait_s)
         return contracts
 
     async def _create(self, name: str, plan: DeploymentPlan, *, price: bool) -> tuple[str, int]:

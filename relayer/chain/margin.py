@@ -40,6 +40,7 @@ class MarginPlan:
 
     token: str | None
     rules: tuple[MarketRules, ...]
+    pool_cooldown_s: int | None = None  # None: the contract's own, a day and a week
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,9 +57,20 @@ def view(signature: str, *results: str) -> View:
     inner = signature[signature.index("(") + 1 : -1]
     return View(
         selector=keccak256(signature.encode())[:4],
-        arguments=tuple(inner.split(",")) if inner else (),
+        arguments=_outermost(inner),
         results=results,
     )
+
+
+def _outermost(types: str) -> tuple[str, ...]:
+    """Split a list of types at the commas that no bracket holds."""
+    found, depth, first = [], 0, 0
+    for index, character in enumerate(types):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            found.append(types[first:index])
+            first = index + 1
+    return (*found, types[first:]) if types else ()
 
 
 OWNER = view("owner()", "address")

@@ -1,0 +1,82 @@
+"""What traders, depositors and keepers ask of the margin contracts, by signature."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from relayer.chain.requests import REQUEST_TYPES
+from relayer.chain.views import view
+
+TERMS_TYPES: Final = (
+    "(uint64,uint64,address,uint16,int8,uint8,uint8,uint128,uint32,uint32,uint32,uint32,uint64,"
+    "bytes32,bytes32)"
+)
+"""IRiskOracle.PositionTerms, as the ABI names it."""
+
+MINT: Final = view("mint(address,uint256)")  # the test token's
+APPROVE: Final = view("approve(address,uint256)")
+REQUEST_DEPOSIT: Final = view("request_deposit(uint256,uint256)")
+EXECUTE_DEPOSIT: Final = view("execute_deposit(uint256)")
+DEPOSIT: Final = view("deposit(uint256)")
+WITHDRAW: Final = view("withdraw(uint256)")
+ADD_MARGIN: Final = view("add_margin(uint256,uint256,bool)")
+REQUEST_OPEN: Final = view(f"request_open({TERMS_TYPES},bytes32[],uint256,uint256,uint256,uint256)")
+REQUEST_CLOSE: Final = view("request_close(uint256,uint256,uint256,uint256)")
+EXECUTE: Final = view(f"execute({REQUEST_TYPES})")
+LIQUIDATE: Final = view("liquidate(address,uint256,uint256)")
+
+POSITION_FIELDS: Final = (
+    "side",
+    "size",
+    "entry_price",
+    "price",
+    "leverage_e2",
+    "managed",
+    "collateral",
+    "profit",
+    "equity",
+    "maintenance",
+    "own_maintenance",
+    "ratio_ppm",
+    "ceiling_ppm",
+    "version",
+    "stamp_ms",
+    "liquidatable",
+    "settled",
+)
+POSITION_VIEW: Final = view(
+    "position_view(address,uint256,uint256)",
+    "(int256,uint256,int256,uint256,uint256,bool,uint256,int256,int256,uint256,uint256,uint256,"
+    "uint256,uint256,uint256,bool,bool)",
+)
+ACCOUNT_FIELDS: Final = (
+    "balance",
+    "nonce",
+    "promised",
+    "equity",
+    "opening_equity",
+    "initial",
+    "maintenance",
+    "notional",
+    "ready",
+    "liquidatable",
+    "withdrawable",
+    "markets",
+)
+ACCOUNT_VIEW: Final = view(
+    "account_view(address)",
+    "(int256,uint256,uint256,int256,int256,uint256,uint256,uint256,bool,bool,uint256,uint256[])",
+)
+TOTALS_FIELDS: Final = (
+    "credited",
+    "pool",
+    "insurance",
+    "pending",
+    "debts",
+    "pots",
+    "vault_tokens",
+    "pool_tokens",
+)
+TOTALS_VIEW: Final = view(
+    "totals()", "(uint256,uint256,uint256,uint256,uint256,int256,uint256,uint256)"
+)
