@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from contracts import margin, margin_losses, margin_price, units
+from contracts import margin, margin_losses, margin_price, margin_sides, units
 from tests.contracts.chain import Contract, new_evm
 from tests.contracts.doubles import double
 from tests.contracts.margins import (
@@ -135,6 +135,7 @@ def test_cut__that_nothing_limits__is_the_smallest_that_brings_profit_to_its_sha
 @given(profit=money, assets=money, share=st.integers(0, units.PPM))
 def test_cut__any__leaves_the_pool_something_and_the_side_a_tenth(probe, profit, assets, share):
     cut = probe.read("cut_e27", profit, assets, share)
+    assert cut == margin_sides.cut_e27(profit, assets, share)
     assert cut == 0 or E27 // 100 <= cut <= 9 * E27 // 10
     assert cut * (profit + 1) <= max(0, assets - 2) * E27
     if profit * units.PPM <= share * assets or assets <= 2:
