@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
+import numpy as np
+
 from contracts.units import MarketId, UnixMs
 from relayer.errors import BadAnswer, EvidenceDamaged, EvidenceMissing, RelayerError, fault_reason
 from relayer.market.agreement import CandlePage
@@ -283,7 +285,7 @@ class HistoryStore:
     def _touched(self, market: MarketId, series: CandleSeries) -> list[SegmentRef]:
         """List the segments that hold bars of a series."""
         symbol = self._markets[market].symbol
-        days = sorted({int(day) for day in series.open_ms // DAY_MS})
+        days = np.unique(series.open_ms // DAY_MS).tolist()
         entries = (self._entries.get((symbol, series.bar_ms, day)) for day in days)
         return [_ref(market, entry) for entry in entries if entry is not None]
 
