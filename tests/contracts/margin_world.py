@@ -54,12 +54,14 @@ from tests.contracts.world import (
     TIMELOCK_S,
     FeedWorld,
     OracleWorld,
+    skips,
 )
 
 E18 = 10**18
 USDC = 10**6
 HOUR_S = 3_600
 GAP_S = RULES.window_ms // 1_000 + 1  # after it any price is accepted
+AVERAGE_S = 300  # a gap of just so long makes the last price the average, and is no gap yet
 WINDOW_S = 17
 ANY_PRICE = 2**256 - 1
 NAMES = (
@@ -80,7 +82,15 @@ def role(name: str) -> str:
 DEPLOYER, KEEPER, LP = role("deployer"), role("keeper"), role("lp")
 TRADERS = tuple(role(f"trader {index}") for index in range(4))
 TRADER = TRADERS[0]
-PRICES = {0: 100 * E18, 1: 2_000 * E18, 2: E18 // 2}
+
+
+def on_grid(price: int) -> int:
+    """Give the price that a round can say: 32 bits of it, rounded down."""
+    shift = max(0, price.bit_length() - 32)
+    return price >> shift << shift
+
+
+PRICES = {0: on_grid(100 * E18), 1: on_grid(2_000 * E18), 2: on_grid(E18 // 2)}
 MARKET_RULES = MarketRules(
     fee_ppm=Ppm(500),
     impact_ppm=Ppm(2_000),
@@ -220,7 +230,7 @@ class MarginWorld(Deployment):
         only: Sequence[int] = tuple(PRICES),
     ) -> Receipt:
         """Post a round of every market at the prices known, changed where given."""
-        self.prices |= prices or {}
+        self.prices |= {market: on_grid(price) for market, price in (prices or {}).items()}
         at_ms = UnixMs(observed_at_ms or self.now_ms)
         quotes = [
             PriceQuote(
@@ -239,12 +249,17 @@ class MarginWorld(Deployment):
         """Renew every market's parameters, changed alike where asked."""
         for market, fields in self.fields.items():
             self.fields[market] = fields._replace(**changes)
-        return self.oracle.update(*self.fields.values())
+        return self._decide(*self.fields.values())
 
     def set_fields(self, fields: RiskFields) -> Receipt:
         """Change one market's parameters."""
         self.fields[fields.market] = fields
-        return self.oracle.update(fields)
+        return self._decide(fields)
+
+    def _decide(self, *fields: RiskFields) -> Receipt:
+        receipt = self.oracle.update(*fields)
+        assert not skips(receipt), f"the oracle left aside {skips(receipt)}"
+        return receipt
 
     def refresh(self) -> None:
         """Renew parameters and prices."""
@@ -259,7 +274,8 @@ class MarginWorld(Deployment):
     def rest(self, market: int, price: int) -> None:
         """Bring a market to a price and keep it there until its average has followed."""
         self.move(market, price)
-        self.pass_time(330)
+        self.wait(AVERAGE_S)
+        self.post()
 
     # money
 
@@ -388,6 +404,13 @@ class MarginWorld(Deployment):
     def open(self, terms: PositionTerms, size: int, **asked: int) -> Receipt:
         """Open, all the way."""
         return self.fill(self.request_open(terms, size, **asked))
+
+    def refuses_order(self, refusal: Refusal, requested: Receipt) -> None:
+        """Expect that a request is refused when it is executed; it goes on waiting."""
+        self.wait(3)
+        self.post()
+        with self.refuses(refusal):
+            self.execute(requested)
 
     def close(
         self, account: str, market: int = 0, mode: int = ISOLATED, size: int = ANY_PRICE
