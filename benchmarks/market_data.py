@@ -288,7 +288,7 @@ async def back_fill(urls: Sequence[str], count: int) -> dict[str, Any]:
     exchange = VenueClient(settings(urls)[0], listed).link.exchange
     costs, unit_s = exchange.api["public"]["get"], exchange.rateLimit / 1_000
     waits = [
-        sum((new[path] - old.get(path, 0)) * costs[path] * unit_s for path in new)
+        sum((new[path] - old.get(path, 0)) * _cost(costs[path]) * unit_s for path in new)
         for old, new in zip(before, after, strict=True)
     ]
     bound = max(waits)  # ccxt lets so much through at the busiest venue, and no more
@@ -303,6 +303,11 @@ async def back_fill(urls: Sequence[str], count: int) -> dict[str, Any]:
         "times_the_bound": took / bound,
         "bound_of_200_markets": bound * MARKETS / count,
     }
+
+
+def _cost(told: Any) -> float:  # noqa: ANN401 - ccxt is untyped
+    """Read what a call costs of ccxt's rate limit: a number, or a table with one."""
+    return float(told.get("cost", 1) if isinstance(told, dict) else told)
 
 
 def _calls(url: str) -> dict[str, int]:
