@@ -135,7 +135,7 @@ def touch(action: Action, identity: PositionId) -> Action:
     """Bring a position up to the cuts of its side: size, and cash out of the market's pot.
 
     An isolated one pays a loss out of its collateral; what that lacks is a shortfall. Of a size
-    that the cuts rounded away nothing stays open.
+    that the cuts rounded away nothing stays open; the list of its account is the caller's to keep.
     """
     account, market, mode = split_position_id(identity)
     stored = action.book.position(identity)
@@ -154,7 +154,7 @@ def touch(action: Action, identity: PositionId) -> Action:
         position = replace(position, collateral=UsdcE6(max(0, left)))
     if position.size == 0:
         action = action.with_balance(account, position.collateral)
-        return listed(action.with_position(identity, closed(position)), identity)
+        position = closed(position)
     return action.with_position(identity, position)
 
 

@@ -68,14 +68,15 @@ def liquidate(
     action = touch(begin(book), identity)
     position = _open_position(action, identity)
     now = market_now(action.book, readings, split_position_id(identity)[1])
-    costs = leg_costs(now, now.book.skew, -position.side, close.size, 0)
-    profit = profit_of(now, position, close.size)
+    size = SizeE18(min(close.size, position.size))
+    costs = leg_costs(now, now.book.skew, -position.side, size, 0)
+    profit = profit_of(now, position, size)
     available = _available(identity, position, close, profit)
     cost = collectable(costs.total, available)
-    asked = charge(close.size, now.price, close.penalty_ppm)
+    asked = charge(size, now.price, close.penalty_ppm)
     penalty = collectable(asked, available - cost)
     reward = min(close.reward, penalty)
-    action = _realised(action, identity, close.size, profit - cost - penalty)
+    action = _realised(action, identity, size, profit - cost - penalty)
     action = reindexed(stamped(action, identity, now.observed_at_ms), now)
     action = action.insured(penalty - reward).with_balance(close.recipient, reward)
     taken = Liquidated(
@@ -86,7 +87,7 @@ def liquidate(
 
 def adjust(book: Book, readings: Readings, identity: PositionId, ramp: Ramp) -> Book:
     """Begin to ramp a position's maintenance ratio, from its live value."""
-    action = touch(begin(book), identity)
+    action = begin(book)
     position = _open_position(action, identity)
     begun = replace(ramp, begun_s=readings.now_s)
     after = replace(position, ramp=begun, version=position.version + 1)
@@ -117,10 +118,10 @@ def cut(
 def settle(book: Book, readings: Readings, identity: PositionId) -> Book:
     """End a position of a settled market at the settlement price, without cost."""
     _, market, _ = split_position_id(identity)
-    if not book.market(market).settled:
-        raise Refused(Refusal.NOT_SETTLED)
     action = touch(begin(book), identity)
     position = _open_position(action, identity)
+    if not book.market(market).settled:
+        raise Refused(Refusal.NOT_SETTLED)
     now = market_now(action.book, readings, market)
     profit = profit_of(now, position, position.size)
     action = _realised(action, identity, position.size, profit)
@@ -131,7 +132,9 @@ def catch_up(book: Book, identity: PositionId) -> Book:
     """Bring a position up to the cuts of its side."""
     if book.position(identity).size == 0:
         raise Refused(Refusal.NO_POSITION)
-    return touch(begin(book), identity).done()
+    action = listed(touch(begin(book), identity), identity)
+    account, _, mode = split_position_id(identity)
+    return (forgiven(action, account) if mode == CROSS else action).done()
 
 
 def begin_settlement(book: Book, readings: Readings, market: MarketId) -> Book:
@@ -139,7 +142,9 @@ def begin_settlement(book: Book, readings: Readings, market: MarketId) -> Book:
     now = market_now(book, readings, market)
     if now.book.settled:
         raise Refused(Refusal.MARKET_SETTLED)
-    if now.observed_at_ms + SETTLEMENT_AGE_S * MS_PER_S >= readings.now_s * MS_PER_S:
+    if now.observed_at_ms == 0:
+        raise Refused(Refusal.PRICE_NOT_READY)
+    if readings.now_s * MS_PER_S < now.observed_at_ms + SETTLEMENT_AGE_S * MS_PER_S:
         raise Refused(Refusal.PRICE_STILL_YOUNG)
     after = replace(
         now.book,
@@ -156,13 +161,18 @@ def set_rules(book: Book, readings: Readings, market: MarketId, rules: MarketRul
     """Set a market's rules; its first ones make it a market of the book."""
     if market >= MAX_MARKETS:
         raise Refused(Refusal.TOO_MANY_MARKETS)
+    if market > len(book.markets):
+        raise Refused(Refusal.MARKET_OUT_OF_ORDER)
+    found = book.markets.get(market)
+    if found and found.settled:
+        raise Refused(Refusal.MARKET_SETTLED)
     reading = readings.markets.get(market)
     if reading is None:
         raise Refused(Refusal.UNKNOWN_MARKET)
     if not is_coherent(rules, reading.limits.floor_maintenance_ppm):
         raise Refused(Refusal.RULES_INVALID)
-    found = book.markets.get(market)
-    after = replace(found, rules=rules) if found else MarketBook(rules=rules)
+    begun = found or MarketBook(rules=rules, at_s=readings.now_s)
+    after = replace(begun, rules=rules)
     return replace(book, markets={**book.markets, market: after})
 
 
@@ -201,7 +211,7 @@ def _open_position(action: Action, identity: PositionId) -> Position:
 
 def _available(identity: PositionId, position: Position, close: Close, profit: UsdcE6) -> UsdcE6:
     """Give what cost and penalty may come from: of an isolated part, not more than is realised."""
-    if split_position_id(identity)[2] == CROSS or close.size == position.size:
+    if split_position_id(identity)[2] == CROSS:
         return close.available
     return UsdcE6(max(0, min(close.available, position.collateral + profit)))
 

@@ -235,10 +235,8 @@ def _with_pace(book: Book, market: MarketId, pace: Pace) -> Book:
 
 
 def _found(book: Book, readings: Readings, identity: PositionId) -> Health:
-    if identity >> _ID_BITS or book.position(identity).size == 0:
-        raise Refused(Refusal.NO_POSITION)
     found = health(book, readings, identity)
-    if found.standing.position.size == 0:
+    if identity >> _ID_BITS or found.standing.position.size == 0:
         raise Refused(Refusal.NO_POSITION)
     if found.standing.now.book.settled:
         raise Refused(Refusal.MARKET_SETTLED)

@@ -89,6 +89,8 @@ def execute(book: Book, readings: Readings, order: Order) -> tuple[Book, Fill]:
     fill = _fill(now, order, close, opened)
     action = reindexed(listed(opened.action, identity), now)
     action = stamped(action, identity, now.observed_at_ms)
+    if action.book.position(identity).collateral > MAX_COLLATERAL:
+        raise Refused(Refusal.AMOUNT_OUT_OF_RANGE)
     _check_margin(action.book, readings, identity, has_opened=opening > 0)
     return action.with_balance(order.executor, order.fee).done(), fill
 
@@ -220,8 +222,6 @@ def _margined(action: Action, order: Order, costs: Costs) -> Action:
     collateral = position.collateral + order.margin - costs.total
     if collateral < 0:
         raise Refused(Refusal.MARGIN_SHORT)
-    if collateral > MAX_COLLATERAL:
-        raise Refused(Refusal.AMOUNT_OUT_OF_RANGE)
     after = replace(position, collateral=UsdcE6(collateral))
     return action.with_position(order.position_id, after)
 

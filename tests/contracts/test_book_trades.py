@@ -403,7 +403,9 @@ def test_settlement__of_a_live_market__refuses():
     book, seen = opened_book(), readings()
     call = book_closing.begin_settlement
     assert refusal(call, book, seen, 0) is Refusal.PRICE_STILL_YOUNG
-    assert refusal(book_closing.settle, book, seen, MINE) is Refusal.NOT_SETTLED
-    settled = call(book, replace(seen, now_s=seen.now_s + 86_401), 0)
+    assert refusal(book_closing.settle, book, seen, MINE) is Refusal.NO_POSITION
+    held, _ = trade(book, seen, LONG, 100)
+    assert refusal(book_closing.settle, held, seen, MINE) is Refusal.NOT_SETTLED
+    settled = call(book, replace(seen, now_s=seen.now_s + 86_400), 0)
     assert refusal(call, settled, seen, 0) is Refusal.MARKET_SETTLED
     assert refusal(trade, settled, seen, LONG, 100) is Refusal.MARKET_SETTLED
