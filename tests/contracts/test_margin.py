@@ -452,3 +452,18 @@ def test_domain__largest_values__stay_below_256_bits():
         (2**128 - 1) * packing.MAX_PRICE_E18 * units.PPM,  # one product, however absurd
     ]
     assert max(largest) < 2**255
+
+
+@PROVEN
+@given(sides, usual_sizes, st.integers(-(10**24), 0), money, ratios)
+def test_liquidation_price__entry_below_zero_by_funding__is_still_the_first(
+    side, size, entry, collateral, ratio
+):
+    price = margin.liquidation_price(side, size, entry, collateral, ratio)
+    if price is None:
+        assert side == margin.LONG  # one that funding has paid for entirely
+        return
+    for at in (price, price + side):
+        equity = collateral + margin.unrealised_pnl(side, size, entry, at)
+        asked = margin.maintenance_margin(size, at, ratio)
+        assert at == 0 or margin.is_liquidatable(equity, asked) is (at == price)
