@@ -5,8 +5,10 @@
 @notice Pure. Equal to contracts/margin.py, margin_account.py, margin_price.py and margin_terms.py, bit for bit; each
         rounding is against the trader. Prices and sizes x 1e18, USDC x 1e6, ratios in ppm, leverage x 100. `net` is a
         price less the funding index, `basis` an entry price less the index at entry: both may be below zero.
-@dev Checked arithmetic but where a comment proves it idle. With sizes below 2**120, prices of the feed (below 2**95)
-     and ratios of at most 20 bits no product passes 2**236.
+@dev Unchecked arithmetic, because every argument is a bit field of bounded width: sizes 120 bits, prices of the feed 95,
+     ratios 20, leverages 16, basis, index and net price 112 and a sign (net: 113), kept shares 90, size scales 69
+     (USDC e6), amounts of USDC e6 116. So a notional has at most 116 bits and no product more than 253, as each
+     function says; callers keep to these widths. Divisions are checked where a divisor could be 0.
 """
 
 PPM: constant(uint256) = 1_000_000
@@ -26,9 +28,10 @@ def ceil_div(numerator: uint256, denominator: uint256) -> uint256:
     """
     @return numerator / denominator, rounded up; reverts on a denominator of 0.
     """
-    if numerator == 0:
-        return 0
-    return unsafe_add((numerator - 1) // denominator, 1)
+    # 0 for a numerator of 0, without a branch.
+    return unsafe_add(
+        unsafe_sub(numerator, convert(numerator != 0, uint256)) // denominator, convert(numerator != 0, uint256)
+    )
 
 
 @internal
@@ -39,8 +42,9 @@ def floor_div(numerator: int256, denominator: int256) -> int256:
     @param denominator Above 0.
     """
     quotient: int256 = numerator // denominator
-    if numerator < 0 and quotient * denominator != numerator:
-        quotient -= 1
+    # The product is no further from 0 than the numerator.
+    if numerator < 0 and unsafe_mul(quotient, denominator) != numerator:
+        return unsafe_sub(quotient, 1)
     return quotient
 
 
@@ -50,7 +54,7 @@ def notional_up(size: uint256, price: uint256) -> uint256:
     """
     @return What a size is worth, rounded up: where more is asked for more.
     """
-    return self.ceil_div(size * price, E30)
+    return self.ceil_div(unsafe_mul(size, price), E30)
 
 
 @internal
@@ -59,7 +63,7 @@ def notional_down(size: uint256, price: uint256) -> uint256:
     """
     @return What a size is worth, rounded down: where more is paid for more.
     """
-    return size * price // E30
+    return unsafe_div(unsafe_mul(size, price), E30)
 
 
 @internal
@@ -68,7 +72,7 @@ def initial_margin(size: uint256, price: uint256, leverage_e2: uint256) -> uint2
     """
     @return size x price / leverage, rounded up.
     """
-    return self.ceil_div(size * price * ONE_X, leverage_e2 * E30)
+    return self.ceil_div(unsafe_mul(unsafe_mul(size, price), ONE_X), unsafe_mul(leverage_e2, E30))
 
 
 @internal
@@ -77,7 +81,7 @@ def charge(size: uint256, price: uint256, ratio_ppm: uint256) -> uint256:
     """
     @return A ratio of a size's worth, rounded up: maintenance margin, fee, spread, penalty.
     """
-    return self.ceil_div(size * price * ratio_ppm, E36)
+    return self.ceil_div(unsafe_mul(unsafe_mul(size, price), ratio_ppm), E36)
 
 
 @internal
@@ -86,8 +90,9 @@ def profit(long: bool, size: uint256, basis: int256, net: int256) -> int256:
     """
     @notice unrealised_pnl with funding in it: side x size x (net - basis), rounded toward minus infinity.
     """
-    moved: int256 = net - basis if long else basis - net
-    return self.floor_div(convert(size, int256) * moved, I30)
+    # 120 bits x 114.
+    moved: int256 = unsafe_sub(net, basis) if long else unsafe_sub(basis, net)
+    return self.floor_div(unsafe_mul(convert(size, int256), moved), I30)
 
 
 @internal
@@ -96,10 +101,13 @@ def average_basis(long: bool, size: uint256, basis: int256, added: uint256, net:
     """
     @notice average_entry_price: the basis of a position that grew by `added` at `net`; a long's up, a short's down.
     """
-    paid: int256 = convert(size, int256) * basis + convert(added, int256) * net
-    total: int256 = convert(size + added, int256)
+    # 120 bits x 113, twice.
+    paid: int256 = unsafe_add(
+        unsafe_mul(convert(size, int256), basis), unsafe_mul(convert(added, int256), net)
+    )
+    total: int256 = convert(unsafe_add(size, added), int256)
     if long:
-        return -self.floor_div(-paid, total)
+        return unsafe_sub(0, self.floor_div(unsafe_sub(0, paid), total))
     return self.floor_div(paid, total)
 
 
@@ -121,7 +129,11 @@ def impact_cost(
         return 0
     far: uint256 = self.notional_up(end, price)
     near: uint256 = self.notional_down(start, price)
-    return self.ceil_div((far * far - near * near) * impact_ppm, 2 * size_scale * PPM)
+    # 116 bits squared x 20; near is not above far, as its size is smaller.
+    return self.ceil_div(
+        unsafe_mul(unsafe_sub(unsafe_mul(far, far), unsafe_mul(near, near)), impact_ppm),
+        unsafe_mul(size_scale, 2 * PPM),
+    )
 
 
 @internal
@@ -136,7 +148,7 @@ def price_paid(buys: bool, size: uint256, price: uint256, cost: uint256) -> uint
         return price + each
     if each >= price:
         return 0
-    return price - each
+    return unsafe_sub(price, each)
 
 
 @internal
@@ -148,10 +160,11 @@ def funding_rate(skew: int256, price: uint256, daily_ppm: uint256, size_scale: u
     @param size_scale USDC e6, above 0.
     """
     worth: uint256 = min(size_scale, self.notional_down(convert(abs(skew), uint256), price))
-    step: uint256 = price * daily_ppm * worth // (PPM * DAY_S * size_scale)
+    # 95 bits x 20 x 69, as worth is not above the scale.
+    step: uint256 = unsafe_mul(unsafe_mul(price, daily_ppm), worth) // unsafe_mul(PPM * DAY_S, size_scale)
     # A field's limit on what longs pay a second; reached only where one unit costs 10^12 USDC and more.
     step = min(step, convert(MOST_RATE, uint256))
-    return convert(step, int256) if skew > 0 else -convert(step, int256)
+    return convert(step, int256) if skew > 0 else unsafe_sub(0, convert(step, int256))
 
 
 @internal
@@ -163,8 +176,10 @@ def leverage_cap(
     @notice The cap for a size, rounded down: one size scale is free, two halve it. A tenth of the market's open
             interest counts as well.
     """
-    exposure: uint256 = account_notional + self.ceil_div(open_interest * INTEREST_SHARE_PPM, PPM)
-    return cap_e2 * size_scale // max(size_scale, exposure)
+    exposure: uint256 = unsafe_add(
+        account_notional, self.ceil_div(unsafe_mul(open_interest, INTEREST_SHARE_PPM), PPM)
+    )
+    return unsafe_mul(cap_e2, size_scale) // max(size_scale, exposure)
 
 
 @internal
@@ -176,8 +191,12 @@ def ramped_ppm(start_ppm: uint256, target_ppm: uint256, elapsed_s: uint256, ramp
     if elapsed_s >= ramp_s:
         return target_ppm
     if target_ppm >= start_ppm:
-        return start_ppm + (target_ppm - start_ppm) * elapsed_s // ramp_s
-    return start_ppm - (start_ppm - target_ppm) * elapsed_s // ramp_s
+        return unsafe_add(
+            start_ppm, unsafe_div(unsafe_mul(unsafe_sub(target_ppm, start_ppm), elapsed_s), ramp_s)
+        )
+    return unsafe_sub(
+        start_ppm, unsafe_div(unsafe_mul(unsafe_sub(start_ppm, target_ppm), elapsed_s), ramp_s)
+    )
 
 
 @internal
@@ -186,7 +205,7 @@ def locked_margin(initial: uint256, notional: uint256) -> uint256:
     """
     @notice What stays after any withdrawal: max(initial margin, 10 % of notional, rounded up).
     """
-    return max(initial, self.ceil_div(notional * LOCKED_PPM, PPM))
+    return max(initial, self.ceil_div(unsafe_mul(notional, LOCKED_PPM), PPM))
 
 
 @internal
@@ -197,7 +216,7 @@ def cut_size(size: uint256, kept_before: uint256, kept_now: uint256) -> uint256:
     @param kept_before The side's kept share (x 1e27) when the size was stored; above 0.
     @param kept_now The same now.
     """
-    return size * kept_now // kept_before
+    return unsafe_mul(size, kept_now) // kept_before
 
 
 @internal
@@ -214,6 +233,7 @@ def cut_cash(
     @notice What deleveraging owes a position for the part it took: price of a unit rounded down, then the amount.
     @param paid Growth of the side's cash (kept share x net price) since the size was stored.
     """
-    owed: int256 = paid - basis * convert(kept_before - kept_now, int256)
-    unit: int256 = self.floor_div(owed if long else -owed, convert(kept_before, int256))
-    return self.floor_div(convert(size, int256) * unit, I30)
+    # Kept shares only fall: 113 bits x 90, as the growth of cash; a unit is a price's distance from the basis.
+    owed: int256 = unsafe_sub(paid, unsafe_mul(basis, convert(unsafe_sub(kept_before, kept_now), int256)))
+    unit: int256 = self.floor_div(owed if long else unsafe_sub(0, owed), convert(kept_before, int256))
+    return self.floor_div(unsafe_mul(convert(size, int256), unit), I30)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contracts import margin, margin_account, margin_price, margin_terms, units
 from contracts.envelope import join_bits
-from tests.contracts import margin_books
+from contracts.margin_sides import Cut, cash_of_cuts, size_after_cuts
 from tests.contracts.chain import Contract, RevertedError, new_evm
 from tests.contracts.doubles import double
 from tests.contracts.margins import PROVEN, leverages, logarithmic, prices, sides, trade_rules
@@ -17,6 +17,7 @@ from tests.contracts.world import OWNER
 E27 = 10**27
 MOST_SIZE = 2**120 - 1
 MOST_RATE = 2**71 - 1
+MOST_CASH = 2**120
 full_sizes = logarithmic(1, MOST_SIZE)
 full_ratios = st.integers(0, units.PPM)
 full_skews = st.builds(lambda side, size: side * size, sides, logarithmic(1, 2**100)) | st.just(0)
@@ -150,26 +151,15 @@ def test_locked_margin__any__is_the_law_s(probe, initial, notional):
     share=st.integers(0, E27),
     paid=st.integers(-(2**180), 2**180),
 )
-def test_cuts__any__are_the_books(probe, long, size, basis, before, share, paid):
-    now = before * share // E27
-    held = margin_books.Held(
-        size=size,
-        basis=basis,
-        leverage_e2=100,
-        long=long,
-        managed=False,
-        adjusted=False,
-        collateral=0,
-        maintenance_ppm=1,
-        ceiling_ppm=1,
-        version=1,
-        stamp_ms=0,
-        cuts=0,
-    )
-    left, cash = margin_books.cut(held, (before, 0), (now, paid))
-    assert probe.read("cut_size", size, before, now) == left
-    if abs(cash) < 2**120:
-        assert probe.read("cut_cash", long, size, basis, before, now, paid) == cash
+def test_cuts__any__are_the_law_s(probe, long, size, basis, before, share, paid):
+    then = Cut(keep_e27=before)
+    now = Cut(keep_e27=before * share // E27, cash=paid)
+    left = size_after_cuts(size, then, now)
+    assert probe.read("cut_size", size, then.keep_e27, now.keep_e27) == left
+    cash = cash_of_cuts(1 if long else -1, size, basis, then, now)
+    kept = (then.keep_e27, now.keep_e27)
+    if abs(cash) < MOST_CASH:
+        assert probe.read("cut_cash", long, size, basis, *kept, paid) == cash
 
 
 @PROVEN
