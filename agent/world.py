@@ -28,6 +28,7 @@ from relayer.market.history import HistoryStore
 from relayer.market.values import E18, SETTLEMENT_CURRENCY, Book, Market, QuoteRound
 from relayer.market.venues import VenuePool
 
+FUNDING_A_CYCLE = 5  # markets whose settled funding is asked for in one cycle
 BOOK_STALE_MS = 30_000  # an older book says nothing of what may be sold into it now
 
 Rates = Mapping[str, ConversionRate | NoMark]
@@ -75,7 +76,7 @@ class LiveWorld:
         """
         filled = await self._history.fill(self._pool, await self._clock.now_ms())
         books = await self._pool.books([market.market for market in self._pool.markets])
-        self._keep(books.books, await self._clock.now_ms())
+        await self._keep(books.books, await self._clock.now_ms())
         state, quotes = await asyncio.gather(
             read_chain(self._endpoint, self._deployment), self.quotes()
         )
@@ -102,14 +103,19 @@ class LiveWorld:
             ),
         )
 
-    def _keep(self, books: Sequence[Book], now_ms: int) -> None:
-        """Keep the depth of the books that were seen; a full disk must not hold the cycle."""
+    async def _keep(self, books: Sequence[Book], now_ms: int) -> None:
+        """Keep depth, trades and funding; what a disk or venue refuses must not hold a cycle."""
+        log = structlog.get_logger("aml")
         try:
             records = self._history.records(now_ms)
             records.add_books(books)
+            for market in self._pool.markets:
+                records.add_trades(market.market, self._pool.trades(market.market), now_ms)
+            for fault in await records.fill_funding(self._pool, now_ms, FUNDING_A_CYCLE):
+                log.info("funding_not_fetched", detail=str(fault))
             records.settle(now_ms)
         except StorageFailed as refused:
-            structlog.get_logger("aml").warning("records_not_stored", detail=str(refused))
+            log.warning("records_not_stored", detail=str(refused))
 
     def _history_of(self, market: Market, as_of_ms: int, depth: BookDepth | None) -> MarketHistory:
         """Take one market's closed bars."""

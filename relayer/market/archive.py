@@ -30,11 +30,12 @@ from relayer.market.records import (
     encode_rows,
     flow_rows,
 )
-from relayer.market.values import DAY_MS, MINUTE_MS, Book, Market
+from relayer.market.values import DAY_MS, HOUR_MS, MINUTE_MS, Book, Market
 
 SEAL_AFTER_MS: Final = 5 * MINUTE_MS
 TAIL_EVERY_MS: Final = 10 * MINUTE_MS  # a crash costs at most so much of depth and flow
 FUNDING_BACK_MS: Final = 30 * DAY_MS
+FUNDING_EVERY_MS: Final = HOUR_MS
 FUNDING_PAGE: Final = 100  # rates that OKX gives at once
 
 Key = tuple[str, RecordKind]  # our name of the market, and what
@@ -79,6 +80,7 @@ class RecordArchive:
         self._entries: dict[DayKey, DayEntry] = {}
         self._rows: dict[Key, list[Row]] = {}
         self._written_ms: dict[Key, int] = {}
+        self._asked_ms: dict[str, int] = {}  # when funding was fetched last, or was to be
         self._holes_ms: dict[str, int] = {}  # from when funding is to be fetched again
         with storing("the records' folder"):
             self._tails.mkdir(parents=True, exist_ok=True)
@@ -124,10 +126,22 @@ class RecordArchive:
         # Fewer trades than before: the tape has let the older ones go.
         self._merge(key, [row for row in rows if row[2] >= known.get(row[:2], 0)])
 
-    async def fill_funding(self, source: FundingSource, now_ms: int) -> tuple[RelayerError, ...]:
-        """Fetch the settled rates since the last known one; what cannot be fetched is returned."""
+    async def fill_funding(
+        self, source: FundingSource, now_ms: int, at_most: int | None = None
+    ) -> tuple[RelayerError, ...]:
+        """Fetch the settled rates since the last known one; what cannot be fetched is returned.
+
+        Each market is asked for once an hour; `at_most` so many at once, so that the first fill of
+        many markets holds nobody up.
+        """
         faults = []
-        for market in self._markets.values():
+        waiting = [
+            market
+            for market in self._markets.values()
+            if now_ms - self._asked_ms.get(market.symbol, 0) >= FUNDING_EVERY_MS
+        ]
+        for market in waiting[:at_most]:
+            self._asked_ms[market.symbol] = now_ms
             try:
                 await self._fill_funding(source, market, now_ms)
             except RelayerError as fault:

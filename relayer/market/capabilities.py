@@ -23,6 +23,7 @@ from relayer.market.derivatives import (
 from relayer.market.dialects import dialect_of
 from relayer.market.events import MarketEvents, Repair
 from relayer.market.parsing import reading
+from relayer.market.records import FundingRate, parse_rates
 from relayer.market.tapes import Trade, parse_trade
 from relayer.market.venue_link import VenueLink
 
@@ -120,6 +121,18 @@ class VenueReads:
         if dialect_of(self._link.settings.ccxt_class).stamps_last_trade:
             raw = {**raw, "timestamp": None}  # a rate is not as old as the last trade
         return parse_funding(self._link.listings[market], market, raw)
+
+    async def funding_history(
+        self, market: MarketId, since_ms: int, limit: int
+    ) -> tuple[FundingRate, ...]:
+        """Ask for the rates settled since a time, oldest first; none where ccxt has no call."""
+        if not self._link.can("fetchFundingRateHistory"):
+            return ()
+        listing, exchange = self._link.listings[market], self._link.exchange
+        rows = await self._loaded(
+            lambda: exchange.fetch_funding_rate_history(listing.symbol, since_ms, limit)
+        )
+        return parse_rates(listing, market, rows)
 
     async def open_interest(self, market: MarketId) -> OpenInterest | None:
         """Ask for a market's open interest."""

@@ -10,9 +10,11 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from contracts.units import MarketId, UnixMs
-from relayer.errors import EvidenceDamaged
+from relayer.errors import BadAnswer, EvidenceDamaged
 from relayer.market.depth import BANDS_BP, depth_within
-from relayer.market.values import DAY_MS, E18, MINUTE_MS, Book
+from relayer.market.derivatives import MOST_FUNDING
+from relayer.market.parsing import reading
+from relayer.market.values import DAY_MS, E18, MINUTE_MS, Book, Listing
 
 Row = tuple[Any, ...]
 
@@ -86,6 +88,20 @@ class FundingRate:
     market: MarketId
     settled_at_ms: UnixMs
     rate: float
+
+
+@reading("settled funding")
+def parse_rates(
+    listing: Listing, market: MarketId, rows: Sequence[Mapping[str, Any]]
+) -> tuple[FundingRate, ...]:
+    """Make settled rates of ccxt's, oldest first; raises BadAnswer when one is none."""
+    found = {int(row["timestamp"]): float(row["fundingRate"]) for row in rows}
+    if any(not abs(rate) <= MOST_FUNDING for rate in found.values()):
+        raise BadAnswer(f"{listing.symbol}: a settled rate beyond {MOST_FUNDING:.0%}")
+    return tuple(
+        FundingRate(venue=listing.venue, market=market, settled_at_ms=UnixMs(at), rate=found[at])
+        for at in sorted(found)
+    )
 
 
 def depth_row(book: Book) -> Row:

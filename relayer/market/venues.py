@@ -12,7 +12,9 @@ from relayer.errors import Misconfigured, RelayerError, Unreachable
 from relayer.market.agreement import COMPARED_BARS, CandlePage, is_settled, settle
 from relayer.market.derivatives import OpenInterest
 from relayer.market.normalise import ScaleFinding, check_prices, check_sizes, middle_prices
+from relayer.market.records import FundingRate
 from relayer.market.settings import VenueSettings
+from relayer.market.tapes import Trade
 from relayer.market.values import (
     Book,
     CandleSeries,
@@ -197,6 +199,26 @@ class VenuePool:
         if len(answers) < max(1, needed):
             raise Unreachable(f"unconfirmed candles of market {market}: {'; '.join(said)}")
         return settle(answers, needed, since_ms, "; ".join(said))
+
+    async def funding_history(
+        self, market: MarketId, since_ms: int, limit: int
+    ) -> tuple[FundingRate, ...]:
+        """Ask for the rates settled since a time, from the first of the venues that answers.
+
+        Raises Unreachable when none does.
+        """
+        found, faults = await self._first(
+            market, lambda venue: venue.reads.funding_history(market, since_ms, limit)
+        )
+        if found is None:
+            said = "; ".join(f"{fault.venue}: {fault.detail}" for fault in faults)
+            raise Unreachable(f"settled funding of market {market}: {said}")
+        return found
+
+    def trades(self, market: MarketId) -> tuple[Trade, ...]:
+        """Give the trades that the market's streams keep, venue by venue."""
+        tapes = (venue.streams.happened.tapes.get(market) for venue in self._venues.values())
+        return tuple(trade for tape in tapes if tape is not None for trade in tape.trades)
 
     async def _pages(
         self, venues: Sequence[str], market: MarketId, ask: CandleAsk, away: set[str]

@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 
 from contracts.units import MarketId, UnixMs
-from relayer.errors import EvidenceDamaged, EvidenceMissing, RelayerError, Unreachable
+from relayer.errors import (
+    BadAnswer,
+    EvidenceDamaged,
+    EvidenceMissing,
+    RelayerError,
+    Unreachable,
+)
 from relayer.market.archive import RecordArchive
-from relayer.market.records import FundingRate, RecordKind, decode_rows, encode_rows
+from relayer.market.records import FundingRate, RecordKind, decode_rows, encode_rows, parse_rates
 from relayer.market.tapes import Trade
 from relayer.market.values import DAY_MS, E18, HOUR_MS, MINUTE_MS, Book, BookLevel
 from tests.relayer.market.builders import MARKET, market
@@ -160,7 +166,21 @@ async def test_funding__pages_until_now_and_only_what_is_missing(tmp_path: Path)
     assert len(rows) == 90
     rates.pages.clear()
     await archive.fill_funding(rates, NOW_MS)
+    assert rates.pages == []  # once an hour
+    await archive.fill_funding(rates, NOW_MS + HOUR_MS)
     assert rates.pages == [rows[-1][0] + 1]
+
+
+async def test_funding__many_markets__a_few_at_once(tmp_path: Path) -> None:
+    rates = Rates(until_ms=NOW_MS)
+    archive = RecordArchive(tmp_path, [market(1), market(2), market(3)])
+    archive.open(NOW_MS)
+    known = []
+    for _ in range(3):
+        await archive.fill_funding(rates, NOW_MS, at_most=1)
+        each = [archive.rows(MarketId(n), RecordKind.FUNDING, 0, NOW_MS) for n in (1, 2, 3)]
+        known.append([len(rows) for rows in each])
+    assert known == [[90, 0, 0], [90, 90, 0], [90, 90, 90]]
 
 
 async def test_funding__interrupted__goes_on_where_it_was(tmp_path: Path) -> None:
@@ -169,7 +189,7 @@ async def test_funding__interrupted__goes_on_where_it_was(tmp_path: Path) -> Non
     [fault] = await archive.fill_funding(rates, NOW_MS)
     assert isinstance(fault, RelayerError)
     rates.fail_after = 9
-    assert await archive.fill_funding(rates, NOW_MS) == ()
+    assert await archive.fill_funding(rates, NOW_MS + HOUR_MS) == ()
     archive.settle(NOW_MS)
     again = _archive(tmp_path)
     assert len(again.rows(MARKET, RecordKind.FUNDING, 0, NOW_MS)) == 90
@@ -205,3 +225,12 @@ def _damage(path: Path, how: str) -> None:
         path.write_bytes(
             content[:100] if how == "truncated" else content[:-9] + b"x" + content[-8:]
         )
+
+
+def test_rates__of_ccxt__sorted_and_a_wild_one_refused() -> None:
+    [listing, *_] = market().listings
+    rows = [{"timestamp": at, "fundingRate": at / 1e4} for at in (2, 1)]
+    assert [each.rate for each in parse_rates(listing, MARKET, rows)] == [0.0001, 0.0002]
+    for bad in (0.3, float("nan"), None):
+        with pytest.raises(BadAnswer):
+            parse_rates(listing, MARKET, [{"timestamp": 1, "fundingRate": bad}])

@@ -13,8 +13,10 @@ from relayer.local import client
 from relayer.local.client import LocalClock
 from relayer.local.state import WorldState
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, aggregate_round
+from relayer.market.archive import RecordArchive
 from relayer.market.feeds import FeedMemory, FeedRules, frozen_feeds, withhold_frozen
 from relayer.market.history import HistoryStore
+from relayer.market.records import RecordKind
 from relayer.market.settings import VenueSettings
 from relayer.market.values import HOUR_MS, MINUTE_MS, Listing, Market, QuoteRound
 from relayer.market.venues import VenuePool
@@ -246,3 +248,19 @@ async def _closes(desk: Desk, folder: Path) -> dict[int, float]:
     await store.fill(desk.pool, now_ms)
     bars = store.window(BTC, now_ms).minutes
     return dict(zip(bars.open_ms.tolist(), bars.close.tolist(), strict=True))
+
+
+async def test_records__pool_gives_settled_funding_and_trades(desk: Desk, tmp_path: Path) -> None:
+    """The recording has no funding file, so there is none; nothing is made up."""
+    archive = RecordArchive(tmp_path, desk.markets)
+    now_ms = await desk.clock.now_ms()
+    archive.open(now_ms)
+    assert await archive.fill_funding(desk.pool, now_ms) == ()
+    archive.add_trades(BTC, desk.pool.trades(BTC), now_ms)
+    archive.add_books((await desk.pool.books([BTC])).books)
+    assert archive.rows(BTC, RecordKind.FUNDING, 0, now_ms + 1) == []
+    assert len(archive.rows(BTC, RecordKind.DEPTH, 0, now_ms + 1)) == 1
+    for venue in range(3):
+        desk.tell("down", venue)
+    [first, _] = await archive.fill_funding(desk.pool, now_ms + HOUR_MS)
+    assert "settled funding of market 0" in str(first)
