@@ -92,16 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fill-markets", type=int, default=24, help="of the measured back-fill")
     asked = parser.parse_args(arguments)
     os.sched_setaffinity(0, {0})
-    rows: list[dict[str, Any]] = []
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}, Python {sys.version.split()[0]}")
     with exchanges() as urls:
-        rows += asyncio.run(traffic(urls, asked.seconds))
-        rows.append(asyncio.run(message_to_mark(urls)))
-        rows.append(asyncio.run(memory(urls, asked.rounds)))
-        rows.append(asyncio.run(back_fill(urls, asked.fill_markets)))
-    rows += asyncio.run(store())
-    for row in rows:
-        row["target"] = TARGETS.get(row["name"])
-    show(rows)
+        rows = show(asyncio.run(traffic(urls, asked.seconds)))
+        rows += show([asyncio.run(message_to_mark(urls))])
+        rows += show([asyncio.run(memory(urls, asked.rounds))])
+        rows += show([asyncio.run(back_fill(urls, asked.fill_markets))])
+    rows += show(asyncio.run(store()))
     if asked.json:
         asked.json.write_text(
             json.dumps({"load": os.getloadavg()[1], "rows": rows}, indent=1) + "\n"
@@ -358,18 +355,17 @@ def _size_mb(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Print the figures."""
-    load = os.getloadavg()[1]
-    print(f"{os.cpu_count()} cores, load {load:.1f}, Python {sys.version.split()[0]}")
+def show(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the targets to some figures, print them, and give them back."""
     for row in rows:
-        others = {key: value for key, value in row.items() if key not in {"name", "unit"}}
+        row["target"] = TARGETS.get(row["name"])
         figures = ", ".join(
             f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in others.items()
-            if value is not None
+            for key, value in row.items()
+            if value is not None and key not in {"name", "unit"}
         )
-        print(f"{row['name']} [{row['unit']}]: {figures}")
+        print(f"{row['name']} [{row['unit']}]: {figures}", flush=True)
+    return rows
 
 
 if __name__ == "__main__":
