@@ -113,7 +113,7 @@ def request_open(
             account=msg.sender,
             market=convert(terms.market, uint256),
             mode=mode,
-            long=terms.side > 0,
+            long=terms.side == 1,
             reduce_only=False,
             managed=terms.adjustment == MANAGED,
             size=size,
@@ -245,7 +245,7 @@ def change_terms(
     if health.size == 0:
         refusals.refuse(refusals.NO_POSITION)
     # The signers judged the risk of one side.
-    if health.long != (terms.side > 0):
+    if health.long != (terms.side == 1):
         refusals.refuse(refusals.TERMS_OF_ANOTHER)
     # Terms for a small position are milder; they do not carry a large one.
     if margin_math.notional_up(health.size, health.price) > convert(terms.max_notional, uint256):

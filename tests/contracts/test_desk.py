@@ -181,6 +181,9 @@ class TestOpening:
         with world.refuses(Refusal.TERMS_INCOHERENT):
             world.open(world.terms(**changes))
 
+    def test_request_open__ceiling_at_the_maintenance__waits(self, world):
+        world.open(world.terms(maintenance_ceiling_ppm=50_000))
+
     def test_request_open__ceiling_above_the_margin__refuses_ceiling_unbearable(self, world):
         with world.refuses(Refusal.CEILING_UNBEARABLE):
             world.open(world.terms(maintenance_ceiling_ppm=200_001), leverage_e2=500)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.artifacts import DEPLOYED
 from contracts.margin import average_entry_price, charge, unrealised_pnl
 from contracts.margin_price import TradeRules, impact_cost
 from contracts.messages import Adjustment, MarginMode, Side
@@ -24,7 +23,6 @@ from tests.contracts.margin_world import (
 )
 from tests.contracts.world import GUARDIAN
 
-pytestmark = pytest.mark.skipif("MarginEngine" not in DEPLOYED, reason="no engine yet")
 FEE_E6 = MARKET_RULES.execution_fee
 SPREAD_PPM = 1_000
 SIZE = 50 * E18  # 5,000 USDC in market 0
@@ -347,15 +345,17 @@ class TestViews:
 
 
 class TestGas:
-    """The whole path, cold and exact."""
+    """The whole path, cold and exact, in a market that is traded, by an account that never did."""
 
     @both
     def test_gas__open_and_close__stay_within_their_targets(self, mode):
         world = MarginWorld(evm=PyEvm(), threshold=3)
-        world.deposit(TRADER, START)
         margin = MARGIN if mode == MarginMode.ISOLATED else 0
-        requested = world.request_open(terms(world, Side.LONG, mode), SIZE, margin=margin)
-        executed = world.fill(requested)
+        for account in (TRADERS[1], TRADER):
+            world.deposit(account, START)
+            asked = world.terms(account, margin_mode=mode)
+            requested = world.request_open(asked, SIZE, margin=margin)
+            executed = world.fill(requested)
         assert requested.gas_used <= 125_000
         assert requested.gas_used + executed.gas_used <= 350_000
         asked = world.request_close(TRADER, 0, mode)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.artifacts import DEPLOYED
 from contracts.margin import initial_margin
 from contracts.messages import ActionKind, Adjustment, MarginMode, Side
 from contracts.refusals import REFUSED_SELECTOR, Refusal
@@ -35,7 +34,6 @@ from tests.contracts.margin_world import (
 )
 from tests.contracts.world import BOUNDS, GUARDIAN, OWNER, STRANGER, capped
 
-pytestmark = pytest.mark.skipif("MarginEngine" not in DEPLOYED, reason="no engine yet")
 FEE_E6 = MARKET_RULES.execution_fee
 START = 50_000 * USDC
 SIZE = 100 * E18  # 10,000 USDC in market 0
