@@ -204,7 +204,7 @@ SETTLEMENT_AGE_MS: constant(uint256) = 86_400_000  # a price this old is not com
 ALL_PERMISSIONS: constant(uint256) = 31
 NO_MARKET: constant(uint256) = max_value(uint256)
 MAX_CUTS: constant(uint256) = 32_767
-HIGH_CUTS_AT: constant(uint256) = 15  # short_cuts above long_cuts
+LEAST_KEEP_E27: constant(uint256) = 10**9  # below it, rounding would take more than 1e-9 of a share
 
 feed: public(immutable(IPriceFeed))
 oracle: public(immutable(IRiskOracle))
@@ -653,11 +653,11 @@ def cut(market: uint256, long: bool, keep_e27: uint256) -> uint256:
     trade: Trade = self._begin(empty(address), market, margin_words.ISOLATED)
     at: uint256 = margin_words.LONG_CUTS_AT if long else margin_words.SHORT_CUTS_AT
     number: uint256 = (trade.flow >> at) & margin_words.BITS_15
-    # The field's end: the next number would be a neighbour's.
-    if number == MAX_CUTS:
-        refusals.refuse(refusals.CUT_TOO_DEEP)
     last: Cut = self._cut_at(market, long, number)
     kept: uint256 = last.keep_e27 * keep_e27 // E27
+    # The field's end: the next number would be a neighbour's. And of a kept share too small, rounding takes too much.
+    if number == MAX_CUTS or kept < LEAST_KEEP_E27:
+        refusals.refuse(refusals.CUT_TOO_DEEP)
     payout: uint256 = self._cut_aggregates(trade, long, last.keep_e27, kept)
     trade.sizes = self.markets[market].sizes
     cash: int256 = last.cash + convert(last.keep_e27 - kept, int256) * trade.reading.net

@@ -46,12 +46,12 @@ def test_standard_json__of_a_contract__holds_every_import(name):
 
 def test_load__unknown__names_those_there_are():
     with pytest.raises(ArtifactError, match="PriceFeed, RiskOracle"):
-        load("MarginEngine")
+        load("NoSuchContract")
 
 
 def test_standard_json__unknown__names_those_there_are():
     with pytest.raises(ArtifactError, match="PriceFeed, RiskOracle"):
-        standard_json("MarginEngine")
+        standard_json("NoSuchContract")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"name": 1, "abi": [], "bytecode": "0xzz"}'])
