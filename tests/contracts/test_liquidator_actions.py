@@ -123,6 +123,18 @@ class TestBounds:
             carried_out(place, kind, observed_at=place.now_ms - 1_000)
         carried_out(place, kind, observed_at=place.now_ms - 1_001)
 
+    @pytest.mark.parametrize("kind", CLOSING)
+    def test_action__pause_old_price_or_price_of_the_position__stops_it_too(self, place, kind):
+        stand(place, kind, margin=0)
+        with place.refuses(Refusal.LIQUIDATION_PAUSED):
+            carried_out(place, kind)
+        stand(place, kind, mark=mark(place.now_ms - 60_001), stamp_ms=0)
+        with place.refuses(Refusal.PRICE_TOO_OLD):
+            carried_out(place, kind)
+        stand(place, kind, stamp_ms=place.now_ms - 1_000)
+        with place.refuses(Refusal.PRICE_BEFORE_POSITION):
+            carried_out(place, kind)
+
     @pytest.mark.parametrize("kind", [ADJUST, DELEVERAGE])
     def test_fixed_position__adjusted_or_deleveraged__is_refused(self, place, kind):
         stand(place, kind, managed=False)
