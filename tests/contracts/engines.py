@@ -27,7 +27,7 @@ from contracts.book_words import (
 )
 from contracts.fields import checksummed, keccak256
 from contracts.refusals import Refusal
-from contracts.units import USDC, UsdcE6, maintenance_from_cap
+from contracts.units import UsdcE6, maintenance_from_cap
 from tests.contracts.chain import START_S, Contract, Evm, Receipt, RefusedError, new_evm
 from tests.contracts.doubles import double
 from tests.contracts.margins import e18, usd
@@ -42,6 +42,7 @@ TRADERS = tuple(
 )
 TRADER = TRADERS[0]
 MARKETS = 3
+MODES = (ISOLATED, CROSS)
 RULES = MarketRules(
     fee_ppm=500,
     impact_ppm=2_000,
@@ -71,6 +72,7 @@ LIMITS = Limits(
 TERMS = Terms(leverage_e2=500, managed=False, maintenance_ppm=50_000, ceiling_ppm=80_000)
 MANAGED = replace(TERMS, managed=True)
 ANY_PRICE = 2**255
+PRICE = e18(100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ class EngineWorld:
 
     # the surroundings
 
-    def set_market(self, market: int, price: int = e18(100), **changes: Any) -> None:
+    def set_market(self, market: int, price: int = PRICE, **changes: Any) -> None:
         """Give a market a price of now, and whatever else is changed of mark and limits."""
         mark = Mark(
             price=price,
@@ -422,7 +424,13 @@ class EngineWorld:
     def held_words(self) -> list[Any]:
         """Read everything that a refused call must leave alone."""
         reads: list[Any] = [self.outside.read("money"), self.engine.read("debts")]
-        reads += [self.engine.read("position", identity) for identity in sorted(self.identities)]
+        known = [
+            position_id(account_number(account), market, mode)
+            for account in TRADERS
+            for market in self.book.markets
+            for mode in MODES
+        ]
+        reads += [self.engine.read("position", identity) for identity in known]
         reads += [self.engine.read("account", account) for account in (*TRADERS, KEEPER)]
         return reads + [self.engine.read("market", market) for market in self.book.markets]
 
@@ -430,11 +438,3 @@ class EngineWorld:
 def address(account: int) -> str:
     """Give an account as the ABI takes it."""
     return checksummed(f"0x{account:040x}")
-
-
-def cents(amount: int) -> int:
-    """Give USDC of hundredths."""
-    return amount * USDC // 100
-
-
-MODES = (ISOLATED, CROSS)

@@ -20,6 +20,7 @@ from contracts.refusals import (
 from tests.contracts import (
     test_desk,
     test_liquidator_refusals,
+    test_refusals_engine,
     test_refusals_envelope,
     test_refusals_halts,
     test_refusals_pool,
@@ -33,6 +34,7 @@ MODULES = (
     test_desk,
     test_liquidator_refusals,
     test_views,
+    test_refusals_engine,
     test_refusals_envelope,
     test_refusals_halts,
     test_refusals_pool,
