@@ -8,82 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
-from agent.app import Daemon
-from agent.config import Settings
-from agent.cycle import CycleResult, risk_cycle
+from agent import margin_story as margin
 from agent.network import local_role
-from agent.prices import TickResult, price_tick
-from agent.standing import Standing, standing_of
+from agent.stage import MINUTE_MS, Stage, require
+from agent.standing import Standing
 from agent.verifying import Report, verify_posted
 from contracts.messages import RiskUpdate, calldata
 from contracts.refusals import Refusal
-from contracts.units import UnixS
 from relayer.chain.events import posted_round
-from relayer.chain.reads import read_chain
 from relayer.errors import Reverted
 from relayer.evidence import EvidenceStore
 from relayer.local import client
 from relayer.local.candles import CRASH_MS
-from relayer.local.state import WorldState
-
-MINUTE_MS = 60_000
-Say = Callable[[str], None]
-
-
-class StepFailed(Exception):  # noqa: N818 - named for what happened
-    """A step of the story did not come out as it must."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """What the story plays on."""
-
-    world: WorldState
-    daemon: Daemon
-    settings: Settings
-    say: Say
-
-    async def tick(self) -> TickResult:
-        """Look at prices once."""
-        result = await price_tick(self.daemon.hands, self.settings.marks, self.settings.prices)
-        self.daemon.telemetry.tick(result)
-        return result
-
-    async def cycle(self) -> CycleResult:
-        """Decide once."""
-        result = await risk_cycle(self.daemon.hands, self.daemon.mind)
-        self.daemon.telemetry.cycle(result)
-        return result
-
-    async def minutes(self, count: int, step: int = 1) -> list[CycleResult]:
-        """Let minutes pass: prices and a decision every `step` of them."""
-        results = []
-        for _ in range(0, count, step):
-            await self.pass_to(await self.now_ms() + step * MINUTE_MS)
-            await self.tick()
-            results.append(await self.cycle())
-        return results
-
-    async def now_ms(self) -> int:
-        """Give the clock's time."""
-        return await self.daemon.hands.clock.now_ms()
-
-    async def pass_to(self, at_ms: int) -> None:
-        """Move the world's clock on."""
-        client.advance(self.world, max(at_ms, await self.now_ms()))
-
-    async def standing(self) -> Standing:
-        """Read what the contracts hold."""
-        state = await read_chain(self.daemon.endpoint, self.daemon.deployment)
-        return standing_of(self.daemon.deployment, state, UnixS(await self.now_ms() // 1_000))
-
-
-def require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
-    """Fail the step unless something holds."""
-    if not holds:
-        raise StepFailed(otherwise)
 
 
 async def first_prices(stage: Stage) -> str:
@@ -201,11 +138,12 @@ async def storm(stage: Stage) -> str:
     before = await stage.standing()
     await stage.pass_to(CRASH_MS - 30 * MINUTE_MS)
     await stage.minutes(30, step=5)
-    unconfirmed = 0
+    unconfirmed, closed = 0, []
     for _ in range(24):
         await stage.pass_to(await stage.now_ms() + MINUTE_MS)
         tick = await stage.tick()
         unconfirmed += sum(posted.unconfirmed for posted in tick.feed.posted if posted)
+        closed.append(await margin.liquidate_if_possible(stage))
         await stage.cycle()
     after = await stage.standing()
     show(stage, after)
@@ -215,8 +153,9 @@ async def storm(stage: Stage) -> str:
         if a.cap_e2 < b.cap_e2
     ]
     require(bool(fell), "no cap fell in the crash")
+    partial = margin.partial_liquidation(closed)
     seen = f"; {unconfirmed} times a jump waited for confirmation" if unconfirmed else ""
-    return "caps fell: " + ", ".join(fell) + seen
+    return f"caps fell: {', '.join(fell)}{seen}; {partial}"
 
 
 async def scraped(stage: Stage) -> str:
@@ -236,13 +175,22 @@ async def scraped(stage: Stage) -> str:
 STORY: tuple[tuple[str, Callable[[Stage], Awaitable[str]]], ...] = (
     ("first prices posted and read back", first_prices),
     ("first parameters effective", first_parameters),
+    ("liquidity asked for", margin.pool_requested),
     ("a calm hour", calm),
+    ("liquidity entered", margin.pool_entered),
+    ("an isolated long", margin.isolated_long),
+    ("a cross book", margin.cross_long),
+    ("margin added", margin.margin_added),
+    ("a withdrawal refused", margin.withdrawal_refused),
+    ("positions close to the cap", margin.bold_positions),
     ("a decision verified from its evidence", reproduces),
     ("changed evidence found out", changed_evidence),
     ("forged and replayed updates refused", forged),
     ("a venue 30 % off is left out", venue_off),
     ("all venues stale: hold", venues_down),
-    ("storm and crash: tightening", storm),
+    ("storm and crash: tightening, liquidation", storm),
+    ("profit reused as margin", margin.profit_reused),
+    ("parameters expired: no opening", margin.expired_parameters),
     ("metrics scraped", scraped),
 )
 

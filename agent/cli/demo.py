@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from agent.story import Stage
+    from agent.stage import Stage
 
 Row = tuple[str, bool, str, float]
 
@@ -58,7 +58,8 @@ async def _play(folder: Path) -> list[Row]:
     from agent.config import load_settings
     from agent.deploying import deploy_network
     from agent.network import local_network
-    from agent.story import STORY, Stage
+    from agent.stage import Stage
+    from agent.story import STORY
     from relayer.local import client
 
     settings = load_settings("local")
@@ -87,7 +88,7 @@ async def _play(folder: Path) -> list[Row]:
 async def _take(stage: Stage, step: object) -> tuple[bool, str]:
     """Take one step; a step that fails says why, and ends the story."""
     from agent.errors import AgentError
-    from agent.story import StepFailed
+    from agent.stage import StepFailed
     from relayer.errors import RelayerError
 
     try:
