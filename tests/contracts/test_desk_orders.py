@@ -309,8 +309,10 @@ class TestViews:
         assert found["own_maintenance"] == charge(SIZE, PRICES[0], 50_000)
         assert not found["liquidatable"]
 
-    def test_position_view__none__is_empty(self, world):
-        found = world.view("position_view", TRADERS[1], 0, ISOLATED)
+    @pytest.mark.parametrize("market", [0, 65_535])
+    @pytest.mark.parametrize("mode", [ISOLATED, CROSS])
+    def test_position_view__none__is_empty(self, world, market, mode):
+        found = world.view("position_view", TRADERS[1], market, mode)
         assert set(found.values()) == {0}
 
     def test_account_view__withdrawable__is_what_can_be_withdrawn(self, world):

@@ -207,6 +207,11 @@ class TestQuote:
         with pytest.raises(RefusedError, match="EXPOSURE_UNKNOWN"):
             world.views.read("quote", 0, True, True, E18)
 
+    def test_quote__largest_size__has_a_price_for_a_buyer(self, world):
+        world.say()
+        world.price()
+        assert world.views.read("quote", 0, True, True, 2**120 - 1)[0] > MARK
+
     @pytest.mark.parametrize("size", [0, 2**120, 2**256 - 1])
     def test_quote__zero_or_huge__refuses_amount_out_of_range(self, world, size):
         world.say()
