@@ -74,7 +74,7 @@ class RecordArchive:
 
     def __init__(self, folder: Path, markets: Sequence[Market]) -> None:
         self._files = HashFiles(folder / "segments")
-        self._tails = folder / "tails"
+        self._tails = _Tails(folder / "tails")
         self._index = folder / "records.jsonl"
         self._markets = {market.market: market for market in markets}
         self._entries: dict[DayKey, DayEntry] = {}
@@ -82,8 +82,6 @@ class RecordArchive:
         self._written_ms: dict[Key, int] = {}
         self._asked_ms: dict[str, int] = {}  # when funding was fetched last, or was to be
         self._holes_ms: dict[str, int] = {}  # from when funding is to be fetched again
-        with storing("the records' folder"):
-            self._tails.mkdir(parents=True, exist_ok=True)
 
     def open(self, now_ms: int) -> tuple[DayEntry, ...]:
         """Read what belongs in memory; give the days that are damaged, which are now gaps.
@@ -102,7 +100,7 @@ class RecordArchive:
                 )
         for market in self._markets.values():
             for kind in RecordKind:
-                self._merge((market.symbol, kind), self._read_tail((market.symbol, kind)))
+                self._merge((market.symbol, kind), self._tails.read((market.symbol, kind)))
         return tuple(damaged)
 
     def add_books(self, books: Iterable[Book]) -> None:
@@ -171,7 +169,9 @@ class RecordArchive:
             sealed += self._seal(key, (now_ms - SEAL_AFTER_MS) // DAY_MS)
             self._rows[key] = _since(self._rows[key], now_ms - IN_MEMORY_MS[key[1]] - DAY_MS)
             if now_ms - self._written_ms.get(key, 0) >= TAIL_EVERY_MS:
-                self._write_tail(key, now_ms)
+                rows = (row for row in self._rows[key] if not self._is_sealed(key, row))
+                self._tails.write(key, tuple(rows))
+                self._written_ms[key] = now_ms
         self._prune(now_ms // DAY_MS)
         return sealed
 
@@ -239,6 +239,10 @@ class RecordArchive:
         self._merge((entry.symbol, entry.kind), rows)
         return True
 
+    def _is_sealed(self, key: Key, row: Row) -> bool:
+        """Tell whether a segment holds a row's day."""
+        return (*key, row[0] // DAY_MS) in self._entries
+
     def _prune(self, today: int) -> None:
         """Remove days past their retention."""
         kept = {k: e for k, e in self._entries.items() if e.day >= today - KEPT_DAYS[e.kind]}
@@ -250,30 +254,36 @@ class RecordArchive:
                 draft.replace(self._index)
             self._files.keep_only({entry.sha256 for entry in kept.values()})
 
-    @storing("a records' tail")
-    def _write_tail(self, key: Key, now_ms: int) -> None:
-        """Store the rows that no segment holds, whole or not at all."""
-        symbol, kind = key
-        rows = [r for r in self._rows[key] if (symbol, kind, r[0] // DAY_MS) not in self._entries]
-        content = encode_rows(kind, rows)
-        draft = self._tail(key).with_suffix(".tmp")
-        draft.write_bytes(hashlib.sha256(content).digest() + content)
-        draft.replace(self._tail(key))
-        self._written_ms[key] = now_ms
+
+class _Tails:
+    """The rows that no segment holds yet, each file after its own hash."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with storing("the records' folder"):
+            folder.mkdir(parents=True, exist_ok=True)
 
     @storing("a records' tail")
-    def _read_tail(self, key: Key) -> list[Row]:
+    def write(self, key: Key, rows: Sequence[Row]) -> None:
+        """Store rows whole or not at all."""
+        content = encode_rows(key[1], rows)
+        draft = self._path(key).with_suffix(".tmp")
+        draft.write_bytes(hashlib.sha256(content).digest() + content)
+        draft.replace(self._path(key))
+
+    @storing("a records' tail")
+    def read(self, key: Key) -> list[Row]:
         """Read a tail; one that is absent or damaged is empty."""
-        path = self._tail(key)
+        path = self._path(key)
         stored = path.read_bytes() if path.exists() else b""
         if hashlib.sha256(stored[32:]).digest() != stored[:32]:
             return []
         return decode_rows(key[1], stored[32:])
 
-    def _tail(self, key: Key) -> Path:
+    def _path(self, key: Key) -> Path:
         """Give a tail's place."""
         name = hashlib.sha256(key[0].encode()).hexdigest()[:16]
-        return self._tails / f"{name}-{key[1]}.arrow"
+        return self._folder / f"{name}-{key[1]}.arrow"
 
 
 def _since(rows: list[Row], since_ms: int) -> list[Row]:

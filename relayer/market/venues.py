@@ -28,6 +28,7 @@ from relayer.market.venue_client import CandleAsk, VenueClient
 from relayer.market.venue_link import nearest, venue_fault
 
 Answer = TypeVar("Answer")
+Rates = tuple[FundingRate, ...]
 
 
 class TimeSource(Protocol):
@@ -190,7 +191,8 @@ class VenuePool:
         while waiting and not is_settled(answers, needed, since_ms):
             count = max(1, needed - len(answers))
             asked, waiting = waiting[:count], waiting[count:]
-            for venue, answer in await self._pages(asked, market, ask, away):
+            clients = [self._venues[venue] for venue in asked]
+            for venue, answer in await _pages(clients, market, ask, away):
                 if isinstance(answer, VenueFault):
                     said.append(f"{venue}: {answer.detail}")
                 else:
@@ -200,39 +202,19 @@ class VenuePool:
             raise Unreachable(f"unconfirmed candles of market {market}: {'; '.join(said)}")
         return settle(answers, needed, since_ms, "; ".join(said))
 
-    async def funding_history(
-        self, market: MarketId, since_ms: int, limit: int
-    ) -> tuple[FundingRate, ...]:
-        """Ask for the rates settled since a time, from the first of the venues that answers.
-
-        Raises Unreachable when none does.
-        """
+    async def funding_history(self, market: MarketId, since_ms: int, limit: int) -> Rates:
+        """Ask for the rates settled since a time; raises Unreachable when no venue answers."""
         found, faults = await self._first(
             market, lambda venue: venue.reads.funding_history(market, since_ms, limit)
         )
         if found is None:
-            said = "; ".join(f"{fault.venue}: {fault.detail}" for fault in faults)
-            raise Unreachable(f"settled funding of market {market}: {said}")
+            raise Unreachable(f"settled funding of market {market}: {_said(faults)}")
         return found
 
     def trades(self, market: MarketId) -> tuple[Trade, ...]:
         """Give the trades that the market's streams keep, venue by venue."""
         tapes = (venue.streams.happened.tapes.get(market) for venue in self._venues.values())
         return tuple(trade for tape in tapes if tape is not None for trade in tape.trades)
-
-    async def _pages(
-        self, venues: Sequence[str], market: MarketId, ask: CandleAsk, away: set[str]
-    ) -> list[tuple[str, CandleSeries | VenueFault]]:
-        """Ask several venues for the same page at once."""
-
-        async def one(venue: str) -> tuple[str, CandleSeries | VenueFault]:
-            try:
-                page = await self._venues[venue].candles(market, ask, away)
-            except RelayerError as fault:
-                return venue, venue_fault(venue, fault)
-            return venue, page.between(ask.since_ms, ask.since_ms + ask.limit * ask.bar_ms)
-
-        return list(await asyncio.gather(*(one(venue) for venue in venues)))
 
     async def _book(self, market: MarketId, away: set[str]) -> tuple[Book | None, list[VenueFault]]:
         """Ask for one market's book."""
@@ -265,6 +247,26 @@ class VenuePool:
             except RelayerError as fault:
                 faults.append(venue_fault(venue, fault))
         return None, faults
+
+
+async def _pages(
+    venues: Sequence[VenueClient], market: MarketId, ask: CandleAsk, away: set[str]
+) -> list[tuple[str, CandleSeries | VenueFault]]:
+    """Ask several venues for the same page at once."""
+
+    async def one(venue: VenueClient) -> tuple[str, CandleSeries | VenueFault]:
+        try:
+            page = await venue.candles(market, ask, away)
+        except RelayerError as fault:
+            return venue.id, venue_fault(venue.id, fault)
+        return venue.id, page.between(ask.since_ms, ask.since_ms + ask.limit * ask.bar_ms)
+
+    return list(await asyncio.gather(*(one(venue) for venue in venues)))
+
+
+def _said(faults: Sequence[VenueFault]) -> str:
+    """Say what each venue said."""
+    return "; ".join(f"{fault.venue}: {fault.detail}" for fault in faults)
 
 
 def _misconfigured(finding: ScaleFinding) -> VenueFault:
