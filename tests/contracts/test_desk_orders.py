@@ -11,6 +11,7 @@ from contracts.refusals import Refusal
 from contracts.units import UsdcE6
 from tests.contracts.chain import PyEvm
 from tests.contracts.margin_world import (
+    CROSS,
     E18,
     ISOLATED,
     KEEPER,
