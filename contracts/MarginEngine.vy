@@ -293,7 +293,7 @@ def deposit(amount: uint256):
     @param amount USDC e6.
     """
     self._enter()
-    self._not_zero(amount)
+    self._counts(amount)
     before: int256 = self.balances[msg.sender]
     owed: int256 = self._store_balance(msg.sender, before, before + convert(amount, int256))
     extcall vault.pull(msg.sender, amount)
@@ -309,7 +309,7 @@ def withdraw(amount: uint256):
     @param amount USDC e6.
     """
     self._enter()
-    self._not_zero(amount)
+    self._counts(amount)
     if not staticcall oracle.withdrawals_open():
         refusals.refuse(refusals.WITHDRAWALS_PAUSED)
     before: int256 = self.balances[msg.sender]
@@ -328,7 +328,7 @@ def add_margin(market: uint256, amount: uint256, from_wallet: bool):
     @param from_wallet From the wallet, which has approved the vault; else from the balance, as far as it is free.
     """
     self._enter()
-    self._not_zero(amount)
+    self._counts(amount)
     trade: Trade = self._open_position(msg.sender, market, margin_words.ISOLATED)
     change: int256 = convert(amount, int256)
     if from_wallet:
@@ -352,7 +352,7 @@ def remove_margin(market: uint256, amount: uint256):
     @param amount USDC e6.
     """
     self._enter()
-    self._not_zero(amount)
+    self._counts(amount)
     trade: Trade = self._open_position(msg.sender, market, margin_words.ISOLATED)
     if not staticcall oracle.withdrawals_open():
         refusals.refuse(refusals.WITHDRAWALS_PAUSED)
@@ -562,7 +562,7 @@ def liquidate(
     self._enter()
     trade: Trade = self._touch(
         self._begin(
-            convert(position_id >> margin_words.ID_ACCOUNT_AT, address),
+            self._holder(position_id),
             (position_id >> margin_words.ID_MARKET_AT) & margin_words.BITS_16,
             position_id & 255,
         )
@@ -707,7 +707,7 @@ def catch_up(position_id: uint256):
     self._enter()
     trade: Trade = self._touch(
         self._trade(
-            convert(position_id >> margin_words.ID_ACCOUNT_AT, address),
+            self._holder(position_id),
             (position_id >> margin_words.ID_MARKET_AT) & margin_words.BITS_16,
             position_id & 255,
         )
@@ -736,7 +736,9 @@ def set_rules(market: uint256, rules: uint256):
         refusals.refuse(refusals.TOO_MANY_MARKETS)
     if market > count:
         refusals.refuse(refusals.MARKET_OUT_OF_ORDER)
-    if self.markets[market].flow >> margin_words.SETTLED_AT != 0:
+    flow: uint256 = self.markets[market].flow
+    # Fixed for ever: what was promised to its positions stands.
+    if flow >> margin_words.SETTLED_AT != 0:
         refusals.refuse(refusals.MARKET_SETTLED)
     # A market that feed or oracle does not know refuses here, not at its first order.
     reading: Reading = self._reading(market, 0)
@@ -745,7 +747,9 @@ def set_rules(market: uint256, rules: uint256):
         refusals.refuse(refusals.RULES_INVALID)
     if market == count:
         self.market_count = count + 1
-        self.markets[market].flow = block.timestamp << margin_words.AT_S_AT
+        flow = block.timestamp << margin_words.AT_S_AT
+        self.markets[market].flow = flow
+        log MarketChanged(market=market, sizes=0, flow=flow)
     self.markets[market].rules = rules
     log RulesChanged(market=market, rules=rules)
     self._leave()
@@ -795,6 +799,7 @@ def health(position_id: uint256) -> IMarginEngine.Health:
             equity and maintenance, and the market that is liquidated first.
     @param position_id Which.
     """
+    account: address = self._holder(position_id)
     market: uint256 = (position_id >> margin_words.ID_MARKET_AT) & margin_words.BITS_16
     rules: uint256 = self.markets[market].rules
     self._known(rules)
@@ -827,7 +832,6 @@ def health(position_id: uint256) -> IMarginEngine.Health:
         largest_market=market,
     )
     if position_id & 255 == margin_words.CROSS:
-        account: address = convert(position_id >> margin_words.ID_ACCOUNT_AT, address)
         sums: Sums = self._sums(account, self.accounts[account], self.balances[account], market, reading, True)
         found.equity = sums.equity
         found.maintenance = sums.maintenance
@@ -965,12 +969,27 @@ def _only_liquidator():
 
 @internal
 @pure
-def _not_zero(amount: uint256):
+def _counts(amount: uint256):
     """
-    @notice Refuse an action without effect.
+    @notice Refuse an action without effect, and an amount that no token could have.
     """
     if amount == 0:
         refusals.refuse(refusals.AMOUNT_ZERO)
+    # So far below 2**255 that no sum of amounts can pass it; the pool's slot holds no more either.
+    if amount >> 96 != 0:
+        refusals.refuse(refusals.AMOUNT_OUT_OF_RANGE)
+
+
+@internal
+@pure
+def _holder(position_id: uint256) -> address:
+    """
+    @return Whose position it is.
+    """
+    # An id has 184 bits; what is longer names nobody's.
+    if position_id >> 184 != 0:
+        refusals.refuse(refusals.NO_POSITION)
+    return convert(position_id >> margin_words.ID_ACCOUNT_AT, address)
 
 
 @internal

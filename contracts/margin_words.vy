@@ -2,8 +2,7 @@
 """
 @title Margin words: how positions, accounts and markets lie in their slots
 @license Apache-2.0
-@notice Pure. The one place that says where a field stands; contracts/book.py and tests/contracts/margin_books.py read
-        the same layouts.
+@notice Pure. The one place on chain that says where a field stands; contracts/book_words.py is its mirror.
 @dev From the least significant bit.
      Position 0: size 120 | basis int112 | leverage_e2 16 | long 1 | managed 1 | adjusted 1.
      Position 1: collateral 64 | maintenance_ppm 20 | ceiling_ppm 20 | version 32 | stamp_ms 44 | cuts 15.

@@ -96,6 +96,7 @@ class EngineWorld:
         self.readings = Readings(now_s=START_S, markets={})
         self.book = Book()
         self.identities: set[int] = set()
+        self.receipts: list[Receipt] = []
         for market in range(markets):
             self.set_market(market)
             self.set_rules(market, RULES)
@@ -156,6 +157,7 @@ class EngineWorld:
         receipt = refusal = None
         try:
             receipt = self.engine.send(sender, name, *values)
+            self.receipts.append(receipt)
         except RefusedError as error:
             refusal = error.refusal
         try:

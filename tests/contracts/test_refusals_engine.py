@@ -142,6 +142,19 @@ class TestMoney:
         for call in calls:
             refused(world, Refusal.AMOUNT_ZERO, call)
 
+    @pytest.mark.parametrize("amount", [2**96, 2**255, 2**256 - 1])
+    def test_amounts__no_token_has__refuses_amount_out_of_range(self, world, amount):
+        opened(world, ISOLATED)
+        calls = (
+            ("deposit", amount),
+            ("withdraw", amount),
+            ("add_margin", 0, amount, True),
+            ("add_margin", 0, amount, False),
+            ("remove_margin", 0, amount),
+        )
+        for call in calls:
+            sending(world, Refusal.AMOUNT_OUT_OF_RANGE, TRADER, *call)
+
     def test_withdraw__more_than_the_balance__refuses_balance_short(self, world):
         refused(world, Refusal.BALANCE_SHORT, lambda: world.withdraw(TRADER, usd(10_000) + 1))
 
@@ -461,6 +474,10 @@ class TestOthers:
         refused(world, Refusal.NO_POSITION, lambda: world.settle(identity))
         sending(world, Refusal.NO_POSITION, KEEPER, "settle", TRADER, 0, 3)
         sending(world, Refusal.NO_POSITION, KEEPER, "catch_up", (identity & ~255) | 3)
+        for market in (3, 256, 2**256 - 1):
+            sending(world, Refusal.NO_POSITION, KEEPER, "settle", TRADER, market, mode)
+        for beyond in (1 << 184, 2**256 - 1):
+            sending(world, Refusal.NO_POSITION, KEEPER, "catch_up", identity | beyond)
 
     def test_cut__below_the_least_share__refuses_cut_too_deep(self, world):
         opened(world, CROSS)
