@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks import gas_margin
 from contracts.packing import PriceHalf, RiskFields, pack_amount
 from contracts.units import WholeUsdc
 from tests.contracts.chain import PyEvm, Receipt
@@ -149,8 +150,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     rows = measure((1, 50), (2, 3)) if options.quick else measure(MARKETS, SIGNATURES)
     print(f"py-evm, Prague, Python {platform.python_version()}\n\n{table(rows)}")
+    margin = gas_margin.measure()
+    print(f"\n{gas_margin.table(margin)}")
     if options.json:
         found = [{**asdict(row), "per_market": row.per_market} for row in rows]
+        found += [asdict(row) for row in margin]
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 

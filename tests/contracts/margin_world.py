@@ -6,9 +6,10 @@ The pool is funded and nothing is launched, so the owner's calls do not wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -142,10 +143,10 @@ def events(receipt: Receipt, name: str) -> list[dict[str, Any]]:
 class Deployment:
     """The eight contracts and the token."""
 
-    def __init__(self, evm: Evm, threshold: int, token: str) -> None:
+    def __init__(self, evm: Evm, threshold: int, token: str, markets: int) -> None:
         self.evm = evm
-        self.feed = FeedWorld(markets=len(PRICES), evm=evm, threshold=threshold)
-        self.oracle = OracleWorld(markets=len(PRICES), evm=evm, threshold=threshold)
+        self.feed = FeedWorld(markets=markets, evm=evm, threshold=threshold)
+        self.oracle = OracleWorld(markets=markets, evm=evm, threshold=threshold)
         self.token = double(evm, token, STRANGER)
         places = {name: created_by(DEPLOYER, nonce) for nonce, name in enumerate(NAMES)}
         self.contracts: dict[str, Contract] = {}
@@ -176,18 +177,23 @@ class Deployment:
 
 
 class MarginWorld(Deployment):
-    """A funded system with three markets, and what the roles do with it."""
+    """A funded system with three markets, or others, and what the roles do with it."""
 
     def __init__(
-        self, evm: Evm | None = None, threshold: int = 2, token: str = "TestUSDC", fund: bool = True
+        self,
+        evm: Evm | None = None,
+        threshold: int = 2,
+        token: str = "TestUSDC",
+        fund: bool = True,
+        prices: Mapping[int, int] = MappingProxyType(PRICES),
     ) -> None:
-        super().__init__(evm or new_evm(), threshold, token)
-        self.prices = dict(PRICES)
+        super().__init__(evm or new_evm(), threshold, token, len(prices))
+        self.prices = dict(prices)
         self.confidence_ppm = 0
-        self.fields = {market: FIELDS._replace(market=market) for market in PRICES}
+        self.fields = {market: FIELDS._replace(market=market) for market in prices}
         self.nonces = dict.fromkeys([*TRADERS, STRANGER], 0)
         self.waiting: dict[bytes, tuple[Any, ...]] = {}
-        for market in PRICES:
+        for market in prices:
             self.set_rules(market)
         self.refresh()
         if fund:
@@ -227,7 +233,7 @@ class MarginWorld(Deployment):
         self,
         prices: dict[int, int] | None = None,
         observed_at_ms: int = 0,
-        only: Sequence[int] = tuple(PRICES),
+        only: Sequence[int] | None = None,
     ) -> Receipt:
         """Post a round of every market at the prices known, changed where given."""
         self.prices |= {market: on_grid(price) for market, price in (prices or {}).items()}
@@ -240,7 +246,7 @@ class MarginWorld(Deployment):
                 observed_at_ms=at_ms,
             )
             for market, price in self.prices.items()
-            if market in only
+            if only is None or market in only
         ]
         words = pack_price_words(quotes, at_ms)
         return self.feed.post(self.feed.message(*words, observed_at_ms=at_ms))
@@ -471,7 +477,7 @@ class MarginWorld(Deployment):
     def invariants(self) -> None:
         """Assert what must hold after every call."""
         accounts = [*TRADERS, KEEPER, LP, STRANGER]
-        margin_books.check(self, accounts, len(PRICES), self.escrow())
+        margin_books.check(self, accounts, len(self.prices), self.escrow())
 
     @contextmanager
     def refuses(self, refusal: Refusal) -> Iterator[None]:
