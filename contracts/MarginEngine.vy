@@ -1194,19 +1194,17 @@ def _sums(
             carried = convert(unsafe_div(unsafe_mul(convert(profit, uint256), share_ppm), PPM), int256)
         sums.equity = unsafe_add(sums.equity, unsafe_add(profit, cash))
         sums.opening_equity = unsafe_add(sums.opening_equity, unsafe_add(carried, cash))
-        sums.initial = unsafe_add(
-            sums.initial, margin_math.initial_margin(held.size, now.price, held.leverage_e2)
-        )
-        maintenance: uint256 = margin_math.charge(
-            held.size, now.price, self._ratio(held, position_id, now.margin)
-        )
+        worth: uint256 = unsafe_mul(held.size, now.price)
+        sums.initial = unsafe_add(sums.initial, margin_math.initial_of(worth, held.leverage_e2))
+        ratio_ppm: uint256 = held.maintenance_ppm
+        if held.managed:
+            ratio_ppm = self._ratio(held, position_id, now.margin)
+        maintenance: uint256 = margin_math.charge_of(worth, ratio_ppm)
         sums.maintenance = unsafe_add(sums.maintenance, maintenance)
-        sums.notional = unsafe_add(sums.notional, margin_math.notional_up(held.size, now.price))
-        sums.widening = unsafe_add(
-            sums.widening, margin_math.charge(held.size, now.price, now.mark & margin_words.BITS_20)
-        )
+        sums.notional = unsafe_add(sums.notional, margin_math.ceil_div(worth, margin_math.E30))
+        sums.widening = unsafe_add(sums.widening, margin_math.charge_of(worth, now.mark & margin_words.BITS_20))
         sums.permissions &= now.margin
-        if not self._is_ready(now):
+        if now.mark & margin_words.NEW_RISK_BIT == 0 or now.margin & margin_words.HALTED_BIT != 0:
             sums.ready = False
         if seek and maintenance > most and self._may_be_liquidated(market, flow, now, held.stamp_ms):
             most = maintenance

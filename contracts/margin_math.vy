@@ -72,7 +72,16 @@ def initial_margin(size: uint256, price: uint256, leverage_e2: uint256) -> uint2
     """
     @return size x price / leverage, rounded up.
     """
-    return self.ceil_div(unsafe_mul(unsafe_mul(size, price), ONE_X), unsafe_mul(leverage_e2, E30))
+    return self.initial_of(unsafe_mul(size, price), leverage_e2)
+
+
+@internal
+@pure
+def initial_of(worth: uint256, leverage_e2: uint256) -> uint256:
+    """
+    @notice initial_margin of a product size x price that is there already.
+    """
+    return self.ceil_div(unsafe_mul(worth, ONE_X), unsafe_mul(leverage_e2, E30))
 
 
 @internal
@@ -81,7 +90,16 @@ def charge(size: uint256, price: uint256, ratio_ppm: uint256) -> uint256:
     """
     @return A ratio of a size's worth, rounded up: maintenance margin, fee, spread, penalty.
     """
-    return self.ceil_div(unsafe_mul(unsafe_mul(size, price), ratio_ppm), E36)
+    return self.charge_of(unsafe_mul(size, price), ratio_ppm)
+
+
+@internal
+@pure
+def charge_of(worth: uint256, ratio_ppm: uint256) -> uint256:
+    """
+    @notice charge of a product size x price that is there already.
+    """
+    return self.ceil_div(unsafe_mul(worth, ratio_ppm), E36)
 
 
 @internal
