@@ -24,6 +24,7 @@ from contracts.book_words import (
 )
 from contracts.margin import is_liquidatable
 from contracts.margin_account import locked_margin
+from contracts.pool import MAX_AMOUNT
 from contracts.refusals import Refusal
 from contracts.units import MarketId, UsdcE6
 
@@ -41,13 +42,13 @@ class Holding:
 
 def deposit(book: Book, account: Account, amount: UsdcE6) -> Book:
     """Add tokens from the account's wallet to its balance; a debt is paid first."""
-    _refuse_nothing(amount)
+    _check_amount(amount)
     return begin(book).with_balance(account, amount).done(amount)
 
 
 def withdraw(book: Book, readings: Readings, account: Account, amount: UsdcE6) -> Book:
     """Pay tokens from the balance to the account's wallet."""
-    _refuse_nothing(amount)
+    _check_amount(amount)
     if not readings.withdrawals_open:
         raise Refused(Refusal.WITHDRAWALS_PAUSED)
     _check_free(book, readings, account, amount, pauses=True)
@@ -63,7 +64,7 @@ def add_margin(
     from_wallet: bool,
 ) -> Book:
     """Add to an isolated position's collateral, from the wallet or from the balance."""
-    _refuse_nothing(amount)
+    _check_amount(amount)
     account = Account(identity >> 24)
     action = touch(begin(book), identity)
     position = _open_isolated(action, identity)
@@ -81,7 +82,7 @@ def remove_margin(
     book: Book, readings: Readings, account: Account, market: MarketId, amount: UsdcE6
 ) -> Book:
     """Take from an isolated position's collateral into the balance."""
-    _refuse_nothing(amount)
+    _check_amount(amount)
     identity = position_id(account, market, ISOLATED)
     action = touch(begin(book), identity)
     position = _open_isolated(action, identity)
@@ -150,9 +151,12 @@ def unpromised(action: Action, account: Account, fee: UsdcE6) -> Action:
     return action.with_account(account, replace(held, promised=UsdcE6(held.promised - fee)))
 
 
-def _refuse_nothing(amount: UsdcE6) -> None:
+def _check_amount(amount: UsdcE6) -> None:
+    """Refuse nothing, and what no token could have."""
     if amount == 0:
         raise Refused(Refusal.AMOUNT_ZERO)
+    if amount > MAX_AMOUNT:
+        raise Refused(Refusal.AMOUNT_OUT_OF_RANGE)
 
 
 def _open_isolated(action: Action, identity: PositionId) -> Position:

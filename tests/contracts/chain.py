@@ -245,10 +245,14 @@ class Contract:
         events = [entry for entry in abi if entry["type"] == "event"]
         self._events |= {keccak256(_signature(entry).encode()): entry for entry in events}
 
+    def selector(self, function: str) -> bytes:
+        """Give the four bytes that name a function, for arguments packed by hand."""
+        return keccak256(_signature(self._functions[function]).encode())[:4]
+
     def calldata(self, function: str, *arguments: Any) -> bytes:
         entry = self._functions[function]
         encoded = eth_abi.encode(_types(entry["inputs"]), list(arguments))
-        return keccak256(_signature(entry).encode())[:4] + encoded
+        return self.selector(function) + encoded
 
     def send(self, sender: str, function: str, *arguments: Any) -> Receipt:
         return self.send_raw(sender, self.calldata(function, *arguments))
