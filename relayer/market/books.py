@@ -7,9 +7,11 @@ says which number it follows; after a gap the book says nothing until the next s
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Final
 
 from contracts.units import PPM, MarketId, UnixMs
@@ -229,20 +231,15 @@ class Resiliency:
 
 def _away(levels: Sequence[BookLevel], value_e18: int, mid: int) -> int | None:
     """Say how far the average price of a value lies from the mid, in ppm, rounded up."""
-    left, size_e18 = value_e18 * E18, 0  # value × 10^36, as price × size is
+    whole = left = value_e18 * E18  # value × 10^36, as price × size is
+    size = Fraction(0)
     for level in levels:
-        whole = level.price_e18 * level.size_e18
-        if whole >= left:
-            size_e18 += left // level.price_e18
-            break
-        left -= whole
-        size_e18 += level.size_e18
-    else:
-        return None
-    if size_e18 == 0:
-        return None
-    average = value_e18 * E18 // size_e18
-    return -(-abs(average - mid) * PPM // mid)
+        taken = min(left, level.price_e18 * level.size_e18)
+        size += Fraction(taken, level.price_e18)
+        left -= taken
+        if left == 0:
+            return math.ceil(abs(Fraction(whole) / size - mid) * PPM / mid)
+    return None
 
 
 def _levels(side: _Side, prices: Iterable[int]) -> tuple[BookLevel, ...]:
