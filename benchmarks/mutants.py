@@ -23,19 +23,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# A call that does nothing but refuse.
 CALLS = re.compile(
-    r"^\s+(?:\w+\._only_\w+|self\._only_\w+|self\._enter|authority\._consume)\(.*\)$"
+    r"^\s+(?:\w+\._only_\w+|authority\._consume|\w+\._known_tranche|transfers\._take"
+    r"|self\._(?:only|enter|check|counts|known|exists|may|meant|observed|managed|countable|grace"
+    r"|use_nonce|believed)\w*)\(.*\)$"
 )
-COMPILE = """
-import sys
-from contracts import artifacts
-for name in sys.argv[2:]:
-    fields = artifacts.compile_contract(name)
-    artifacts._path(name).write_text(artifacts._render(fields), encoding="utf-8")
-"""
+RAISED = re.compile(r"refusals\.([A-Z_]+)\b")
 LIMITS = re.compile(r"(?<= )(<=|>=|<|>)(?= )")
 OTHERS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
-TIMEOUT_S = 900
+WORKER = "mutants_worker.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +44,7 @@ class Mutant:
     kind: str  # removed, inverted, shifted
     guard: str
     text: str  # the whole source with the guard broken
+    refusals: tuple[str, ...]  # what the guard raises: tests that name it run first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,42 +107,67 @@ def mutant(source: Path, lines: Sequence[str], change: tuple[int, int, str], kin
     first, last, new = change
     text = "\n".join([*lines[:first], new, *lines[last + 1 :]]) + "\n"
     guard = " ".join(part.strip() for part in lines[first : last + 1])
-    return Mutant(source=source.name, line=first + 1, kind=kind, guard=guard, text=text)
+    return Mutant(
+        source=source.name,
+        line=first + 1,
+        kind=kind,
+        guard=guard,
+        text=text,
+        refusals=named_refusals(source, lines[first : last + 3]),
+    )
 
 
-def judge(one: Mutant, tree: Path, names: Sequence[str], tests: Sequence[str]) -> Result:
+def named_refusals(source: Path, lines: Sequence[str]) -> tuple[str, ...]:
+    """Name the refusals that a guard raises, also through a function that it calls."""
+    found: set[str] = set()
+    for line in lines:
+        found |= set(RAISED.findall(line))
+        if "refuse(" in line:
+            break
+    for call in re.findall(r"\b(_\w+)\(", lines[0]):
+        for each in sorted(source.parent.glob("*.vy")):
+            body = re.search(rf"^def {call}\(.*?(?=^@|\Z)", each.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+            found |= set(RAISED.findall(body[0])) if body else set()
+    return tuple(sorted(found))
+
+
+class Worker:
+    """The process that compiles and tests in the copied tree."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        self._process = subprocess.Popen(
+            [sys.executable, WORKER],
+            cwd=tree,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, names: Sequence[str], tests: Sequence[str], refusals: Sequence[str]) -> str:
+        """Give what compiler and tests say of the tree as it stands."""
+        job = {"contracts": names, "tests": tests, "refusals": refusals}
+        reads, writes = self._process.stdout, self._process.stdin
+        if reads is None or writes is None:
+            raise SystemExit("the worker has no pipes")
+        writes.write(json.dumps(job) + "\n")
+        writes.flush()
+        outcome = reads.readline().strip()
+        if outcome not in ("survived", "killed", "not compiled", "timed out"):
+            raise SystemExit(f"pytest could not run: {(self.tree / 'attempt.log').read_text()}")
+        return outcome
+
+
+def judge(one: Mutant, worker: Worker, names: Sequence[str], tests: Sequence[str]) -> Result:
     """Compile a mutant in the copied tree and let the tests at it."""
-    path = tree / "contracts" / one.source
+    path = worker.tree / "contracts" / one.source
     original = path.read_text("utf-8")
     path.write_text(one.text, "utf-8")
     try:
-        outcome = run(tree, names, tests)
+        outcome = worker.run(names, tests, one.refusals)
     finally:
         path.write_text(original, "utf-8")
     return Result(source=one.source, line=one.line, kind=one.kind, guard=one.guard, outcome=outcome)
-
-
-def run(tree: Path, names: Sequence[str], tests: Sequence[str]) -> str:
-    """Give what compiler and tests say of the tree as it stands."""
-    compiled = subprocess.run(
-        [sys.executable, "-c", COMPILE, "compile", *names],
-        check=False,
-        cwd=tree,
-        capture_output=True,
-    )
-    if compiled.returncode:
-        return "not compiled"
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-m", "not long", *tests]
-    try:
-        tested = subprocess.run(
-            command, check=False, cwd=tree, capture_output=True, timeout=TIMEOUT_S
-        )
-    except subprocess.TimeoutExpired:
-        return "timed out"
-    outcome = {0: "survived", 1: "killed"}.get(tested.returncode)
-    if outcome is None:
-        raise SystemExit(f"pytest could not run: {tested.stdout.decode()[-500:]}")
-    return outcome
 
 
 def copied_tree(folder: Path) -> Path:
@@ -152,6 +175,7 @@ def copied_tree(folder: Path) -> Path:
     for name in ("contracts", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder / "pyproject.toml")
+    shutil.copy(ROOT / "benchmarks" / WORKER, folder / WORKER)
     return folder
 
 
@@ -174,16 +198,18 @@ def main(arguments: Sequence[str]) -> int:
     results = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = copied_tree(Path(folder))
-        if run(tree, [], options.tests) != "survived":
+        worker = Worker(tree)
+        if worker.run([], options.tests, []) != "survived":
             raise SystemExit("the tests fail before anything is broken")
         for name in options.contract:
             found = [
                 m for m in mutants(ROOT / "contracts" / name) if options.kind in (None, m.kind)
             ]
             for one in found[:: options.every]:
-                results.append(judge(one, tree, affected(name), options.tests))
+                results.append(judge(one, worker, affected(name), options.tests))
                 last = results[-1]
-                print(f"{last.outcome:12} {last.source}:{last.line} {last.kind}: {last.guard}")
+                place = f"{last.source}:{last.line}"
+                print(f"{last.outcome:12} {place} {last.kind}: {last.guard}", flush=True)
                 if options.json:
                     written = json.dumps([asdict(each) for each in results], indent=1)
                     options.json.write_text(written + "\n", "utf-8")
