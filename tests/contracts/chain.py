@@ -238,6 +238,7 @@ class Contract:
         self._functions = {e["name"]: e for e in self.abi if e["type"] == "function"}
         self._events: dict[bytes, Mapping[str, Any]] = {}
         self.learn(self.abi)
+        self.told: set[str] = set()  # the names of all events of its calls
         self.address = evm.deploy(sender, artifact.bytecode + encoded)
 
     def learn(self, abi: Sequence[Mapping[str, Any]]) -> None:
@@ -260,6 +261,7 @@ class Contract:
     def send_raw(self, sender: str, data: bytes) -> Receipt:
         raw = self.evm.send(sender, self.address, data)
         events = tuple(self._decode(topics, body) for topics, body in raw.logs)
+        self.told |= {event.name for event in events}
         return Receipt(raw.output, events, raw.gas_used)
 
     def read(self, function: str, *arguments: Any) -> Any:

@@ -158,7 +158,7 @@ def test_tightening_and_revert__of_the_guardian__are_told():
     )
 
 
-@pytest.mark.parametrize("name", artifacts.DEPLOYED)
+@pytest.mark.parametrize("name", ["PriceFeed", "RiskOracle"])
 def test_events__of_the_abi__are_all_reached_here_or_at_the_batches(name):
     told = {case[4] for case in CASES} | {"OwnerChanged", "Launched", "Paused", "MarketPaused"}
     told |= {"OperationScheduled", "OperationConsumed", "OperationCancelled", "ConfigChanged"}
