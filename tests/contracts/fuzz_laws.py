@@ -13,6 +13,7 @@ from contracts.book import Book, Order, Refused, Request
 from contracts.book_margin import cross_margin, market_now, standing
 from contracts.book_readings import Readings
 from contracts.book_trades import execute as execute_order
+from contracts.book_views import exposure
 from contracts.book_words import (
     CROSS,
     ISOLATED,
@@ -24,7 +25,8 @@ from contracts.book_words import (
 from contracts.margin import LONG, SHORT, charge, is_liquidatable
 from contracts.margin_account import locked_margin
 from contracts.margin_sides import side_profit
-from contracts.pool import VIRTUAL_SHARES
+from contracts.pool import VIRTUAL_SHARES, Tranche, leave
+from contracts.pool import Refused as PoolRefused
 from contracts.refusals import Refusal
 from contracts.units import UnixMs
 from tests.contracts.books import LOST, check_sums
@@ -33,7 +35,17 @@ from tests.contracts.fuzz import Walk
 from tests.contracts.lockstep import changed, signed
 
 CLOSES = {"liquidate", "liquidate_signed", "deleverage"}
-HELPS_NOBODY = {"withdraw", "remove_margin", "cancel", "request_open", "request_close", "catch_up"}
+RISKY = {
+    "adjust",
+    "cancel",
+    "catch_up",
+    "deleverage_side",
+    "remove_margin",
+    "request_close",
+    "request_open",
+    "settle",
+    "withdraw",
+}
 
 
 class Watched(Walk):
@@ -72,13 +84,13 @@ class Watched(Walk):
             self.closes_one(before, caller, is_penal=operation != "deleverage")
         elif operation == "execute":
             self.executed(before)
-        elif operation == "adjust" or operation in HELPS_NOBODY:
-            self.endangers_nobody(before)
         elif operation == "change_terms":
             for identity in changed(before.positions, book.positions):
                 assert not self.is_liquidatable(identity), "new terms made it liquidatable"
         elif operation in {"execute_deposit", "execute_redeem"}:
             self.shares_keep(before)
+        if operation in RISKY or self.calls % 7 == 0:
+            self.endangers_nobody(before)
         if operation in {"withdraw", "remove_margin"}:
             self.locked_stays(operation, before)
 
@@ -244,6 +256,12 @@ class Watched(Walk):
         supplies = old.insurance_shares + VIRTUAL_SHARES, new.insurance_shares + VIRTUAL_SHARES
         assert (new.insurance + 1) * supplies[0] >= (old.insurance + 1) * supplies[1]
         self.counted("shares")
+        made = (new.shares - old.shares, new.insurance_shares - old.insurance_shares)
+        for tranche, shares in zip(Tranche, made, strict=True):
+            if shares > 0:
+                left = leave(new, tranche, shares, exposure(self.book, self.seen, UnixMs(0)))
+                most = old.pending - new.pending
+                assert isinstance(left, PoolRefused) or left.paid <= most, "in and out gained"
 
 
 def value(book: Book, seen: Readings) -> int:
