@@ -1,0 +1,374 @@
+"""Liquidation probabilities and monitors, walk-forward: `python -m benchmarks.liquidation`.
+
+Forecasts of 24 h are those of the walk in docs/evaluation.md; the calibration is refitted each
+month on outcomes known by then. Judged on 11 coins, every four hours, 2020-01-01..2023-06-17.
+Needs the recorded candles of `../shared/data`, and ends with code 2 when they are absent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.backtests import kupiec
+from models.dataset import HOUR_MS, Series, hour_rows, joined, read_series
+from models.evaluate import Judged, Walk, walk_forward
+from models.heads import forecast_columns
+from models.liquidation import (
+    DAY_MS,
+    CrossAccount,
+    CrossPosition,
+    FirstPassage,
+    JointCalibration,
+    joint_chance,
+    reflection,
+)
+from models.monitors import (
+    alarms,
+    breach_detector,
+    breach_excess,
+    calibration_detectors,
+    calibration_excess,
+    delays,
+)
+from models.train import EARLIEST_MS, Recipe, volatility_forecast
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+HOURLY = "binance-spot-1h-2017-2023/ohlcv-1h.parquet"
+FILES = (
+    HOURLY,
+    "bitfinex-1m-2013-2019/BTCUSD-1m.parquet",
+    "bitfinex-1m-2013-2019/ETHUSD-5m.parquet",
+    "bitfinex-1m-2013-2019/LTCUSD-5m.parquet",
+    "bitfinex-1m-2013-2019/XRPUSD-5m.parquet",
+)
+COINS = ("BTC", "ETH", "BNB", "XRP", "LTC", "ETC", "EOS", "TRX", "XLM", "XMR", "MATIC")
+WALK_START = datetime(2016, 7, 1, tzinfo=UTC)
+START, END = datetime(2020, 1, 1, tzinfo=UTC), datetime(2023, 6, 17, tzinfo=UTC)
+DAY_S, DAY_HOURS, LOOK_BACK_HOURS = 86_400, 24, 720
+BARRIERS = (0.02, 0.05, 0.10, 0.20)
+LEARN_EACH = 5
+"""Every fifth row is learned from: neighbours overlap in 20 of 24 hours."""
+ONSETS = (("2021-05", "2021-05-19"), ("2022-05", "2022-05-09"), ("2022-11", "2022-11-08"))
+FIELDS = ("as_of_ms", "symbols", "variance", "forecast", "falls", "rises", "long", "short")
+MAINTENANCE = 0.02
+ACCOUNTS_A_DAY = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the evaluation, print its tables, and write them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--forecasts", type=Path, help="keep the walk's forecasts in this file")
+    parser.add_argument(
+        "--before-2020", action="store_true", help="judge 2018 and 2019: to develop"
+    )
+    options = parser.parse_args(arguments)
+    missing = [name for name in FILES if not (DATA / name).is_file()]
+    if missing:
+        print(f"skipped: {DATA / missing[0]} is absent", file=sys.stderr)
+        return 2
+    judged = _forecasts(options.forecasts)
+    first, last = _ms(START), _ms(END)
+    if options.before_2020:
+        first, last = _ms(datetime(2018, 7, 1, tzinfo=UTC)), _ms(START)
+        judged = judged.select(judged.as_of_ms < last)
+    chance = _chances(judged, first, last)
+    chosen = np.isfinite(chance[0][:, 0]) & np.isin(
+        judged.symbols, [f"{coin}/USDT" for coin in COINS]
+    )
+    report = {
+        "isolated": _isolated(judged.select(chosen), [table[chosen] for table in chance]),
+        "cross": _cross(judged, first, last),
+        "monitors": _monitors(judged.select(chosen), chance[0][chosen]),
+    }
+    print(json.dumps(report, indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _forecasts(cache: Path | None) -> Judged:
+    """Forecasts of 24 h of every symbol beside what followed, walked forward or read back."""
+    if cache is not None and cache.is_file():
+        with np.load(cache) as kept:
+            return Judged(**{name: kept[name] for name in FIELDS})
+    parts = [
+        hour_rows(series, horizons_s=(DAY_S,), stride_ms=4 * HOUR_MS)
+        for name in FILES
+        for series in read_series(DATA / name)
+    ]
+    rows = joined(parts)
+    rows = rows.select(rows.as_of_ms >= EARLIEST_MS)
+    names = forecast_columns(rows.names, minutes=False)
+    walk = Walk(
+        column=0,
+        horizon_s=DAY_S,
+        names=names,
+        model=lambda: volatility_forecast(names, Recipe()),
+        start=WALK_START,
+        end=END,
+    )
+    judged = walk_forward(rows, walk, _tell)
+    if cache is not None:
+        np.savez(cache, **{name: getattr(judged, name) for name in FIELDS})
+    return judged
+
+
+def _chances(judged: Judged, first: int, last: int) -> list[FloatArray]:
+    """Calibrate month by month on what was known; longs and shorts, shape (rows, BARRIERS)."""
+    deviation = np.exp(0.5 * judged.forecast)
+    tables = [np.full((len(deviation), len(BARRIERS)), np.nan) for _ in range(2)]
+    for start, end in _months(first, last):
+        known = np.flatnonzero(judged.as_of_ms < start - DAY_MS)[::LEARN_EACH]
+        month = (judged.as_of_ms >= start) & (judged.as_of_ms < end)
+        for side, outcome in enumerate((judged.falls, judged.rises)):
+            model = FirstPassage().fit(deviation[known], outcome[known], judged.as_of_ms[known])
+            for place, distance in enumerate(_distances(side)):
+                far = np.full(int(month.sum()), distance)
+                tables[side][month, place] = model.predict(far, deviation[month])
+        _tell("calibrating", start, last)
+    return tables
+
+
+def _isolated(judged: Judged, chance: Sequence[FloatArray]) -> dict[str, Any]:
+    """Judge each barrier and side, pooled, by year, and beside the textbook's formula."""
+    deviation = np.exp(0.5 * judged.forecast)
+    table: dict[str, Any] = {"rows": len(deviation)}
+    pooled: list[tuple[FloatArray, FloatArray]] = []
+    for side, name in enumerate(("long", "short")):
+        outcome = (judged.falls, judged.rises)[side]
+        for place, barrier in enumerate(BARRIERS):
+            distance = _distances(side)[place]
+            hit = (outcome >= distance).astype(np.float64)
+            ours = chance[side][:, place]
+            pooled.append((ours, hit))
+            line = _line(ours, hit)
+            plain = reflection(np.full(len(hit), distance), deviation)
+            line["textbook"] = _line(plain, hit)
+            line["by_year"] = {
+                year: round(float(ours[chosen].mean() / max(hit[chosen].mean(), 1e-9)), 3)
+                for year, chosen in _years(judged.as_of_ms)
+            }
+            table[f"{name} {barrier:.0%}"] = line
+    for name, part in (("long", pooled[:4]), ("short", pooled[4:]), ("both", pooled)):
+        ours, hit = (np.concatenate([pair[place] for pair in part]) for place in range(2))
+        climate = np.concatenate([np.full(len(pair[1]), pair[1].mean()) for pair in part])
+        line = _line(ours, hit)
+        line["skill"] = round(1.0 - line["brier"] / float(np.square(climate - hit).mean()), 4)
+        table[f"all, {name}"] = line
+    return table
+
+
+def _line(chance: FloatArray, hit: FloatArray) -> dict[str, Any]:
+    return {
+        "observed": round(float(hit.mean()), 5),
+        "ratio": round(float(chance.mean() / max(hit.mean(), 1e-9)), 3),
+        "ece": round(_calibration_error(chance, hit), 5),
+        "auc": round(_area(chance, hit), 4),
+        "brier": round(float(np.square(chance - hit).mean()), 5),
+    }
+
+
+def _calibration_error(chance: FloatArray, hit: FloatArray, bins: int = 20) -> float:
+    """Mean distance of forecast and observed over bins of equal width, weighted by their rows."""
+    place = np.minimum((chance * bins).astype(np.int64), bins - 1)
+    miss = np.bincount(place, chance - hit, minlength=bins)
+    return float(np.abs(miss).sum() / len(hit))
+
+
+def _area(chance: FloatArray, hit: FloatArray) -> float:
+    """Area under the receiver operating curve, ties counted half."""
+    _, inverse, counts = np.unique(chance, return_inverse=True, return_counts=True)
+    rank = np.cumsum(counts) - (counts - 1) / 2.0
+    positive = float(hit.sum())
+    total = float(rank[inverse][hit > 0.0].sum()) - positive * (positive + 1.0) / 2.0
+    return total / max(positive * (len(hit) - positive), 1.0)
+
+
+def _cross(judged: Judged, first: int, last: int) -> dict[str, Any]:
+    """Random cross accounts of 2 to 5 coins, simulated jointly; maintenance after each hour."""
+    rng = np.random.default_rng(0)
+    hours = _aligned_hours()
+    deviation = dict(
+        zip(
+            zip(judged.as_of_ms.tolist(), judged.symbols.tolist(), strict=True),
+            np.exp(0.5 * judged.forecast).tolist(),
+            strict=True,
+        )
+    )
+    stamps, shares, dead = [], [], []
+    for stamp in range(first - 365 * DAY_MS, last, DAY_MS):
+        known = [coin for coin in range(len(COINS)) if (stamp, _symbol(coin)) in deviation]
+        window = hours(stamp, LOOK_BACK_HOURS, DAY_HOURS)
+        if len(known) < 2 or window is None:
+            continue
+        spread = np.ones(len(COINS))
+        spread[known] = [deviation[stamp, _symbol(coin)] for coin in known]
+        for _ in range(ACCOUNTS_A_DAY):
+            account = _random_account(rng, known)
+            shares.append(joint_chance(account, window[0], spread, DAY_HOURS))
+            dead.append(_died(account, window[1]))
+            stamps.append(stamp)
+    share, died, at = np.array(shares), np.array(dead, dtype=np.float64), np.array(stamps)
+    chance = np.full(len(share), np.nan)
+    for start, end in _months(first, last):
+        month, past = (at >= start) & (at < end), at < start - DAY_MS
+        if month.any():
+            chance[month] = JointCalibration().fit(share[past], died[past]).predict(share[month])
+    judged_rows = np.isfinite(chance)
+    line = _line(chance[judged_rows], died[judged_rows])
+    raw = _line(share[judged_rows], died[judged_rows])
+    return {"accounts": int(judged_rows.sum()), "calibrated": line, "simulated": raw}
+
+
+def _aligned_hours() -> Callable[[int, int, int], tuple[FloatArray, FloatArray] | None]:
+    """Hourly log returns of the coins on one grid: what was before an instant, and after it."""
+    found: dict[str, Series] = {each.symbol: each for each in read_series(DATA / HOURLY)}
+    chosen = [found[_symbol(coin)] for coin in range(len(COINS))]
+    start = min(each.start_ms for each in chosen)
+    end = max(each.start_ms + each.length * HOUR_MS for each in chosen)
+    close = np.full(((end - start) // HOUR_MS, len(COINS)), np.nan)
+    for column, each in enumerate(chosen):
+        place = (each.start_ms - start) // HOUR_MS
+        close[place : place + each.length, column] = np.log(each.bars.close[0])
+    for hour in range(1, len(close)):
+        close[hour] = np.where(np.isnan(close[hour]), close[hour - 1], close[hour])
+    moves = np.nan_to_num(np.diff(close, axis=0, prepend=np.nan))
+
+    def around(stamp: int, before: int, after: int) -> tuple[FloatArray, FloatArray] | None:
+        place = (stamp - start) // HOUR_MS
+        if place < before or place + after > len(moves):
+            return None
+        return moves[place - before : place], moves[place : place + after]
+
+    return around
+
+
+def _random_account(rng: np.random.Generator, known: Sequence[int]) -> CrossAccount:
+    """Draw an account with a notional of 1 and equity of 3 % to 25 % of it."""
+    count = int(rng.integers(2, min(5, len(known)) + 1))
+    coins = rng.choice(known, size=count, replace=False)
+    weights = rng.dirichlet(np.ones(count))
+    sides = np.where(rng.random(count) < 0.7, 1.0, -1.0)
+    positions = tuple(
+        CrossPosition(market=int(coin), size=float(size), price=1.0, maintenance_ratio=MAINTENANCE)
+        for coin, size in zip(coins, weights * sides, strict=True)
+    )
+    return CrossAccount(equity=float(rng.uniform(0.03, 0.25)), positions=positions)
+
+
+def _died(account: CrossAccount, moves: FloatArray) -> bool:
+    prices = np.exp(np.cumsum(moves, axis=0))
+    spare = np.full(len(moves), account.equity)
+    for each in account.positions:
+        price = prices[:, each.market]
+        spare += each.size * (price - 1.0) - abs(each.size) * price * MAINTENANCE
+    return bool((spare < 0.0).any())
+
+
+def _monitors(judged: Judged, chance: FloatArray) -> dict[str, Any]:
+    """Replay the monitors day by day: our tail, a static one, and the probability at 10 %."""
+    midnight = judged.as_of_ms % DAY_MS == 0
+    days, chance = judged.select(midnight), chance[midnight]
+    stamps = [int(stamp) for stamp in np.unique(days.as_of_ms)]
+    static = _static_quantile(days)
+    hit = (days.falls >= _distances(0)[2]).astype(np.float64)
+    low = [calibration_excess(hit[at], chance[at, 2]) for at in _days(days, stamps)]
+    low_detector, high_detector = calibration_detectors(DAY_S)
+    records = {
+        "our tail 99 %": (breach_detector(DAY_S), _breaches(days, stamps, days.long[:, 0])),
+        "static 99 %, frozen in 2020": (breach_detector(DAY_S), _breaches(days, stamps, static)),
+        "probability at 10 % too low": (low_detector, low),
+        "probability at 10 % too high": (high_detector, [-excess for excess in low]),
+    }
+    onsets = [
+        (name, _ms(datetime.fromisoformat(date).replace(tzinfo=UTC))) for name, date in ONSETS
+    ]
+    table: dict[str, Any] = {}
+    for name, (detector, excesses) in records.items():
+        found = alarms(detector, stamps, excesses)
+        table[name] = {
+            "alarms": [str(np.datetime64(alarm.at_ms, "ms"))[:10] for alarm in found],
+            "delay_days": {delay.name: delay.days for delay in delays(found, onsets)},
+        }
+    breaches = days.falls > days.long[:, 0]
+    table["our breaches"] = {
+        name: round(
+            float(breaches[(days.as_of_ms >= at) & (days.as_of_ms < at + 30 * DAY_MS)].mean()), 4
+        )
+        for name, at in onsets
+    }
+    table["our breaches"]["all"] = round(float(breaches.mean()), 4)
+    table["our breaches"]["kupiec_p"] = round(kupiec(breaches, 0.99).p_value, 4)
+    return table
+
+
+def _static_quantile(days: Judged) -> FloatArray:
+    """Each coin's own 99 % quantile of 2020, applied to every later day: what nobody retrained."""
+    result = np.full(len(days.falls), np.inf)
+    early = days.as_of_ms < _ms(datetime(2021, 1, 1, tzinfo=UTC))
+    for symbol in np.unique(days.symbols):
+        own = days.symbols == symbol
+        if (own & early).any():
+            result[own & ~early] = np.quantile(days.falls[own & early], 0.99)
+    return result
+
+
+def _breaches(days: Judged, stamps: Sequence[int], quantile: FloatArray) -> list[float]:
+    broken = (days.falls > quantile).astype(np.float64)
+    return [breach_excess(broken[at], 0.01) for at in _days(days, stamps)]
+
+
+def _days(days: Judged, stamps: Sequence[int]) -> list[BoolArray]:
+    return [np.asarray(days.as_of_ms == stamp) for stamp in stamps]
+
+
+def _distances(side: int) -> list[float]:
+    """Distances of the barriers as logarithms: a fall for longs, a rise for shorts."""
+    return [float(-np.log1p(-b) if side == 0 else np.log1p(b)) for b in BARRIERS]
+
+
+def _years(as_of_ms: NDArray[np.int64]) -> list[tuple[str, BoolArray]]:
+    years = as_of_ms.astype("datetime64[ms]").astype("datetime64[Y]")
+    return [(str(year), np.asarray(years == year)) for year in np.unique(years)]
+
+
+def _months(first: int, last: int) -> list[tuple[int, int]]:
+    """Months as (first, last) milliseconds inside [first, last)."""
+    month = np.arange(
+        np.datetime64(first, "ms").astype("datetime64[M]"),
+        np.datetime64(last, "ms").astype("datetime64[M]") + 2,
+    )
+    borders = np.clip(month.astype("datetime64[ms]").astype(np.int64), first, last).tolist()
+    pairs = itertools.pairwise(borders)
+    return [(start, end) for start, end in pairs if start < end]
+
+
+def _symbol(coin: int) -> str:
+    return f"{COINS[coin]}/USDT"
+
+
+def _ms(instant: datetime) -> int:
+    return int(instant.timestamp() * 1_000)
+
+
+def _tell(stage: str, done: int, total: int) -> None:
+    """Say how far the work has come."""
+    print(f"\r{stage} {done}/{total}   ", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
