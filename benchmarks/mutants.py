@@ -126,7 +126,9 @@ def named_refusals(source: Path, lines: Sequence[str]) -> tuple[str, ...]:
             break
     for call in re.findall(r"\b(_\w+)\(", lines[0]):
         for each in sorted(source.parent.glob("*.vy")):
-            body = re.search(rf"^def {call}\(.*?(?=^@|\Z)", each.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+            body = re.search(
+                rf"^def {call}\(.*?(?=^@|\Z)", each.read_text("utf-8"), re.MULTILINE | re.DOTALL
+            )
             found |= set(RAISED.findall(body[0])) if body else set()
     return tuple(sorted(found))
 
