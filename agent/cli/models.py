@@ -1,17 +1,30 @@
-"""`aml models`: train a model, list what is there, read its card."""
+"""`aml models`: train, evaluate, read, promote and roll back models."""
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Train and inspect models.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from models.registry import Step
+
+app = typer.Typer(help="Train, judge and promote models.", no_args_is_help=True)
+
+DEFAULT_FOLDER = Path(".aml/models")
+HORIZONS = {"15m": 900, "1h": 3_600, "4h": 14_400, "24h": 86_400}
 
 FolderOption = Annotated[
-    Path | None, typer.Option("--models", help="Folder of models; the package's own if not given.")
+    Path, typer.Option("--models", help="Folder of models and of the journal of promotions.")
 ]
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", help="An artifact's folder; the champion if not given.")
+]
+HashArgument = Annotated[str, typer.Argument(help="Model hash, as `aml models list` shows it.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is journalled.")]
 
 
 @app.command(
@@ -21,8 +34,8 @@ def train(
     data: Annotated[
         list[Path], typer.Option("--data", help="Candle file (parquet); give several.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Where the artifact's folder goes.")] = Path(
-        ".aml/models"
+    out: Annotated[Path, typer.Option("--out", help="Where the artifact's folder goes.")] = (
+        DEFAULT_FOLDER
     ),
     before: Annotated[
         str, typer.Option("--before", help="Only bars that open before this are learned from.")
@@ -48,35 +61,143 @@ def train(
         typer.echo(f"  {name:28} {value:.6g}")
 
 
-@app.command("list", epilog="Example: aml models list")
-def list_models(folder: FolderOption = None) -> None:
-    """List the models, each checked; the one that ships with the package is marked."""
-    from models.artifact import ArtifactRefused, default_artifact, load
+@app.command(
+    "evaluate", epilog="Example: aml models evaluate --candles c.parquet --horizon 24h --json OUT"
+)
+def evaluate(
+    candles: Annotated[Path, typer.Option("--candles", help="Candle file (parquet).")],
+    horizon: Annotated[str, typer.Option("--horizon", help="15m, 1h, 4h or 24h.")] = "24h",
+    out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    model: ModelOption = None,
+    folder: FolderOption = DEFAULT_FOLDER,
+) -> None:
+    """Judge a model, as it is, on any candle file, beside baselines that walk inside the file."""
+    from models.artifact import load
+    from models.judging import judge
+    from models.registry import Registry
 
-    shipped = default_artifact()
-    for path in sorted((folder or shipped.parent).iterdir()):
-        if not path.is_dir():
-            continue
+    if horizon not in HORIZONS:
+        raise typer.BadParameter(f"give one of {', '.join(HORIZONS)}", param_hint="--horizon")
+    chosen = load(model or Registry(folder).champion())
+    report = judge(chosen, candles, HORIZONS[horizon], _progress)
+    _print_report(report)
+    if out is not None:
+        out.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@app.command("list", epilog="Example: aml models list")
+def list_models(folder: FolderOption = DEFAULT_FOLDER) -> None:
+    """List the models, each checked (* the champion), and the steps that led there."""
+    from models.artifact import ArtifactRefused, default_artifact, load
+    from models.registry import Registry
+
+    registry = Registry(folder)
+    champion, shipped = registry.champion(), default_artifact()
+    own = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for path in [shipped, *(path for path in own if path.name != shipped.name)]:
         try:
             manifest = load(path).manifest
             facts = f"trained {manifest.trained_from[:10]} to {manifest.trained_before[:10]}"
         except ArtifactRefused as fault:
             facts = f"REFUSED: {fault}"
-        typer.echo(f"{'*' if path == shipped else ' '} {path.name}  {facts}")
+        typer.echo(f"{'*' if path.name == champion.name else ' '} {path.name}  {facts}")
+    for step in registry.steps():
+        typer.echo(_step_line(step))
 
 
-@app.command("card", epilog="Example: aml models card")
+@app.command("card", epilog="Example: aml models card --report report.json --out card.html")
 def card(
     model: Annotated[Path | None, typer.Argument(help="An artifact's folder.")] = None,
+    report: Annotated[
+        list[Path] | None, typer.Option("--report", help="Report of `evaluate`; give several.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write one HTML page here; else print text.")
+    ] = None,
+    folder: FolderOption = DEFAULT_FOLDER,
 ) -> None:
-    """Print a model's card: what it is for, what it was trained on, what was measured."""
-    from models.artifact import default_artifact, load
+    """Show a model's card: what it is for, what it was trained on, how it was judged."""
+    from models.artifact import load
+    from models.html_card import html_card
+    from models.registry import Registry, reports_of
 
-    folder = model or default_artifact()
-    load(folder)  # a card is shown only when it belongs to what it describes
-    typer.echo((folder / "card.md").read_text(encoding="utf-8"))
+    chosen = model or Registry(folder).champion()
+    loaded = load(chosen)  # a card is shown only when it belongs to what it describes
+    if out is None:
+        typer.echo((chosen / "card.md").read_text(encoding="utf-8"))
+        return
+    found = reports_of(loaded.model_hash.hex(), report or [])
+    out.write_text(html_card(loaded, found), encoding="utf-8")
+    typer.echo(f"written to  {out}")
+
+
+@app.command("promote", epilog="Example: aml models promote HASH --report r.json --reason WHY")
+def promote(
+    model: HashArgument,
+    reason: ReasonOption,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Report of `evaluate` on this model.")
+    ] = None,
+    champion_report: Annotated[
+        Path | None,
+        typer.Option("--champion-report", help="The champion's report on the same candles."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote although a gate fails; journalled as forced.")
+    ] = False,
+    folder: FolderOption = DEFAULT_FOLDER,
+) -> None:
+    """Put a model in charge, if it passes every gate; the registry's champion changes at once."""
+    from models.registry import Evidence, Registry
+
+    shown = None if report is None else Evidence(report=report, champion_report=champion_report)
+    now = time.time_ns() // 1_000_000
+    name = model.removeprefix("0x")
+    step = Registry(folder).promote(name, shown, reason=reason, at_ms=now, force=force)
+    for gate in step.gates:
+        mark = "ok  " if gate.passed else "FAIL"
+        typer.echo(f"{mark} {gate.name}: {gate.measured:.4g} ({gate.limit})")
+    typer.echo(_step_line(step))
+
+
+@app.command("rollback", epilog="Example: aml models rollback --reason WHY")
+def rollback(reason: ReasonOption, folder: FolderOption = DEFAULT_FOLDER) -> None:
+    """Put the model before the champion in charge again."""
+    from models.registry import Registry
+
+    step = Registry(folder).rollback(reason=reason, at_ms=time.time_ns() // 1_000_000)
+    typer.echo(_step_line(step))
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    """Print ours beside the baselines."""
+    typer.echo(
+        f"model {report['modelHash'][:12]} on {report['candles']['name']}: {report['rows']} rows, "
+        f"{report['markets']} markets, {report['refused_share']:.2%} out of domain"
+    )
+    losses = "  ".join(f"{name} {value:.4f}" for name, value in report["qlike"].items())
+    typer.echo(f"QLIKE       {losses}")
+    for side, line in report["sides"].items():
+        typer.echo(
+            f"{side:6} {report['level']:.1%}  breaches {line['breach_share']:.2%}  "
+            f"Kupiec {line['kupiec_passed']}/{line['symbols']}  "
+            f"Christoffersen {line['christoffersen_passed']}/{line['symbols']}  "
+            f"average {line['average']:.2%}  pinball {1e4 * line['pinball']:.2f}e-4"
+        )
+        if line["static"]:
+            typer.echo(
+                f"       static    breaches {line['static']['breach_share']:.2%}  "
+                f"average {line['static']['average']:.2%}"
+            )
+
+
+def _step_line(step: Step) -> str:
+    """Say what a step of the journal did."""
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(step.at_ms / 1_000))
+    to = step.model[:12] or "the shipped model"
+    return f"{when} {step.kind} {to} (before: {step.previous[:12] or 'shipped'}): {step.reason}"
 
 
 def _progress(stage: str, done: int, total: int) -> None:
-    """Say how far a training has come."""
-    typer.echo(f"{stage} {done}/{total}", err=True)
+    """Say how far the work has come."""
+    typer.echo(f"{stage} {done}/{total}" if total else f"{stage} {done}", err=True)

@@ -1,0 +1,83 @@
+"""Judging on any candle file, and the page that shows it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from models.artifact import LoadedModel, default_artifact, load
+from models.dataset import DatasetError
+from models.features import HOUR_MS
+from models.html_card import html_card
+from models.judging import judge
+from models.registry import gates
+from tests.models.fakes import frame
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load(default_artifact())
+
+
+@pytest.fixture(scope="module")
+def candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("judge") / "new.parquet"
+    parts = [frame(f"NEW{seed}/X", HOUR_MS, 24 * 150, seed=seed) for seed in range(3)]
+    pd.concat(parts).to_parquet(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(model: LoadedModel, candles: Path) -> dict[str, Any]:
+    return judge(model, candles, 86_400)
+
+
+def test_judge__symbols_never_seen__are_scored_beside_baselines(
+    model: LoadedModel, report: dict[str, Any]
+):
+    assert report["modelHash"] == model.model_hash.hex()
+    assert report["markets"] == 3
+    assert report["rows"] > 200
+    assert report["qlike"]["ours"] < report["qlike"]["ewma"]
+    for side in ("long", "short"):
+        assert 0.0 <= report["sides"][side]["breach_share"] < 0.1
+        assert report["sides"][side]["static"]["average"] > 0.0
+
+
+def test_judge__report__is_json_and_is_what_the_gates_read(report: dict[str, Any]):
+    read = json.loads(json.dumps(report, allow_nan=False))
+    assert {gate.name for gate in gates(read)} >= {"rows", "QLIKE over that of the EWMA"}
+
+
+def test_judge__twice__gives_the_same_report(
+    model: LoadedModel, candles: Path, report: dict[str, Any]
+):
+    assert judge(model, candles, 86_400) == report
+
+
+def test_judge__horizon_shorter_than_the_bars__is_refused(model: LoadedModel, candles: Path):
+    with pytest.raises(DatasetError, match="too long for 900 s"):
+        judge(model, candles, 900)
+    with pytest.raises(DatasetError, match="no head"):
+        judge(model, candles, 60)
+
+
+def test_card__page__needs_nothing_else_and_parses(model: LoadedModel, report: dict[str, Any]):
+    crisis = {"name": "made <up>", "ours": [20.0, 5.0, 8.0], "tiers": [20.0, 20.0, 20.0]}
+    page = html_card(model, [report | {"caps": [crisis]}])
+    body = page[page.index("<body>") : page.index("</html>")]
+    assert ElementTree.fromstring(body) is not None
+    assert "http" not in page
+    assert "<script" not in page
+    assert body.count("<svg") == 4
+    assert "simulated trader population" in page
+    assert "made &lt;up&gt;" in page
+
+
+def test_card__without_reports__says_so(model: LoadedModel):
+    assert "No evaluation was given" in html_card(model, [])
