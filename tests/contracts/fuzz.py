@@ -62,6 +62,9 @@ class Walk(Calls):
         if self.chance(RARE):
             self.end_market()
             return "end_market"
+        if self.chance(2 * RARE):
+            self.wild()
+            return "wild"
         name, act = self.random.choice(MOVES)
         act(self)
         return name
@@ -171,6 +174,23 @@ class Walk(Calls):
         for _ in range(self.pick(0, 1, 1, 4)):
             self.pass_time(self.pick(3, 3, 30, 70))
         self.liquidations()
+
+    def wild(self) -> None:
+        """A price goes where no price goes, and mostly comes back."""
+        market = self.random.choice([*self.living()])
+        price = self.world.prices[market]
+        far = int(price * 10 ** self.random.uniform(-4, 4))
+        for each in (far, price if self.chance(0.8) else far):
+            self.wait(PAST_S)
+            self.post(self.living() | {market: min(2**93, max(2**33, each))}, self.living())
+            self.liquidations()
+            for side in (LONG, SHORT):
+                self.deleverage_side(MarketId(market), side)
+            self.pass_time(3)
+            self.liquidations()
+            self.deleverage_side(MarketId(market), LONG)
+            self.open()
+            self.close()
 
     def squeeze(self) -> None:
         """A price moves against somebody, about as far as the margin reaches."""
@@ -519,6 +539,10 @@ class Walk(Calls):
             funding_daily_ppm=self.pick(0, 10_000, 200_000, 1_000_000),
             liquidation_age_s=self.pick(45, 60, 120),
             penalty_min_ppm=self.pick(2_500, 2_500, 5_000, 60_000),
+            impact_ppm=self.pick(0, 500, 2_000, 50_000),
+            min_notional_usdc=self.pick(100, 100, 400),
+            reward=self.pick(0, 200_000, 250_000),
+            execution_fee=self.pick(0, 100_000, 100_000, 9_000_000),
         )
         self.set_rules(market, changed)
 

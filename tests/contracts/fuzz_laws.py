@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from contracts.book import Book, Order, Refused, Request
-from contracts.book_margin import cross_margin, market_now, standing
+from contracts.book_margin import cross_margin, cross_standings, market_now, standing
 from contracts.book_readings import Readings
 from contracts.book_trades import execute as execute_order
 from contracts.book_views import exposure
@@ -19,6 +19,7 @@ from contracts.book_words import (
     ISOLATED,
     Account,
     PositionId,
+    account_number,
     position_id,
     split_position_id,
 )
@@ -54,6 +55,7 @@ class Watched(Walk):
     def __init__(self, seed: int) -> None:
         self.gifts = {"vault": 0, "pool": 0}
         self.asked: dict[str, int] = {}
+        self.executor = Account(0)
         super().__init__(seed)
 
     def do(
@@ -83,12 +85,15 @@ class Watched(Walk):
             caller = next(a for a, name in self.addresses.items() if name == call[0])
             self.closes_one(before, caller, is_penal=operation != "deleverage")
         elif operation == "execute":
+            self.executor = account_number(call[0])
             self.executed(before)
         elif operation == "change_terms":
             for identity in changed(before.positions, book.positions):
                 assert not self.is_liquidatable(identity), "new terms made it liquidatable"
         elif operation in {"execute_deposit", "execute_redeem"}:
             self.shares_keep(before)
+        if operation in {"deleverage_side", "catch_up", "change_terms", "adjust"}:
+            self.cut_is_fair(before)
         if operation in RISKY or self.calls % 7 == 0:
             self.endangers_nobody(before)
         if operation in {"withdraw", "remove_margin"}:
@@ -120,8 +125,28 @@ class Watched(Walk):
         assert not self.is_liquidatable(identity), "liquidatable right after its own order"
         self.counted("own order")
         self.in_limits(before, request, identity)
-        if self.calls % 5 == 0:
+        if self.calls % 3 == 0:
+            self.costs_what_it_says(before, request, identity)
             self.splitting_is_dearer(before, request)
+
+    def costs_what_it_says(self, before: Book, request: Request, identity: PositionId) -> None:
+        """At the mark an order changes what a trader owns by its costs, and by nothing else."""
+        _, fill = execute_order(before, self.seen, order_of(request))
+        held = 0 if request.mode == CROSS else request.margin + request.fee
+        paid = owned(before, self.seen, identity) + held - owned(self.book, self.seen, identity)
+        asked = fill.costs.total + request.fee
+        asked -= request.fee if self.executor == request.account else 0
+        assert 0 <= paid - asked <= 3, f"an order of costs {asked} took {paid}"
+        self.counted("costs")
+
+    def cut_is_fair(self, before: Book) -> None:
+        """A cut at the mark takes and gives nobody anything."""
+        for identity in self.held():
+            was, now = (owned(each, self.seen, identity) for each in (before, self.book))
+            # A size that is rounded down may spare a loser less than a unit.
+            count = 1 + len(self.book.account(split_position_id(identity)[0]).markets)
+            assert was < 0 or -count <= was - now <= 2 * count, f"a cut moved {now - was}"
+        self.counted("cuts")
 
     def in_limits(self, before: Book, request: Request, identity: PositionId) -> None:
         """What grew a side stays within the signed cap, and the pool's share."""
@@ -205,6 +230,9 @@ class Watched(Walk):
             lost = before.account(account).balance - book.account(account).balance
             assert lost <= 0, "an isolated position took from the balance"
         self.losses_in_order(before, identity)
+        had, has = (owned(each, self.seen, identity) for each in (before, book))
+        forgiven = max(0, -was.equity) if mode == ISOLATED else max(0, -had)
+        assert has <= had + forgiven + 3, "somebody gained by being liquidated"
         if is_penal:
             self.is_no_cheaper_close(before, identity, size)
         self.counted("liquidation")
@@ -251,8 +279,9 @@ class Watched(Walk):
         old, new = before.pool, self.book.pool
         worth = value(before, self.seen), value(self.book, self.seen)
         supplies = old.shares + VIRTUAL_SHARES, new.shares + VIRTUAL_SHARES
+        units = 1 + len(self.book.markets)  # dust that cuts left open is not valued there
         if min(worth) >= 0:
-            assert (worth[1] + 1) * supplies[0] >= (worth[0] + 1) * supplies[1], "shares lost"
+            assert (worth[1] + units) * supplies[0] >= (worth[0] + 1) * supplies[1], "shares lost"
         supplies = old.insurance_shares + VIRTUAL_SHARES, new.insurance_shares + VIRTUAL_SHARES
         assert (new.insurance + 1) * supplies[0] >= (old.insurance + 1) * supplies[1]
         self.counted("shares")
@@ -280,6 +309,15 @@ def wealth(book: Book, seen: Readings, identity: PositionId) -> int:
     account, _, mode = split_position_id(identity)
     own = standing(book, seen, identity)
     mine = cross_margin(book, seen, account).equity
+    return mine + (own.equity if mode == ISOLATED and own.position.size else 0)
+
+
+def owned(book: Book, seen: Readings, identity: PositionId) -> int:
+    """Give the same with every profit counted, live or not."""
+    account, _, mode = split_position_id(identity)
+    crossed = cross_standings(book, seen, account)
+    mine = book.account(account).balance + sum(each.profit + each.cash for each in crossed)
+    own = standing(book, seen, identity)
     return mine + (own.equity if mode == ISOLATED and own.position.size else 0)
 
 

@@ -52,6 +52,8 @@ OPERATIONS = {
     "withdraw",
 }
 LAWS = {
+    "costs",
+    "cuts",
     "tokens",
     "own order",
     "limits",

@@ -173,7 +173,7 @@ def test_ord_18__debts_of_all_accounts__are_the_debt_of_all(stage: Stage) -> Non
 def test_ord_19__debt__does_not_vanish_with_another_order(stage: Stage) -> None:
     winner, _ = indebted(stage)
     debt = stage.book.debts
-    assert stage.request_close(winner, 1, 0) is Refusal.BALANCE_SHORT
+    assert stage.withdraw(ALICE, 1) is Refusal.BALANCE_SHORT
     stage.deposit(ALICE, debt - USDC)
     equity = cross_margin(stage.book, stage.seen, ALICE).equity
     assert stage.book.debts == USDC
