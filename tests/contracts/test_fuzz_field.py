@@ -171,7 +171,7 @@ def test_ord_18__debts_of_all_accounts__are_the_debt_of_all(stage: Stage) -> Non
 
 
 def test_ord_19__debt__does_not_vanish_with_another_order(stage: Stage) -> None:
-    winner, _ = indebted(stage)
+    indebted(stage)
     debt = stage.book.debts
     assert stage.withdraw(ALICE, 1) is Refusal.BALANCE_SHORT
     stage.deposit(ALICE, debt - USDC)
