@@ -375,16 +375,21 @@ def _other_markets(account: address, market: uint256) -> uint256:
     word: uint256 = 0
     balance: int256 = 0
     word, balance = staticcall engine.account(account)
+    price: uint256 = 0
+    average: uint256 = 0
+    mark: uint256 = 0
+    markets: uint256 = word >> margin_words.MARKETS_AT
     for i: uint256 in range((word >> margin_words.COUNT_AT) & margin_words.BITS_4, bound=margin_words.MAX_CROSS):
-        other: uint256 = (word >> (margin_words.MARKETS_AT + 16 * i)) & MARKET_MASK
+        other: uint256 = markets & MARKET_MASK
+        markets = markets >> 16
         if other == market:
             continue
-        price: uint256 = 0
-        average: uint256 = 0
-        mark: uint256 = 0
         price, average, mark = staticcall feed.mark(other)
+        # No market's band is narrower, so its rules need not be read.
+        if self._near(price, average, margin_words.LEAST_BAND_PPM):
+            continue
         rules: uint256 = staticcall engine.rules(other)
-        if self._near(price, average, rules):
+        if self._near(price, average, rules >> margin_words.BAND_AT):
             continue
         # Who gains by a far price is not liquidatable because of it; so nobody delays by holding what jumps.
         held: uint256 = margin_words.position_id(account, other, margin_words.CROSS)
@@ -402,7 +407,7 @@ def _second_round(
             or 30 s, confirm it: so a bad print closes nothing, and a crash is closed.
     @return 0 confirmed or near its average, NOTED, or WAITING.
     """
-    if self._near(price, average, rules):
+    if self._near(price, average, rules >> margin_words.BAND_AT):
         return 0
     above: bool = price > average
     slot: uint256 = self.pace[market]
@@ -477,12 +482,13 @@ def _may_go_on(states: uint256) -> bool:
 
 @internal
 @pure
-def _near(price: uint256, average: uint256, rules: uint256) -> bool:
+def _near(price: uint256, average: uint256, band_ppm: uint256) -> bool:
     """
-    @return Whether a price is within the market's band around its five-minute average.
+    @return Whether a price is within a band around its five-minute average.
     """
-    distance: uint256 = price - average if price > average else average - price
-    return distance * PPM <= average * (rules >> margin_words.BAND_AT)
+    # Prices and averages have 113 bits at most: nothing wraps.
+    distance: uint256 = unsafe_sub(max(price, average), min(price, average))
+    return unsafe_mul(distance, PPM) <= unsafe_mul(average, band_ppm)
 
 
 @internal

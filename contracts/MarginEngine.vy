@@ -1953,7 +1953,7 @@ def _sound(rules: uint256, floor_ppm: uint256) -> bool:
         and skew_share_ppm <= PPM
         and cut_share_ppm != 0
         and cut_share_ppm <= PPM
-        # An age of 0 or a band of 0 would let nobody be liquidated at once.
+        # An age of 0 would let nobody be liquidated. A narrower band is not looked for, see there.
         and (rules >> margin_words.LIQUIDATION_AGE_AT) & margin_words.BITS_16 != 0
-        and rules >> margin_words.BAND_AT != 0
+        and rules >> margin_words.BAND_AT >= margin_words.LEAST_BAND_PPM
     )

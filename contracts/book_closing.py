@@ -37,6 +37,8 @@ from contracts.units import MS_PER_S, PPM, MarketId, Ppm, UsdcE6
 
 SETTLEMENT_AGE_S: Final = 86_400
 MAX_MARKETS: Final = 256
+LEAST_BAND_PPM: Final = 10_000
+"""Within it a price is near its average in every market: the liquidator reads no rules for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,12 +196,12 @@ def is_coherent(rules: MarketRules, floor_ppm: Ppm) -> bool:
         rules.cut_share_ppm,
         rules.min_notional_usdc,
         rules.liquidation_age_s,
-        rules.band_ppm,
     )
     ordered = rules.penalty_min_ppm <= rules.penalty_max_ppm
     bearable = rules.penalty_max_ppm + rules.fee_ppm < floor_ppm
     paid = rules.penalty_min_ppm * rules.min_notional >= rules.reward * PPM
-    return max(shares) <= PPM and min(needed) > 0 and ordered and bearable and paid
+    watched = rules.band_ppm >= LEAST_BAND_PPM
+    return max(shares) <= PPM and min(needed) > 0 and ordered and bearable and paid and watched
 
 
 def _open_position(action: Action, identity: PositionId) -> Position:

@@ -84,6 +84,9 @@ REWARD_AT: constant(uint256) = 176
 EXECUTION_FEE_AT: constant(uint256) = 200
 LIQUIDATION_AGE_AT: constant(uint256) = 224
 BAND_AT: constant(uint256) = 240
+# The narrowest band that rules may set. A price within it is near its average whatever the market's rules say, so
+# whoever looks at ten markets need not read the rules of the quiet ones; and no liquidation waits for 1 % of noise.
+LEAST_BAND_PPM: constant(uint256) = 10_000
 
 # PriceFeed.mark's word: confidence_ppm 20 | observed_at_ms 48 | unconfirmed 1 | fresh 1 | new_risk 1
 OBSERVED_AT: constant(uint256) = 20

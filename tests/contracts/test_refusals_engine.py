@@ -531,7 +531,7 @@ class TestOthers:
             {"cut_share_ppm": 0},
             {"cut_share_ppm": 1_000_001},
             {"liquidation_age_s": 0},
-            {"band_ppm": 0},
+            {"band_ppm": 9_999},
         ],
         ids=str,
     )
