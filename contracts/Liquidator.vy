@@ -391,9 +391,10 @@ def _other_markets(account: address, market: uint256) -> uint256:
         rules: uint256 = staticcall engine.rules(other)
         if self._near(price, average, rules >> margin_words.BAND_AT):
             continue
-        # Who gains by a far price is not liquidatable because of it; so nobody delays by holding what jumps.
+        # Who gains by a far price is not liquidatable because of it; so nobody delays by holding what jumps. And what
+        # is settled counts at its last price, whatever the feed says.
         held: uint256 = margin_words.position_id(account, other, margin_words.CROSS)
-        if self._is_long(held) == (price < average):
+        if self._is_long(held) == (price < average) and not self._is_settled(other):
             states |= self._second_round(other, price, average, mark, rules)
     return states
 
@@ -502,6 +503,23 @@ def _is_long(position_id: uint256) -> bool:
     third: uint256 = 0
     first, second, third = staticcall engine.position(position_id)
     return (first >> margin_words.LONG_AT) & 1 == 1
+
+
+@internal
+@view
+def _is_settled(market: uint256) -> bool:
+    """
+    @return Whether a market stands at its settlement price for good.
+    """
+    sizes: uint256 = 0
+    long_basis: int256 = 0
+    short_basis: int256 = 0
+    flow: uint256 = 0
+    rules: uint256 = 0
+    settlement: uint256 = 0
+    pot: int256 = 0
+    sizes, long_basis, short_basis, flow, rules, settlement, pot = staticcall engine.market(market)
+    return flow >> margin_words.SETTLED_AT != 0
 
 
 @internal

@@ -395,19 +395,28 @@ def hold(account: address, nonce: uint256, mode: uint256, fee: uint256, margin: 
     if nonce != 0:
         self._use_nonce(account, nonce)
     balance: int256 = self.balances[account]
-    if mode == margin_words.CROSS:
+    # The desk holds a fee to 24 bits and a margin to 64.
+    held: uint256 = unsafe_add(fee, margin)
+    if nonce == 0 or mode == margin_words.CROSS:
         word: uint256 = self.accounts[account]
-        promised: uint256 = ((word >> margin_words.PROMISED_AT) & margin_words.BITS_28) + fee
-        if promised > margin_words.BITS_28:
-            refusals.refuse(refusals.AMOUNT_OUT_OF_RANGE)
-        # A promise that the balance cannot keep would be paid by the pool.
-        if balance < convert(promised, int256):
+        promised: uint256 = unsafe_add((word >> margin_words.PROMISED_AT) & margin_words.BITS_28, held)
+        # For new risk, a promise that the balance cannot keep would be paid by the pool. A close may be owed for: no other
+        # market's price, and nothing locked or lost there, keeps anybody in.
+        short: bool = balance < convert(promised, int256)
+        if nonce == 0 and (short or mode != margin_words.CROSS):
+            short = not self._survives(account, word, balance, promised)
+        if short:
             refusals.refuse(refusals.BALANCE_SHORT)
-        self._store_account(account, word + (fee << margin_words.PROMISED_AT))
+        if mode == margin_words.CROSS:
+            if promised > margin_words.BITS_28:
+                refusals.refuse(refusals.AMOUNT_OUT_OF_RANGE)
+            self._store_account(account, unsafe_add(word, fee << margin_words.PROMISED_AT))
     else:
-        self._check_free(account, balance, fee + margin, False)
-        # It stays in the vault: what is owed to traders does not change, so nothing is settled.
-        self._store_balance(account, balance, balance - convert(fee + margin, int256))
+        self._check_free(account, balance, held, False)
+    if mode != margin_words.CROSS:
+        # It stays in the vault: what is owed to traders grows only by what the balance did not have.
+        taken: int256 = convert(held, int256)
+        self._settle(unsafe_add(taken, self._store_balance(account, balance, unsafe_sub(balance, taken))), 0, 0)
     self._leave()
 
 
@@ -415,7 +424,7 @@ def hold(account: address, nonce: uint256, mode: uint256, fee: uint256, margin: 
 def unhold(account: address, mode: uint256, fee: uint256, margin: uint256):
     """
     @notice Desk only: give a lapsed request's margin back; its fee goes to insurance. In a cross account the fee is
-            taken only where the balance has it and nothing becomes liquidatable by it.
+            taken only where it can be paid without anything becoming liquidatable.
     @param account Whose request.
     @param mode As held.
     @param fee As held.
@@ -429,7 +438,7 @@ def unhold(account: address, mode: uint256, fee: uint256, margin: uint256):
     if mode == margin_words.CROSS:
         word: uint256 = self.accounts[account] - (fee << margin_words.PROMISED_AT)
         self._store_account(account, word)
-        if balance < convert(fee, int256) or not self._survives(account, word, balance, fee):
+        if not self._survives(account, word, balance, fee):
             taken = 0
         if taken != 0:
             owed = self._store_balance(account, balance, balance - convert(taken, int256))
@@ -1140,14 +1149,12 @@ def _adjusted_ppm(position_id: uint256) -> uint256:
     @return An ADJUST as ramped now; it stands still since its AI-input epoch ended.
     """
     ramp: uint256 = self.positions[position_id][2]
-    stop_s: uint256 = staticcall oracle.ramp_stopped_at((ramp >> margin_words.EPOCH_AT) & margin_words.BITS_6)
-    if stop_s == 0 or stop_s > block.timestamp:
-        stop_s = block.timestamp
-    begun_s: uint256 = (ramp >> margin_words.BEGUN_AT) & margin_words.BITS_40
     return margin_math.ramped_ppm(
         ramp & margin_words.BITS_20,
         (ramp >> margin_words.TARGET_AT) & margin_words.BITS_20,
-        unsafe_sub(max(stop_s, begun_s), begun_s),
+        staticcall oracle.ramp_elapsed_s(
+            ramp >> margin_words.EPOCH_AT, (ramp >> margin_words.BEGUN_AT) & margin_words.BITS_40
+        ),
         (ramp >> margin_words.RAMP_AT) & margin_words.BITS_24,
     )
 
@@ -1256,10 +1263,11 @@ def _check_free(account: address, balance: int256, amount: uint256, pauses: bool
 @view
 def _survives(account: address, word: uint256, balance: int256, fee: uint256) -> bool:
     """
-    @return Whether an account that pays a fee is not liquidatable by it.
+    @return Whether an account can pay a fee: out of its balance, or, while it holds cross positions, so that nothing
+            becomes liquidatable by it.
     """
     if (word >> margin_words.COUNT_AT) & margin_words.BITS_4 == 0:
-        return True
+        return balance >= convert(fee, int256)
     sums: Sums = self._sums(account, word, balance, NO_MARKET, empty(Reading), False)
     return sums.equity - convert(fee, int256) >= convert(sums.maintenance, int256)
 

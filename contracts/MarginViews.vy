@@ -44,6 +44,9 @@ MAX_MARKETS: constant(uint256) = 256
 PPM: constant(uint256) = 1_000_000
 E30: constant(int256) = 10**30  # size x price in one USDC e6
 RESERVE_PPM: constant(uint256) = 10_000  # 1 % of open interest stays beside what traders have won
+# Cuts leave a side less than a unit for each position and cut, for ever. A unit is 1e-18, so this is worth less than
+# 0.05 USDC at the highest price that there is: nobody's position, and no reason for the pool to wait for a price.
+DUST: constant(uint256) = 10**6
 
 engine: public(immutable(IMarginEngine))
 feed: public(immutable(IPriceFeed))
@@ -98,7 +101,7 @@ def exposure(since_ms: uint256) -> (uint256, int256, int256, uint256):
     reserve: uint256 = 0
     for market: uint256 in range(staticcall engine.market_count(), bound=MAX_MARKETS):
         book: Book = self._book(market, since_ms)
-        if book.long_size | book.short_size == 0:
+        if max(book.long_size, book.short_size) < DUST:
             continue
         if not book.known:
             refusals.refuse(refusals.EXPOSURE_UNKNOWN)

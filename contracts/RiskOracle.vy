@@ -64,6 +64,7 @@ exports: (
     halts.controls,
     halts.ai_epoch,
     halts.ramp_stopped_at,
+    halts.ramp_elapsed_s,
     halts.guardian_rests,
 )
 

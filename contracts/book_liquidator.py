@@ -188,8 +188,9 @@ def _close(found: Health, size: SizeE18, penalty: Ppm, caller: Account) -> Close
 def _agreed(book: Book, readings: Readings, identity: PositionId) -> Book | None:
     """Ask for a second round where a price that makes it liquidatable is far from its average.
 
-    Its own market's, and in a cross account that of each other position which loses by it. None
-    where all agree, the book with its notes where one was noted now.
+    Its own market's, and in a cross account that of each other position which loses by it in a
+    market that is not settled. None where all agree, the book with its notes where one was noted
+    now.
     """
     account, market, mode = split_position_id(identity)
     asked = [market]
@@ -198,7 +199,9 @@ def _agreed(book: Book, readings: Readings, identity: PositionId) -> Book | None
         asked += [
             each.now.market
             for each in others
-            if each.now.market != market and _loses(each, readings.markets[each.now.market].mark)
+            if each.now.market != market
+            and not each.now.book.settled
+            and _loses(each, readings.markets[each.now.market].mark)
         ]
     seen = [(each, *_second_round(book, readings, each)) for each in asked]
     states = {agreement for _, agreement, _ in seen}

@@ -16,9 +16,11 @@ from contracts.book_words import (
     Account,
     Position,
     PositionId,
+    Ramp,
     position_id,
     split_position_id,
 )
+from contracts.halts import EPOCHS
 from contracts.margin import (
     NO_RATIO,
     NOTHING,
@@ -207,14 +209,23 @@ def effective_ppm(position: Position, limits: Limits, readings: Readings) -> Ppm
     adjusted = NO_RATIO
     ramp = position.ramp
     if ramp is not None:
-        stop_s = readings.now_s
-        ended_s = readings.epoch_ended_s.get(ramp.ai_epoch, 0)
-        if ended_s:
-            stop_s = UnixS(min(stop_s, ended_s))
-        elapsed_s = max(0, stop_s - ramp.begun_s)
+        elapsed_s = elapsed_of(ramp, readings)
         adjusted = ramped_ppm(ramp.from_ppm, ramp.target_ppm, elapsed_s, ramp.ramp_s)
     asked = max(position.maintenance_ppm, limits.effective_maintenance_ppm, adjusted)
     return min(position.ceiling_ppm, asked)
+
+
+def elapsed_of(ramp: Ramp, readings: Readings) -> int:
+    """Give how long an `ADJUST` has run: until its AI-input epoch ended.
+
+    Epochs' numbers come round. Where the one before has ended since the ramp began, it is not known
+    any more where it stopped: it counts as not begun, so that no ratio leaps.
+    """
+    before_s = readings.epoch_ended_s.get((ramp.ai_epoch - 1) % EPOCHS, 0)
+    if before_s > ramp.begun_s:
+        return 0
+    stop_s = readings.epoch_ended_s.get(ramp.ai_epoch, 0) or readings.now_s
+    return max(0, min(stop_s, readings.now_s) - ramp.begun_s)
 
 
 def standing(book: Book, readings: Readings, identity: PositionId) -> Standing:

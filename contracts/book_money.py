@@ -22,7 +22,6 @@ from contracts.book_words import (
     PositionId,
     position_id,
 )
-from contracts.margin import is_liquidatable
 from contracts.margin_account import locked_margin
 from contracts.pool import MAX_AMOUNT
 from contracts.refusals import Refusal
@@ -99,29 +98,36 @@ def remove_margin(
 
 
 def hold(book: Book, readings: Readings, holding: Holding) -> Book:
-    """Use terms up, and hold what a request costs: in escrow, or as a cross account's promise."""
+    """Use terms up, and hold what a request costs: in escrow, or as a cross account's promise.
+
+    A close, which needs no terms, may be owed for by an account that stays above maintenance.
+    """
     action = begin(book)
     account = holding.account
     if holding.nonce:
         action = use_nonce(action, account, holding.nonce)
-    if holding.mode != CROSS:
-        amount = UsdcE6(holding.fee + holding.margin)
-        _check_free(book, readings, account, amount, pauses=False)
-        return action.with_balance(account, -amount).with_escrow(amount).done()
     held = action.book.account(account)
-    promised = UsdcE6(held.promised + holding.fee)
+    amount = UsdcE6(holding.fee + holding.margin)
+    promised = UsdcE6(held.promised + amount)
+    is_cross = holding.mode == CROSS
+    if holding.nonce and not is_cross:
+        _check_free(book, readings, account, amount, pauses=False)
+    elif not (is_cross and held.balance >= promised) and (
+        holding.nonce or not _can_pay(book, readings, account, promised)
+    ):
+        raise Refused(Refusal.BALANCE_SHORT)
+    if not is_cross:
+        return action.with_balance(account, -amount).with_escrow(amount).done()
     if promised > MAX_PROMISED:
         raise Refused(Refusal.AMOUNT_OUT_OF_RANGE)
-    if held.balance < promised:
-        raise Refused(Refusal.BALANCE_SHORT)
     return action.with_account(account, replace(held, promised=promised)).done()
 
 
 def unhold(book: Book, readings: Readings, holding: Holding) -> Book:
     """Give a lapsed request's margin back; its fee goes to insurance.
 
-    A cross account's promise is taken only where its balance has it and nothing becomes
-    liquidatable by it.
+    A cross account's promise is taken only where it can be paid without anything becoming
+    liquidatable.
     """
     action = begin(book)
     account, fee = holding.account, holding.fee
@@ -129,10 +135,7 @@ def unhold(book: Book, readings: Readings, holding: Holding) -> Book:
         action = action.with_escrow(-(fee + holding.margin))
         return action.with_balance(account, holding.margin).insured(fee).done()
     action = unpromised(action, account, fee)
-    if action.book.account(account).balance < fee:
-        return action.done()
-    sums = cross_margin(action.book, readings, account)
-    if is_liquidatable(sums.equity - fee, sums.maintenance):
+    if not _can_pay(action.book, readings, account, fee):
         return action.done()
     return action.with_balance(account, -fee).insured(fee).done()
 
@@ -172,6 +175,18 @@ def _check_ready(now: MarketNow) -> None:
         raise Refused(Refusal.PRICE_NOT_READY)
     if not now.allows(MAY_WITHDRAW):
         raise Refused(Refusal.WITHDRAWALS_PAUSED)
+
+
+def _can_pay(book: Book, readings: Readings, account: Account, fee: UsdcE6) -> bool:
+    """Tell whether an account can pay a fee: out of its balance, or by its equity.
+
+    The latter while it holds cross positions, so that nothing becomes liquidatable by it.
+    """
+    held = book.account(account)
+    if not held.markets:
+        return held.balance >= fee
+    sums = cross_margin(book, readings, account)
+    return sums.equity - fee >= sums.maintenance
 
 
 def _check_free(

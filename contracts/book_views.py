@@ -36,6 +36,7 @@ from contracts.refusals import Refusal
 from contracts.units import PPM, MarketId, Ppm, PriceE18, UnixMs, UsdcE6, ceil_div, floor_div
 
 RESERVE_PPM: Final = Ppm(10_000)  # 1 % of open interest stays beside what traders have won
+DUST: Final = 10**6  # what cuts leave of a side is nobody's: the pool waits for no price of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def exposure(book: Book, readings: Readings, since_ms: UnixMs) -> Exposure:
     """Tell the pool what open positions mean; refuse while a price is not known and newer."""
     high = low = reserve = 0
     for market, held in book.markets.items():
-        if not held.long.size | held.short.size:
+        if max(held.long.size, held.short.size) < DUST:
             continue
         now = market_now(book, readings, market)
         is_known = now.closable and (held.settled or now.observed_at_ms >= since_ms)

@@ -92,6 +92,15 @@ class Controls:
             return Refusal.UNKNOWN_EPOCH
         return UnixS(0) if epoch == self.ai_epoch else self.epoch_ended_s[epoch]
 
+    def ramp_elapsed_s(self, epoch: int, begun_s: UnixS, now_s: UnixS) -> int | Refusal:
+        """Give how long a ramp has run that began in an AI-input epoch; 0 where it came round."""
+        if not 0 <= epoch < EPOCHS:
+            return Refusal.UNKNOWN_EPOCH
+        if self.epoch_ended_s[epoch - 1] > begun_s:
+            return 0
+        stopped_s = now_s if epoch == self.ai_epoch else self.epoch_ended_s[epoch]
+        return max(0, stopped_s - begun_s)
+
 
 def decode_controls(word: int, epoch_ended_s: Sequence[int]) -> Controls:
     """Read what `RiskOracle.controls` gives."""

@@ -213,6 +213,27 @@ def ramp_stopped_at(epoch: uint256) -> uint256:
     return self.epoch_ended_s[epoch]
 
 
+@external
+@view
+def ramp_elapsed_s(epoch: uint256, begun_s: uint256) -> uint256:
+    """
+    @notice How long a ramp has run: until now, or until the AI-input epoch ended in which it began.
+    @param epoch As `ai_epoch` gave it when the ramp began, 0 to 63.
+    @param begun_s When it began, Unix seconds.
+    @return Seconds; 0 where the epoch's number has come round since: it is not known any more where the ramp stopped,
+            and had it gone on, what it ramps would leap.
+    """
+    if epoch > EPOCH_MASK:
+        refusals.refuse(refusals.UNKNOWN_EPOCH)
+    # Between two epochs of one number, the one before it has ended.
+    if self.epoch_ended_s[(epoch + EPOCH_MASK) & EPOCH_MASK] > begun_s:
+        return 0
+    stopped_s: uint256 = block.timestamp
+    if epoch != (quorum.stream >> EPOCH_AT) & EPOCH_MASK:
+        stopped_s = self.epoch_ended_s[epoch]
+    return max(stopped_s, begun_s) - begun_s
+
+
 @internal
 @view
 def _pause_end(duration_s: uint256, by_owner: bool) -> uint256:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.halts import EPOCHS, PauseScope, Permissions
+from contracts.halts import EPOCHS, PauseScope, Permissions, decode_controls
 from contracts.readings import MarkStatus, decode_margin, decode_mark
 from contracts.refusals import Refusal
 from contracts.units import Ppm, UnixMs
@@ -232,6 +232,20 @@ class TestEpochs:
         assert (oracle.read("ai_epoch"), oracle.read("ramp_stopped_at", 0)) == (0, 0)
         assert oracle.read("controls")[1][0] != 0
         assert oracle.read("ramp_stopped_at", EPOCHS - 1) == oracle.now_s - 1
+
+    def test_ramp_elapsed_s__stopped_running_or_come_round__is_the_mirror_s(self, oracle):
+        begun_s = oracle.now_s
+        for _ in range(EPOCHS + 2):
+            oracle.wait(5)
+            oracle.send(OWNER, "pause", PauseScope.AI_INPUT, 1)
+            controls = decode_controls(*oracle.read("controls"))
+            for epoch in (0, 1, controls.ai_epoch, EPOCHS - 1):
+                elapsed = controls.ramp_elapsed_s(epoch, begun_s, oracle.now_s)
+                assert oracle.read("ramp_elapsed_s", epoch, begun_s) == elapsed
+        assert oracle.read("ramp_elapsed_s", 0, begun_s) == 0
+        begun_s = oracle.now_s
+        oracle.wait(7)
+        assert oracle.read("ramp_elapsed_s", controls.ai_epoch, begun_s) == 7
 
 
 class TestMargin:

@@ -220,7 +220,7 @@ class TestMoney:
 
     def test_hold__locked_margin__refuses_margin_locked(self, world):
         opened(world, CROSS)
-        refused(world, Refusal.MARGIN_LOCKED, lambda: world.hold(TRADER, ISOLATED, usd(9_500)))
+        refused(world, Refusal.MARGIN_LOCKED, lambda: world.hold(TRADER, ISOLATED, usd(9_500), 1))
         opened(world, ISOLATED, market=1)
         call = lambda: world.add_margin(TRADER, 1, usd(8_000), wallet=False)  # noqa: E731
         refused(world, Refusal.MARGIN_LOCKED, call)
@@ -245,7 +245,7 @@ class TestMoney:
         limited(world, market=1, **flaw)
         refused(world, Refusal.PRICE_NOT_READY, lambda: world.withdraw(TRADER, 1))
         refused(world, Refusal.PRICE_NOT_READY, lambda: world.remove_margin(TRADER, 1, 1))
-        refused(world, Refusal.PRICE_NOT_READY, lambda: world.hold(TRADER, ISOLATED, 1))
+        refused(world, Refusal.PRICE_NOT_READY, lambda: world.hold(TRADER, ISOLATED, 1, 1))
 
     def test_add_margin__beyond_its_field__refuses_amount_out_of_range(self, world):
         opened(world, ISOLATED)

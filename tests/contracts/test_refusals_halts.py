@@ -297,6 +297,10 @@ class TestLiquidation:
 def test_ramp_stopped_at__no_such_epoch__refuses_unknown_epoch(world, epoch):
     with world.refuses(Refusal.UNKNOWN_EPOCH):
         world.read("ramp_stopped_at", epoch)
+    with world.refuses(Refusal.UNKNOWN_EPOCH):
+        world.read("ramp_elapsed_s", epoch, 0)
+    controls = world.state().controls
+    assert controls.ramp_elapsed_s(epoch, 0, world.now_s) is Refusal.UNKNOWN_EPOCH
     assert world.state().controls.ramp_stopped_at(epoch) is Refusal.UNKNOWN_EPOCH
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.book_views import DUST
 from contracts.book_words import Flow, encode_flow, encode_rules
 from contracts.margin import charge
 from contracts.margin_price import TradeRules, price_paid, trade_cost, widened_price
@@ -92,7 +93,7 @@ class TestExposure:
 
     @settings(max_examples=200, deadline=None)
     @given(
-        sizes=st.tuples(SIZES, SIZES),
+        sizes=st.tuples(SIZES, SIZES).filter(lambda sizes: max(sizes) >= DUST),
         entries=st.tuples(PRICES_E18, PRICES_E18),
         index=st.integers(-(2**90), 2**90),
         rate=st.integers(-(2**60), 2**60),
@@ -132,9 +133,13 @@ class TestExposure:
         world.say(2)
         assert world.exposure(2**63) == (0, 0, 0, 0)
 
+    def test_exposure__dust_that_cuts_left__needs_no_price_and_counts_nothing(self, world):
+        world.say(sizes=(DUST - 1, DUST - 1), bases=(E18 * MARK, 0))
+        assert world.exposure(2**63) == (0, 0, 0, 0)
+
     def test_exposure__old_price__refuses_exposure_unknown(self, world):
         world.price()
-        world.say(sizes=(1, 0))
+        world.say(sizes=(DUST, 0))
         world.feed.wait(45)
         world.exposure()
         world.feed.wait(1)
@@ -144,14 +149,14 @@ class TestExposure:
 
     def test_exposure__price_before_the_request__refuses_exposure_unknown(self, world):
         world.price()
-        world.say(sizes=(0, 1))
+        world.say(sizes=(0, DUST))
         assert world.exposure(world.feed.now_ms)
         with pytest.raises(RefusedError, match="EXPOSURE_UNKNOWN"):
             world.exposure(world.feed.now_ms + 1)
 
     def test_exposure__unconfirmed__refuses_exposure_unknown(self, world):
         world.price()
-        world.say(sizes=(1, 1))
+        world.say(sizes=(DUST, DUST))
         world.price(moved(PRICE, 100_000))
         with pytest.raises(RefusedError, match="EXPOSURE_UNKNOWN"):
             world.exposure()

@@ -95,11 +95,16 @@ def withdrawals_open() -> bool:
 
 @external
 @view
-def ramp_stopped_at(epoch: uint256) -> uint256:
+def ramp_elapsed_s(epoch: uint256, begun_s: uint256) -> uint256:
     """
-    @return What was set.
+    @return By what was set; an epoch runs that has no end.
     """
-    return self.stops[epoch]
+    if self.stops[(epoch + 63) % 64] > begun_s:
+        return 0
+    stopped_s: uint256 = min(self.stops[epoch], block.timestamp)
+    if stopped_s == 0:
+        stopped_s = block.timestamp
+    return max(stopped_s, begun_s) - begun_s
 
 
 @external
