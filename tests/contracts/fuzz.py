@@ -163,7 +163,7 @@ class Walk(Calls):
                 del prices[market]
         if prices and self.chance(0.97):
             self.world.confidence_ppm = self.pick(0, 40, 400, 1_600, 1_600, 2_400)
-            self.post(prices, prices, age_ms=self.pick(0, 0, 0, 900, 2_500))
+            self.post(prices, prices, age_ms=self.pick(0, 0, 0, 900, 2_500, -1_500))
 
     def jump(self) -> None:
         """One price jumps after a silence; a round more may confirm it."""

@@ -47,6 +47,16 @@ def test_lockstep__flip_in_both_modes__is_equal(stage: Stage) -> None:
     stage.compare_all()
 
 
+def test_lockstep__price_stamped_after_the_window__is_refused_though_the_block_is_in_it(
+    stage: Stage,
+) -> None:
+    assert stage.ask(stage.terms(ALICE, 0, LONG), 1_000) is None
+    stage.wait(17)
+    stage.post(age_ms=-1_500)
+    (request,) = stage.book.requests
+    assert stage.execute(request, CALLER) is Refusal.PRICE_OUTSIDE_WINDOW
+
+
 def test_lockstep__eleventh_cross_market__is_refused_and_the_largest_goes_first(
     stage: Stage,
 ) -> None:
