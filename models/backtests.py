@@ -34,6 +34,17 @@ def qlike(variance: FloatArray, forecast: FloatArray) -> FloatArray:
     return np.asarray(ratio - np.log(ratio) - 1.0, dtype=np.float64)
 
 
+def fz0(loss: FloatArray, quantile: FloatArray, shortfall: FloatArray, level: float) -> FloatArray:
+    """FZ0 of each loss under a forecast quantile and expected shortfall, all positive.
+
+    Patton, Ziegel and Chen 2019: the loss of Fissler and Ziegel that is homogeneous of degree 0;
+    it is smallest on average for the true pair, and negative where losses are small.
+    """
+    excess = np.maximum(loss - quantile, 0.0)
+    beyond = excess / ((1.0 - level) * shortfall)
+    return np.asarray(beyond + quantile / shortfall + np.log(shortfall) - 1.0, dtype=np.float64)
+
+
 def kupiec(breaches: BoolArray, level: float) -> CoverageTest:
     """Proportion of failures: is the share of breaches 1 - level? LR ~ chi2(1)."""
     total, count = len(breaches), int(breaches.sum())

@@ -43,10 +43,11 @@ QLIKE is of forecasts for later folds than those learned from.
 {_rows(dict(manifest.metrics))}
 
 ## Tails
-Quantile of the adverse excursion in units of the forecast deviation, 99 % and 99.5 %.
+Quantile of the adverse excursion in units of the forecast deviation, 99 % and 99.5 %, and the
+power of that deviation with which it rises: below one, calm markets are given relatively more.
 
-| horizon | columns | long | short | widening at 3 days |
-|---|---|---|---|---|
+| horizon | columns | long | short | power long, short | widening at 3 days |
+|---|---|---|---|---|---|
 {_heads(fitted)}
 """
 
@@ -61,6 +62,7 @@ def _heads(fitted: FittedModel) -> str:
         long, short = head.long.quantiles_, head.short.quantiles_
         lines.append(
             f"| {head.horizon_s} s | {len(head.names)} | {long[0]:.2f}, {long[1]:.2f} "
-            f"| {short[0]:.2f}, {short[1]:.2f} | {head.widening:.2f} |"
+            f"| {short[0]:.2f}, {short[1]:.2f} "
+            f"| {1 + head.long.slope_:.2f}, {1 + head.short.slope_:.2f} | {head.widening:.2f} |"
         )
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from models.volatility import PooledBoosting, PooledLogHar, VolatilityForecast
 FloatArray = NDArray[np.float64]
 FLOATS, INTEGERS = np.dtype(np.float64), np.dtype(np.int64)
 TREE_COLUMNS = ("feature", "left", "right", "threshold", "value", "baseline", "depth")
+TAIL_NUMBERS = ("centre", "level_centre", "slope", "memory")
 
 
 class ContentError(Exception):
@@ -130,8 +131,9 @@ def _head_arrays(head: Head) -> dict[str, NDArray[np.generic]]:
     for side, tail in (("long", head.long), ("short", head.short)):
         arrays[f"{side}/levels"] = np.array(tail.levels, dtype=np.float64)
         arrays[f"{side}/quantiles"] = tail.quantiles_
-        arrays[f"{side}/centre"] = np.array([tail.centre_], dtype=np.float64)
-        arrays[f"{side}/memory"] = np.array([tail.memory_], dtype=np.float64)
+        for name in TAIL_NUMBERS:
+            value = getattr(tail, f"{name}_")
+            arrays[f"{side}/{name}"] = np.array([value], dtype=np.float64)
     return arrays
 
 
@@ -171,8 +173,8 @@ def _tail(prefix: str, arrays: _Arrays) -> ExcursionTail:
     levels = arrays.floats(f"{prefix}levels", (2,))
     tail = ExcursionTail(levels=tuple(float(level) for level in levels))
     tail.quantiles_ = arrays.floats(f"{prefix}quantiles", (2,))
-    tail.centre_ = arrays.number(f"{prefix}centre")
-    tail.memory_ = arrays.number(f"{prefix}memory")
+    for name in TAIL_NUMBERS:
+        setattr(tail, f"{name}_", arrays.number(prefix + name))
     return tail
 
 

@@ -1,7 +1,8 @@
 """Walk-forward evaluation: what each model would have said at the time, judged by what followed.
 
 Expanding window, monthly refit, embargo of one horizon between what is learned from and what is
-forecast; tails are calibrated on earlier forecasts of the same walk only.
+forecast; tails are calibrated on earlier forecasts of the same walk only, and each market's
+online factor knows the outcomes that had ended.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backtests import christoffersen, kupiec, qlike
+from models.conformal import RULES, FactorRules, Promises, replayed
 from models.dataset import DatasetError, Rows
 from models.heads import LONG_SCORE, SHORT_SCORE
 from models.tails import LEVELS, ExcursionTail, pinball
@@ -29,6 +31,8 @@ Progress = Callable[[str, int, int], None]
 DAY_MS = 86_400_000
 WARM_UP_MONTHS = 12
 """Months before the judged period whose forecasts calibrate its first tails."""
+FACTOR_MONTHS = 6
+"""The last of these months have tails too, from which the online factors learn unjudged."""
 EWMA_DECAY = 0.94
 """RiskMetrics 1996, for daily data."""
 
@@ -41,6 +45,16 @@ class Forecast(Protocol):
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Forecast the logarithm of the variance, shape (rows,)."""
+
+
+class Tail(Protocol):
+    """What the walk asks of a tail: fit to excursions and deviations, predict quantiles."""
+
+    def fit(self, excursion: FloatArray, deviation: FloatArray, score: FloatArray) -> Self:
+        """Fit to excursions and deviations forecast before them, shape (rows,)."""
+
+    def predict(self, deviation: FloatArray, score: FloatArray, weight: FloatArray) -> FloatArray:
+        """Quantiles as logarithms, shape (rows, levels)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,10 @@ class Walk:
         Returns an unfitted model.
     start, end : datetime
         Judged instants lie in [start, end).
+    tail : callable
+        Returns an unfitted tail.
+    rules : FactorRules or None
+        How the online factors move; None leaves them out.
     """
 
     column: int
@@ -65,6 +83,8 @@ class Walk:
     model: Callable[[], Forecast]
     start: datetime
     end: datetime
+    tail: Callable[[], Tail] = ExcursionTail
+    rules: FactorRules | None = RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,39 +140,48 @@ def walk_forward(rows: Rows, walk: Walk, progress: Progress | None = None) -> Ju
     DatasetError
         When there is nothing to learn from before the period.
     """
-    rows = _with_outcome(rows, walk.column)
+    rows = with_outcome(rows, walk.column)
+    return with_tails(rows, walk, forecasts(rows, walk, progress))
+
+
+def with_outcome(rows: Rows, column: int) -> Rows:
+    """Keep the rows that a whole horizon follows."""
+    return rows.select(np.isfinite(rows.variance[:, column]) & np.isfinite(rows.falls[:, column]))
+
+
+def forecasts(rows: Rows, walk: Walk, progress: Progress | None = None) -> FloatArray:
+    """Forecast log variance month by month, warm-up included; NaN before it, shape (rows,)."""
     features, variance = columns_of(rows, walk.names), rows.variance[:, walk.column]
-    embargo_ms = walk.horizon_s * 1_000
-    months = _months(walk.start, walk.end)
+    months = walk_months(walk.start, walk.end)
     forecast = np.full(len(variance), np.nan)
-    tails = [np.full((len(variance), len(LEVELS)), np.nan) for _ in range(2)]
-    scores = columns_of(rows, (LONG_SCORE, SHORT_SCORE))
     for step, (first, last) in enumerate(months):
         if progress is not None:
             progress("walking", step, len(months))
-        past = rows.as_of_ms < first - embargo_ms
+        past = rows.as_of_ms < first - walk.horizon_s * 1_000
         month = (rows.as_of_ms >= first) & (rows.as_of_ms < last)
         if not month.any():
             continue
         if not past.any():
             raise DatasetError("nothing to learn from before the first month")
         forecast[month] = walk.model().fit(features[past], variance[past]).predict(features[month])
-        if step >= WARM_UP_MONTHS:
-            known = past & np.isfinite(forecast)
-            for side, table in enumerate(tails):
-                outcome = (rows.falls, rows.rises)[side][:, walk.column]
-                table[month] = _tail(outcome, scores[:, side], forecast, known, month)
+    return forecast
+
+
+def with_tails(rows: Rows, walk: Walk, forecast: FloatArray) -> Judged:
+    """Calibrate tails on the walk's own earlier forecasts; return the rows of the judged period."""
+    sides = [_side(rows, walk, forecast, long=long) for long in (True, False)]
+    start_ms = int(walk.start.timestamp() * 1_000)
     judged = Judged(
         as_of_ms=rows.as_of_ms,
         symbols=rows.symbols,
-        variance=variance,
+        variance=rows.variance[:, walk.column],
         forecast=forecast,
         falls=rows.falls[:, walk.column],
         rises=rows.rises[:, walk.column],
-        long=tails[0],
-        short=tails[1],
+        long=sides[0],
+        short=sides[1],
     )
-    return judged.select(np.isfinite(tails[0][:, 0]))
+    return judged.select(np.isfinite(sides[0][:, 0]) & (rows.as_of_ms >= start_ms))
 
 
 def ewma(rows: Rows, column: int) -> FloatArray:
@@ -208,20 +237,44 @@ def _blend(level: float, outcome: float) -> float:
     return EWMA_DECAY * level + (1.0 - EWMA_DECAY) * outcome
 
 
-def _with_outcome(rows: Rows, column: int) -> Rows:
-    return rows.select(np.isfinite(rows.variance[:, column]) & np.isfinite(rows.falls[:, column]))
-
-
-def _tail(
-    outcome: FloatArray, score: FloatArray, forecast: FloatArray, known: BoolArray, month: BoolArray
-) -> FloatArray:
-    """Calibrate one side on known forecasts and predict the month's quantiles."""
+def _side(rows: Rows, walk: Walk, forecast: FloatArray, *, long: bool) -> FloatArray:
+    """One side's quantiles with their online factor; NaN before there are tails."""
+    outcome = (rows.falls if long else rows.rises)[:, walk.column]
+    score = columns_of(rows, (LONG_SCORE if long else SHORT_SCORE,))[:, 0]
     deviation = np.exp(0.5 * forecast)
-    tail = ExcursionTail().fit(outcome[known], deviation[known], score[known])
-    return tail.predict(deviation[month], score[month], np.ones(int(month.sum())))
+    table = np.full((len(outcome), len(LEVELS)), np.nan)
+    for first, last in walk_months(walk.start, walk.end)[WARM_UP_MONTHS - FACTOR_MONTHS :]:
+        known = (rows.as_of_ms < first - walk.horizon_s * 1_000) & np.isfinite(forecast)
+        month = (rows.as_of_ms >= first) & (rows.as_of_ms < last)
+        if month.any() and known.any():
+            tail = walk.tail().fit(outcome[known], deviation[known], score[known])
+            ones = np.ones(int(month.sum()))
+            table[month] = tail.predict(deviation[month], score[month], ones)
+    if walk.rules is None:
+        return table
+    return _corrected(rows, walk, walk.rules, table, outcome)
 
 
-def _months(start: datetime, end: datetime) -> Sequence[tuple[int, int]]:
+def _corrected(
+    rows: Rows, walk: Walk, rules: FactorRules, table: FloatArray, outcome: FloatArray
+) -> FloatArray:
+    """Multiply by the online factors, each level its own, and sort the levels."""
+    there = np.isfinite(table[:, 0])
+    result = table.copy()
+    for place, level in enumerate(LEVELS):
+        promises = Promises(
+            as_of_ms=rows.as_of_ms[there],
+            markets=rows.symbols[there],
+            quantile=table[there, place],
+            outcome=outcome[there],
+        )
+        result[there, place] *= replayed(
+            promises, level=level, horizon_ms=walk.horizon_s * 1_000, rules=rules
+        )
+    return np.maximum.accumulate(result, axis=1)
+
+
+def walk_months(start: datetime, end: datetime) -> Sequence[tuple[int, int]]:
     """Return calendar months as (first, last) milliseconds, the warm-up before `start` included."""
     index = start.year * 12 + start.month - 1 - WARM_UP_MONTHS
     borders = []

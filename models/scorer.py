@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.conformal import RULES
 from models.features import BOOK_NAMES, FeatureVector
 from models.grid import depth_down, risk_up
 from models.heads import HORIZONS_S, LONG_SCORE, SHORT_SCORE, Domain, FittedModel, Head
@@ -19,7 +20,7 @@ from models.liquidity import (
     stressed_book,
     stressed_depth,
 )
-from models.tails import ExcursionTail
+from models.tails import LEVELS, ExcursionTail
 
 FloatArray = NDArray[np.float64]
 Columns = Mapping[str, FloatArray]
@@ -37,6 +38,7 @@ __all__ = [
     "REFERENCE_NOTIONALS_USDC",
     "HorizonTail",
     "LiquidityScore",
+    "MarketFactors",
     "RiskScores",
     "Scorer",
 ]
@@ -101,32 +103,72 @@ class RiskScores:
     out_of_domain: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketFactors:
+    """One market's online factors (`models.conformal`), for each of `HORIZONS_S` and both levels.
+
+    Attributes
+    ----------
+    long, short : tuple of (float, float)
+        What the 99 % and 99.5 % quantiles of a horizon are multiplied by, one pair a horizon.
+    """
+
+    long: tuple[tuple[float, float], ...]
+    short: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse factors that no rules could have produced."""
+        for side in (self.long, self.short):
+            if len(side) != len(HORIZONS_S) or any(len(pair) != len(LEVELS) for pair in side):
+                raise ValueError(f"factors need {len(LEVELS)} levels for each of {HORIZONS_S}")
+            if not all(RULES.low <= factor <= RULES.high for pair in side for factor in pair):
+                raise ValueError(f"factors must lie within [{RULES.low}, {RULES.high}]")
+
+
+NO_FACTORS = MarketFactors(
+    long=((1.0, 1.0),) * len(HORIZONS_S), short=((1.0, 1.0),) * len(HORIZONS_S)
+)
+"""What a market without recorded outcomes is scored with."""
+
+
 class Scorer:
     """A trained model, ready to score; it has no state that a score could change."""
 
     def __init__(self, model: FittedModel) -> None:
         self._model = model
 
-    def score(self, vectors: Sequence[FeatureVector]) -> tuple[RiskScores, ...]:
-        """Score each vector; a market's scores do not depend on the others in the batch."""
+    def score(
+        self,
+        vectors: Sequence[FeatureVector],
+        factors: Mapping[int, MarketFactors] | None = None,
+    ) -> tuple[RiskScores, ...]:
+        """Score each vector; a market's scores do not depend on the others in the batch.
+
+        Online factors, by market id, are part of what a score follows from: whoever passes them
+        records them with the decision. A market without them is scored as the model left it.
+        """
         groups: dict[tuple[str, ...], list[int]] = {}
         for place, vector in enumerate(vectors):
             groups.setdefault(vector.names, []).append(place)
         scores: dict[int, RiskScores] = {}
         for names, places in groups.items():
             chosen = [vectors[place] for place in places]
-            scores |= zip(places, self._score_alike(names, chosen), strict=True)
+            own = [(factors or {}).get(vector.market, NO_FACTORS) for vector in chosen]
+            scores |= zip(places, self._score_alike(names, chosen, own), strict=True)
         return tuple(scores[place] for place in range(len(vectors)))
 
     def _score_alike(
-        self, names: tuple[str, ...], vectors: Sequence[FeatureVector]
+        self,
+        names: tuple[str, ...],
+        vectors: Sequence[FeatureVector],
+        factors: Sequence[MarketFactors],
     ) -> tuple[RiskScores, ...]:
         """Score vectors that know the same columns, as one matrix with rows side by side."""
         table = np.array([vector.values for vector in vectors], dtype=np.float64)
         columns = {name: table[:, place] for place, name in enumerate(names)}
         heads = [self._head(horizon_s, columns) for horizon_s in HORIZONS_S]
         deviations = [_deviation(head, columns) for head in heads]
-        tails = _tail_tables(heads, deviations, columns)
+        tails = _tail_tables(heads, deviations, columns, factors)
         liquidity = _liquidity(columns, deviations[-1])
         faults = _faults(self._model.domain, columns, len(vectors))
         return tuple(
@@ -159,12 +201,17 @@ def _deviation(head: Head, columns: Columns) -> FloatArray:
 
 
 def _tail_tables(
-    heads: Sequence[Head], deviations: Sequence[FloatArray], columns: Columns
+    heads: Sequence[Head],
+    deviations: Sequence[FloatArray],
+    columns: Columns,
+    factors: Sequence[MarketFactors],
 ) -> list[tuple[HorizonTail, ...]]:
     """Adverse excursions by horizon, side and level, for each row."""
     history = columns["hours_history"]
     longs = _side(heads, deviations, [head.long for head in heads], columns[LONG_SCORE], history)
     shorts = _side(heads, deviations, [head.short for head in heads], columns[SHORT_SCORE], history)
+    longs = _rising(longs * np.array([own.long for own in factors]))
+    shorts = _rising(shorts * np.array([own.short for own in factors]))
     # a long's loss ends at the whole price, a short's has no end
     losses, gains = -np.expm1(-longs), np.expm1(np.minimum(shorts, MOST_LOG_RISE))
     return [
@@ -189,13 +236,20 @@ def _side(
     score: FloatArray,
     history: FloatArray,
 ) -> FloatArray:
-    """Log excursions of one side, shape (rows, horizons, levels), rising in horizon and level."""
+    """Log excursions of one side, shape (rows, horizons, levels)."""
     weight = np.clip(1.0 - history / LEAST_HISTORY, 0.0, 1.0)
     tables = [
-        tail.predict(deviation * (1.0 + (head.widening - 1.0) * (1.0 - weight)), score, weight)
+        tail.predict(deviation, score, weight)
+        * (1.0 + (head.widening - 1.0) * (1.0 - weight))[:, None]
         for head, tail, deviation in zip(heads, tails, deviations, strict=True)
     ]
-    return np.maximum.accumulate(np.stack(tables, axis=1), axis=1)
+    return np.stack(tables, axis=1)
+
+
+def _rising(table: FloatArray) -> FloatArray:
+    """Let quantiles rise in horizon and level, shape (rows, horizons, levels)."""
+    over_horizons = np.maximum.accumulate(table, axis=1)
+    return np.asarray(np.maximum.accumulate(over_horizons, axis=2), dtype=np.float64)
 
 
 def _liquidity(columns: Columns, deviation_day: FloatArray) -> list[LiquidityScore]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.backtests import christoffersen, independence, kupiec, qlike
+from models.backtests import christoffersen, fz0, independence, kupiec, qlike
 
 
 def breaches(count: int, total: int) -> np.ndarray:
@@ -75,3 +75,25 @@ def test_kupiec__true_promise__is_rejected_about_once_in_twenty():
     rng = np.random.default_rng(11)
     rejected = [not kupiec(rng.random(2_000) < 0.01, 0.99).passes() for _ in range(600)]
     assert 0.02 < np.mean(rejected) < 0.08
+
+
+def test_fz0__no_breach__hand_computed():
+    # 0 + 2/4 + ln 4 - 1
+    loss = fz0(np.array([1.0]), np.array([2.0]), np.array([4.0]), 0.99)
+    assert loss[0] == pytest.approx(0.886294)
+
+
+def test_fz0__breach__adds_the_excess_over_level_and_shortfall():
+    # 1 / (0.01 * 4) more than without the breach
+    loss = fz0(np.array([3.0]), np.array([2.0]), np.array([4.0]), 0.99)
+    assert loss[0] == pytest.approx(25.886294)
+
+
+def test_fz0__true_pair__has_the_smallest_mean():
+    # normal losses: quantile 2.3263 and shortfall 2.6652 at 99 %
+    losses = np.random.default_rng(0).standard_normal(400_000)
+    pairs = [(2.3263, 2.6652), (1.9, 2.3), (2.8, 3.2), (2.3263, 3.4)]
+    means = [
+        fz0(losses, np.full_like(losses, v), np.full_like(losses, e), 0.99).mean() for v, e in pairs
+    ]
+    assert np.argmin(means) == 0

@@ -23,7 +23,13 @@ from models.features import (
     feature_vectors,
 )
 from models.grid import depth_down, risk_up
-from models.scorer import HORIZONS_S, REFERENCE_NOTIONALS_USDC, RiskScores, Scorer
+from models.scorer import (
+    HORIZONS_S,
+    REFERENCE_NOTIONALS_USDC,
+    MarketFactors,
+    RiskScores,
+    Scorer,
+)
 from tests.models.fakes import candles, changed, stormier, window
 
 Move = Callable[[FeatureVector], FeatureVector]
@@ -205,3 +211,33 @@ def test_score__another_process__gives_the_same_bytes(scorer: Scorer):
         env={"OMP_NUM_THREADS": "3", "PATH": ""},
     )
     assert run.stdout.strip() == repr(scores_of(scorer, window(market=7)))
+
+
+def test_score__online_factors__widen_the_tails_of_their_market_alone(scorer: Scorer):
+    vectors = some_vectors()[:2]
+    wider = MarketFactors(long=((1.2, 1.2),) * 4, short=((1.1, 1.1),) * 4)
+    plain, changed_scores = scorer.score(vectors), scorer.score(vectors, {0: wider})
+    assert changed_scores[1] == plain[1]
+    assert changed_scores[0].volatility == plain[0].volatility
+    for one, other in zip(plain[0].tails, changed_scores[0].tails, strict=True):
+        grown = np.log1p(-other.long_995) / np.log1p(-one.long_995)
+        assert grown == pytest.approx(1.2, rel=1e-5)
+        assert np.log1p(other.short_990) / np.log1p(one.short_990) == pytest.approx(1.1, rel=1e-5)
+
+
+def test_score__factor_of_one_level__keeps_the_levels_in_order(scorer: Scorer):
+    crossed = MarketFactors(long=((1.5, 0.75),) * 4, short=((1.5, 0.75),) * 4)
+    for tail in scorer.score(some_vectors()[:1], {0: crossed})[0].tails:
+        assert tail.long_990 <= tail.long_995
+        assert tail.short_990 <= tail.short_995
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, float("nan")])
+def test_market_factors__beyond_the_rules__are_refused(factor: float):
+    with pytest.raises(ValueError, match="within"):
+        MarketFactors(long=((factor, 1.0),) * 4, short=((1.0, 1.0),) * 4)
+
+
+def test_market_factors__horizon_missing__is_refused():
+    with pytest.raises(ValueError, match="levels for each"):
+        MarketFactors(long=((1.0, 1.0),) * 3, short=((1.0, 1.0),) * 4)

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.tails import FACTOR_HIGH, FACTOR_LOW, ExcursionTail, pinball, upper_quantile
+from models.tails import (
+    FACTOR_HIGH,
+    FACTOR_LOW,
+    ExcursionTail,
+    composite_slopes,
+    pinball,
+    upper_quantile,
+)
 
 POSITIVE = st.floats(1e-6, 10.0)
 
@@ -61,6 +68,26 @@ def test_fit__market_whose_own_past_tells_its_tail__believes_it():
     excursion = np.exp(score) * np.abs(rng.standard_normal(20_000)) * 0.01
     fitted = ExcursionTail().fit(excursion, np.full(20_000, 0.01), score)
     assert fitted.memory_ >= 0.8
+
+
+def test_fit__calm_that_is_overrun_further__rises_with_a_power_below_one():
+    rng = np.random.default_rng(5)
+    deviation = np.exp(rng.normal(-4.0, 0.5, 30_000))
+    excursion = np.abs(rng.standard_normal(30_000)) * deviation**0.7
+    fitted = ExcursionTail().fit(excursion, deviation, np.zeros(30_000))
+    assert fitted.slope_ == pytest.approx(-0.3, abs=0.05)
+
+
+def test_fit__storms_overrun_further__is_not_followed_beyond_proportion():
+    rng = np.random.default_rng(6)
+    deviation = np.exp(rng.normal(-4.0, 0.5, 10_000))
+    excursion = np.abs(rng.standard_normal(10_000)) * deviation**1.5
+    assert ExcursionTail().fit(excursion, deviation, np.zeros(10_000)).slope_ == 0.0
+
+
+def test_composite_slopes__column_that_does_not_vary__keeps_the_slope_nearest_to_zero():
+    values = np.random.default_rng(7).standard_normal(500)
+    assert composite_slopes(values, np.zeros((500, 1)), ((0.2, 1.0),)) == (0.2,)
 
 
 def test_upper_quantile__few_values__is_the_largest():

@@ -1,0 +1,82 @@
+"""One hour ahead on Bitfinex, BTC and ETH, 2018-19: QLIKE of five-minute realised variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.baselines import PooledHar
+from benchmarks.inference import diebold_mariano, per_instant
+from benchmarks.walks import DATA, FILES, Cache, tell
+from models.backtests import qlike
+from models.dataset import HOUR_MS, Rows, joined, minute_rows, read_series
+from models.evaluate import Walk, forecasts, with_outcome
+from models.heads import forecast_columns
+from models.train import EARLIEST_MS, Recipe, volatility_forecast
+from models.volatility import PooledLogHar
+
+FloatArray = NDArray[np.float64]
+
+HOUR_S = 3_600
+START, END = datetime(2018, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)
+HAR_NAMES = ("minutes_squared_60m", "minutes_squared_1440m", "hours_squared_168")
+JUDGED = ("BTCUSD", "ETHUSD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A model of the short horizon: the columns it reads, and how it is made."""
+
+    names: tuple[str, ...]
+    make: Any
+
+
+def short_table(cache: Cache) -> dict[str, Any]:
+    """QLIKE of ours, HAR and log-HAR one hour ahead, with Diebold-Mariano against HAR."""
+    rows = with_outcome(_rows(), 0)
+    names = forecast_columns(rows.names, minutes=True)
+    contenders = {
+        "ours": Contender(names=names, make=lambda: volatility_forecast(names, Recipe())),
+        "HAR": Contender(names=HAR_NAMES, make=PooledHar),
+        "log-HAR": Contender(names=HAR_NAMES, make=PooledLogHar),
+    }
+    first = int(START.timestamp() * 1_000)
+    judged = np.isin(rows.symbols, JUDGED) & (rows.as_of_ms >= first)
+    losses = {}
+    for name, contender in contenders.items():
+        forecast = cache.get(f"short-{name}", rows, partial(_walked, rows, contender))
+        losses[name] = qlike(rows.variance[judged, 0], np.exp(forecast[judged]))
+    series = {name: per_instant(rows.as_of_ms[judged], loss) for name, loss in losses.items()}
+    return {name: float(loss.mean()) for name, loss in losses.items()} | {
+        "rows": int(judged.sum()),
+        "dm_ours_against_har": diebold_mariano(series["ours"], series["HAR"]),
+    }
+
+
+def _rows() -> Rows:
+    parts: list[Rows] = []
+    for name in FILES[1:]:
+        tell("reading minutes", len(parts), len(FILES) - 1)
+        parts += [
+            minute_rows(series, horizons_s=(HOUR_S,), stride_ms=HOUR_MS)
+            for series in read_series(DATA / name)
+        ]
+    rows = joined(parts)
+    return rows.select(rows.as_of_ms >= EARLIEST_MS)
+
+
+def _walked(rows: Rows, contender: Contender) -> FloatArray:
+    walk = Walk(
+        column=0,
+        horizon_s=HOUR_S,
+        names=contender.names,
+        model=contender.make,
+        start=START,
+        end=END,
+    )
+    return forecasts(rows, walk, tell)
