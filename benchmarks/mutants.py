@@ -195,6 +195,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--tests", nargs="+", default=["tests/contracts"], help="what may notice")
     parser.add_argument("--kind", choices=("removed", "inverted", "shifted"), help="only this kind")
     parser.add_argument("--every", type=int, default=1, help="only each n-th mutant")
+    parser.add_argument("--after", type=int, default=0, help="only below this line: to go on")
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args(arguments)
     results = []
@@ -205,7 +206,9 @@ def main(arguments: Sequence[str]) -> int:
             raise SystemExit("the tests fail before anything is broken")
         for name in options.contract:
             found = [
-                m for m in mutants(ROOT / "contracts" / name) if options.kind in (None, m.kind)
+                m
+                for m in mutants(ROOT / "contracts" / name)
+                if options.kind in (None, m.kind) and m.line > options.after
             ]
             for one in found[:: options.every]:
                 results.append(judge(one, worker, affected(name), options.tests))
