@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from relayer.errors import FAULT_REASONS
 from relayer.market.events import Repair, StreamEvent
+from relayer.market.values import QuoteRefusal
 
 Metric = TypeVar("Metric", Counter, Gauge)
 
@@ -130,6 +131,11 @@ class Metrics:
             self._counter("venue_stream_events", "What became of websockets", "venue", "event"),
             known.venues,
             StreamEvent,
+        )
+        self.quote_refusals = Labelled(
+            self._counter("venue_quote_refusals", "Answers that were no quote", "venue", "reason"),
+            known.venues,
+            QuoteRefusal,
         )
         self.market_data_repairs = Labelled(
             self._counter("market_data_repairs", "Data repaired or refused", "venue", "reason"),

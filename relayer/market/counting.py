@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relayer.market.events import Repair, StreamEvent
+from relayer.market.values import QuoteRefusal
 from relayer.metrics import Metrics
 
 
@@ -19,3 +20,7 @@ class Counted:
     def repaired(self, venue: str, repair: Repair) -> None:
         """Count a repair or refusal."""
         self._metrics.market_data_repairs[venue, repair.value].inc()
+
+    def refused(self, venue: str, reason: QuoteRefusal) -> None:
+        """Count an answer that was no quote."""
+        self._metrics.quote_refusals[venue, reason.value].inc()

@@ -71,7 +71,10 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     ),
     # 24 h statistics carry no bid and ask.
     "binanceusdm": Dialect(
-        quotes=QuoteCall.BIDS_ASKS, stream=QuoteStream.BIDS_ASKS, perpetuals="linear"
+        quotes=QuoteCall.BIDS_ASKS,
+        stream=QuoteStream.BIDS_ASKS,
+        perpetuals="linear",
+        private=frozenset({"fetchLeverageTiers"}),
     ),
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Protocol
 
+from relayer.market.values import QuoteRefusal
+
 
 class StreamEvent(StrEnum):
     """What became of a venue's websocket (closed set, a metric's label)."""
@@ -45,6 +47,10 @@ class MarketEvents(Protocol):
         """Note that data was repaired or refused."""
         ...
 
+    def refused(self, venue: str, reason: QuoteRefusal) -> None:
+        """Note that an answer was no quote."""
+        ...
+
 
 class Uncounted:
     """Counts nothing."""
@@ -53,4 +59,7 @@ class Uncounted:
         """Ignore it."""
 
     def repaired(self, venue: str, repair: Repair) -> None:
+        """Ignore it."""
+
+    def refused(self, venue: str, reason: QuoteRefusal) -> None:
         """Ignore it."""

@@ -112,6 +112,9 @@ class VenueClient:
             late = Unreachable(f"no answer within {self.settings.timeout_s:g} s")
             return VenueAnswer(faults=(venue_fault(self.id, late),))
         found = [*read, stablecoin]
+        for each in read:
+            if isinstance(each, RefusedQuote):
+                self.events.refused(self.id, each.reason)
         return VenueAnswer(
             quotes=tuple(each for each in found if isinstance(each, Quote)),
             stablecoins=tuple(each for each in found if isinstance(each, StablecoinQuote)),

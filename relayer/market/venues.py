@@ -73,6 +73,11 @@ class VenuePool:
         """List the markets, in the order they were given."""
         return tuple(self._markets.values())
 
+    @property
+    def venues(self) -> tuple[VenueClient, ...]:
+        """List the venues, in the order they were given."""
+        return tuple(self._venues.values())
+
     async def open(self) -> tuple[VenueFault, ...]:
         """Load every venue's markets; one that is down is a fault now and is loaded later.
 

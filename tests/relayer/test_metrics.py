@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import urllib.request
+from enum import StrEnum
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from relayer.market.counting import Counted
+from relayer.market.events import Repair, StreamEvent
+from relayer.market.values import QuoteRefusal
 from relayer.metrics import Metrics, Vocabulary
 
 VOCABULARY = Vocabulary(
@@ -56,6 +60,8 @@ def test_labels__all_stand_at_zero_before_anything_happens(
 ) -> None:
     found = samples(registry)
     assert found["aml_cycles_total", (("result", "effective"),)] == 0
+    assert found["aml_venue_stream_events_total", (("event", "silent"), ("venue", "alpha"))] == 0
+    assert found["aml_venue_quote_refusals_total", (("reason", "absent"), ("venue", "beta"))] == 0
     assert found["aml_deliveries_total", (("kind", "price"), ("state", "expired"))] == 0
     assert found["aml_signer_refusals_total", (("reason", "expired"), ("signer", "signer-2"))] == 0
     assert found["aml_venue_faults_total", (("reason", "unreachable"), ("venue", "beta"))] == 0
@@ -95,3 +101,25 @@ def test_serve__on_this_machine_only__and_closes(metrics: Metrics) -> None:
     server.close()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5)
+
+
+def test_counted__market_events__by_venue_and_reason(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    events = Counted(metrics)
+    events.stream("alpha", StreamEvent.SILENT)
+    events.repaired("alpha", Repair.TRADE_OUT_OF_ORDER)
+    events.refused("beta", QuoteRefusal.CROSSED)
+    found = samples(registry)
+    assert found["aml_venue_stream_events_total", (("event", "silent"), ("venue", "alpha"))] == 1
+    assert found["aml_venue_quote_refusals_total", (("reason", "crossed"), ("venue", "beta"))] == 1
+    repaired = (("reason", "trade_out_of_order"), ("venue", "alpha"))
+    assert found["aml_market_data_repairs_total", repaired] == 1
+
+
+@pytest.mark.parametrize("closed", [StreamEvent, Repair, QuoteRefusal])
+def test_labels__closed_sets__every_member_has_a_series(
+    closed: type[StrEnum], registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    values = {value for _, labels in samples(registry) for _, value in labels}
+    assert {member.value for member in closed} <= values

@@ -91,6 +91,9 @@ class FakeExchange:
     async def fetch_tickers(self, symbols: Sequence[str]) -> dict[str, Any]:
         return dict.fromkeys(symbols, self.ticker)
 
+    async def fetch_ticker(self, symbol: str) -> dict[str, Any]:
+        return dict(self.ticker)
+
     async def load_markets(self) -> None:
         self.markets = _AnyMarket()
 

@@ -10,6 +10,7 @@ from relayer.market.derivatives import OpenInterest
 from relayer.market.normalise import check_prices, check_sizes, middle_prices, power_of_ten
 from relayer.market.settings import VenueSettings
 from relayer.market.values import E18, Quote, QuoteRefusal
+from relayer.market.venue_client import VenueClient
 from relayer.market.venue_link import units_in_name
 from relayer.market.venues import VenuePool
 from tests.relayer.market.builders import MARKET, NOW_MS, market, quote
@@ -156,3 +157,15 @@ def test_settings__market_types__by_the_names_of_the_class(
 ) -> None:
     options = VenueSettings(id="v", ccxt_class=ccxt_class).ccxt_config()["options"]
     assert options.get("fetchMarkets", {}).get("types") == types
+
+
+async def test_answer__venue_without_markets__its_stablecoin_alone() -> None:
+    """How dollars are converted: Kraken futures has no spot market of its own."""
+    exchange = FakeExchange("k")
+    exchange.ticker = {"bid": 0.999, "ask": 1.001, "timestamp": NOW_MS}
+    settings = VenueSettings(id="k", ccxt_class="kraken", stablecoin_symbol="USDC/USD")
+    client = VenueClient(settings, [], exchange=exchange)
+    answer = await client.answer(NOW_MS)
+    await client.close()
+    assert answer.quotes == ()
+    assert [(each.currency, each.value_e18) for each in answer.stablecoins] == [("USD", E18)]

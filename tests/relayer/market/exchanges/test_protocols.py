@@ -52,12 +52,16 @@ class Events:
 
     streams: list[StreamEvent] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
+    refusals: list[QuoteRefusal] = field(default_factory=list)
 
     def stream(self, venue: str, event: StreamEvent) -> None:
         self.streams.append(event)
 
     def repaired(self, venue: str, repair: Repair) -> None:
         self.repairs.append(repair)
+
+    def refused(self, venue: str, reason: QuoteRefusal) -> None:
+        self.refusals.append(reason)
 
 
 def _markets(dialect: Dialect, **changes: Any) -> list[Market]:
