@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -40,7 +41,9 @@ from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
 from relayer.delivery.transactor import Transactor
 from relayer.evidence import EvidenceStore
 from relayer.journal import Journal
+from relayer.market.counting import Counted
 from relayer.market.history import FillProgress, HistoryStore
+from relayer.market.venue_client import VenueClient
 from relayer.market.venues import VenuePool
 from relayer.metrics import Metrics, MetricsServer, Vocabulary
 from relayer.signing.keys import Key
@@ -118,7 +121,7 @@ async def daemon(
 async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> Hands:
     """Fill the ports of the loops, and bring the history up to now."""
     network, journal = ground.network, Journal(ground.database)
-    pool = await _open_venues(network, stack)
+    pool = await _open_venues(ground, stack)
     history = HistoryStore(network.history, network.markets)
     history.open()
     progress("history")
@@ -239,9 +242,10 @@ async def _open_database(network: Network, stack: AsyncExitStack) -> Database:
     return database
 
 
-async def _open_venues(network: Network, stack: AsyncExitStack) -> VenuePool:
+async def _open_venues(ground: Ground, stack: AsyncExitStack) -> VenuePool:
     """Open connections to every venue; one that is down is asked again later."""
-    pool = VenuePool(network.venues, network.markets, network.clock)
+    network, connect = ground.network, partial(VenueClient, events=Counted(ground.metrics))
+    pool = VenuePool(network.venues, network.markets, network.clock, connect)
     stack.push_async_callback(pool.close)
     await pool.open()
     return pool
@@ -302,7 +306,7 @@ async def _quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
     sources = ViewSources(
         endpoint=endpoint,
         deployment=deployment,
-        pool=await _open_venues(network, stack),
+        pool=await _open_venues(ground, stack),
         clock=network.clock,
         rules=ground.settings.marks,
     )

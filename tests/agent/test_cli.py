@@ -41,6 +41,7 @@ def refused(*arguments: str) -> str:
         ["deploy"],
         ["demo"],
         ["status"],
+        ["venues"],
         ["verify"],
         ["local", "up"],
         ["models", "train"],
@@ -150,8 +151,9 @@ def test_cli__replay_unsorted_within_a_symbol__names_symbol_and_row(tmp_path: Pa
     assert "row" in said
 
 
-def test_cli__status_without_a_world__says_how_to_start_one(tmp_path: Path) -> None:
-    assert "aml local up" in refused("status", "--state", str(tmp_path))
+@pytest.mark.parametrize("command", ["status", "venues"])
+def test_cli__nothing_runs__says_how_to_start_a_world(command: str, tmp_path: Path) -> None:
+    assert "aml local up" in refused(command, "--state", str(tmp_path))
 
 
 def test_cli__time_that_is_none__is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""`aml venues`: what each exchange can give, how it does now, and how far it is from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from agent.cli.local import DEFAULT_STATE, StateOption
+from agent.cli.run import NetworkOption
+
+FollowOption = Annotated[
+    float, typer.Option("--follow", help="Seconds to follow the streams before looking.", min=0)
+]
+
+
+def venues(
+    network: NetworkOption = "local", state: StateOption = DEFAULT_STATE, follow: FollowOption = 0.0
+) -> None:
+    """Show the configured exchanges: capabilities, health, weight and disagreement.
+
+    Exit code 0: every venue answered and every market has a mark; 1: not so.
+
+    Example: aml venues --network local
+    """
+    import asyncio
+
+    from agent.cli.setup import require_world
+    from agent.venue_report import report_venues
+
+    prepared = require_world(network, state)
+    report = asyncio.run(report_venues(prepared.network, prepared.settings.marks, follow))
+    _print("what each gives, by REST call and by websocket stream", report.capabilities)
+    _print("how each does now", report.health)
+    _print("distance of each from the mark, in ppm, after conversion to USDC", report.disagreement)
+    for notice in report.notices:
+        typer.echo(notice)
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, its first column to the left."""
+    typer.echo(f"{title}:")
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for first, *rest in rows:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        typer.echo("  " + "  ".join([first.ljust(widths[0]), *cells]))
+    typer.echo("")
