@@ -385,8 +385,9 @@ def _other_markets(account: address, market: uint256) -> uint256:
         if other == market:
             continue
         price, average, mark = staticcall feed.mark(other)
-        # No market's band is narrower, so its rules need not be read.
-        if self._near(price, average, margin_words.LEAST_BAND_PPM):
+        # No market's band is narrower, so its rules need not be read. As _near, whose call costs as much as it.
+        distance: uint256 = unsafe_sub(price, average) if price > average else unsafe_sub(average, price)
+        if unsafe_mul(distance, PPM) <= unsafe_mul(average, margin_words.LEAST_BAND_PPM):
             continue
         rules: uint256 = staticcall engine.rules(other)
         if self._near(price, average, rules >> margin_words.BAND_AT):
@@ -488,7 +489,7 @@ def _near(price: uint256, average: uint256, band_ppm: uint256) -> bool:
     @return Whether a price is within a band around its five-minute average.
     """
     # Prices and averages have 113 bits at most: nothing wraps.
-    distance: uint256 = unsafe_sub(max(price, average), min(price, average))
+    distance: uint256 = unsafe_sub(price, average) if price > average else unsafe_sub(average, price)
     return unsafe_mul(distance, PPM) <= unsafe_mul(average, band_ppm)
 
 
