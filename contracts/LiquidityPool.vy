@@ -651,7 +651,9 @@ def _entering_value(tranche: uint256, since_ms: uint256) -> uint256:
 @view
 def _leaving_value(tranche: uint256, since_ms: uint256) -> (uint256, uint256):
     """
-    @notice What a tranche is worth to whoever leaves: the low value, debts not counted, never below 0.
+    @notice What a tranche is worth to whoever leaves: the low value, never below 0. Debts and traders' losses are not
+            counted before they are paid: some are beyond what the traders have, and whoever left first would be
+            paid them by those who stay.
     @return USDC e6, and what must stay for open profit.
     """
     debts: uint256 = 0
@@ -661,7 +663,7 @@ def _leaving_value(tranche: uint256, since_ms: uint256) -> (uint256, uint256):
     debts, high, low, reserve = staticcall views.exposure(since_ms)
     if tranche == requests.INSURANCE:
         return self.own >> 96, reserve
-    return convert(max(convert(self.own & AMOUNT_MASK, int256) - high, 0), uint256), reserve
+    return convert(max(convert(self.own & AMOUNT_MASK, int256) - max(high, 0), 0), uint256), reserve
 
 
 @internal

@@ -141,10 +141,14 @@ def entering_value(state: PoolState, tranche: Tranche, exposure: Exposure) -> in
 
 
 def leaving_value(state: PoolState, tranche: Tranche, exposure: Exposure) -> UsdcE6:
-    """Give what a tranche is worth to whoever leaves: the low value, debts not counted."""
+    """Give what a tranche is worth to whoever leaves: the low value.
+
+    Debts and traders' losses are not counted before they are paid: some are beyond what the traders
+    have, and whoever left first would be paid them by those who stay.
+    """
     if tranche is Tranche.INSURANCE:
         return state.insurance
-    return UsdcE6(max(0, state.assets - exposure.profit_high))
+    return UsdcE6(max(0, state.assets - max(0, exposure.profit_high)))
 
 
 def middle_value(state: PoolState, debts: UsdcE6, profit: int) -> UsdcE6:

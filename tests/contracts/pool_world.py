@@ -83,6 +83,7 @@ class TestContract(Contract):
         entry = next(entry for entry in self.abi if entry["type"] == "constructor")
         self._functions = {e["name"]: e for e in self.abi if e["type"] == "function"}
         self._events = {}
+        self.told = set()
         encoded = eth_abi.encode(_types(entry["inputs"]), list(arguments))
         self.address = evm.deploy(sender, bytecode + encoded)
 

@@ -15,13 +15,14 @@ from tests.contracts.margin_world import (
     KEEPER,
     LP,
     MARKET_RULES,
+    POOL_E6,
     TRADER,
     TRADERS,
     USDC,
     MarginWorld,
     events,
 )
-from tests.contracts.world import GUARDIAN, OWNER
+from tests.contracts.world import GUARDIAN, OWNER, STRANGER
 
 FEE_E6 = MARKET_RULES.execution_fee
 SIZE = 100 * E18  # 10,000 USDC in market 0
@@ -205,3 +206,24 @@ class TestSettledMarket:
         assert world.held(TRADER, 0, CROSS).size == 0
         world.engine.send(KEEPER, "settle", TRADER, 1, CROSS)
         world.invariants()
+
+
+def test_leaving__before_a_bad_debt_is_closed__takes_nothing_from_who_stays():
+    """A gap leaves a loss beyond collateral; the first to redeem is not paid for it."""
+    world, leaver = MarginWorld(), TRADERS[3]
+    world.deposit(TRADER, 200_000 * USDC)
+    world.supply(1, POOL_E6, leaver)
+    shares = world.pool.read("balanceOf", leaver)
+    asked = world.pool.send(leaver, "request_redeem", 1, shares)
+    world.wait(3_600)
+    world.refresh()
+    world.open(world.terms(), 7_000 * E18, margin=150_000 * USDC)
+    world.rest(0, 60 * E18)
+    world.refresh()
+    assert world.engine.read("health", world.held_id(TRADER))[0] < 0
+    own, before = world.totals()["pool"], world.wallet(leaver)
+    world.pool.send(STRANGER, "execute_redeem", int.from_bytes(asked.output, "big"))
+    paid = world.wallet(leaver) - before
+    assert paid <= own // 2
+    world.liquidate(TRADER)
+    assert world.totals()["pool"] >= own - paid
