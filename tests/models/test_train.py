@@ -93,7 +93,7 @@ def simulated(tmp_path: Path, seeds: range, horizon_s: int) -> Rows:
 def test_tails__simulated_markets_never_seen__are_covered_as_promised(
     tmp_path: Path, horizon_s: int
 ):
-    past = simulated(tmp_path, range(12), horizon_s)
+    past = simulated(tmp_path, range(24), horizon_s)
     head, _ = fit_head(past, horizon_s, 0, forecast_columns(past.names, minutes=False), Recipe())
     rows = simulated(tmp_path, range(100, 110), horizon_s)
     deviation = np.exp(0.5 * head.forecast.predict(columns_of(rows, head.names)))
@@ -103,5 +103,5 @@ def test_tails__simulated_markets_never_seen__are_covered_as_promised(
     ):
         score = columns_of(rows, (name,))[:, 0]
         share = (outcome > tail.predict(deviation, score, np.ones(len(score)))).mean(axis=0)
-        # a day has some 1,000 independent rows to calibrate on: standard error 0.003
-        assert share == pytest.approx([0.01, 0.005], abs=0.005)
+        # 12,000 rows, of which those within a horizon of each other are not independent
+        assert share == pytest.approx([0.01, 0.005], abs=0.0035)
