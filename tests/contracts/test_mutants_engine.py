@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.book_words import ISOLATED
+from contracts.book_words import ISOLATED, account_number
 from contracts.refusals import Refusal
 from tests.contracts.chain import RefusedError
-from tests.contracts.engines import DESK, LIQUIDATOR, TRADER, EngineWorld
-from tests.contracts.margins import e18
-from tests.contracts.world import OWNER
+from tests.contracts.engines import DESK, LIQUIDATOR, TRADER, EngineWorld, address
+from tests.contracts.margins import e18, usd
+from tests.contracts.world import OWNER, STRANGER
 
 UNRULED = 3
+NO_POSITION = Refusal.NO_POSITION
 
 
 @pytest.fixture
@@ -19,6 +20,7 @@ def world():
     """Three markets, nothing open; the oracle knows a fourth that has no rules."""
     found = EngineWorld()
     found.set_market(UNRULED)
+    found.deposit(TRADER, usd(10_000))
     return found
 
 
@@ -40,7 +42,22 @@ def test_market_without_rules__what_trades__refuses_unknown_market(world):
     refused(lambda: world.engine.send(LIQUIDATOR, "cut", UNRULED, True, 10**26))
 
 
-def refused(call):
+def test_settle__mode_that_spills_into_the_market__refuses_no_position(world):
+    assert world.trade(TRADER, 1, ISOLATED, e18(50)).refusal is None
+    world.wait(86_400)
+    world.begin_settlement(0)
+    another_s = (1 << 8) | ISOLATED
+    refused(lambda: world.engine.send(STRANGER, "settle", TRADER, 0, another_s), NO_POSITION)
+
+
+def test_add_margin__market_that_spills_into_the_account__refuses_no_position(world):
+    assert world.trade(TRADER, 0, ISOLATED, e18(50)).refusal is None
+    holder = account_number(TRADER)
+    caller = address(holder & (2**150 - 1))
+    refused(lambda: world.engine.send(caller, "add_margin", holder << 16, 1, True), NO_POSITION)
+
+
+def refused(call, refusal=Refusal.UNKNOWN_MARKET):
     with pytest.raises(RefusedError) as caught:
         call()
-    assert caught.value.refusal is Refusal.UNKNOWN_MARKET
+    assert caught.value.refusal is refusal
