@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from contracts.units import MarketId
 from relayer.errors import BadAnswer
+from relayer.market.asking import within
 from relayer.market.derivatives import (
     Funding,
     LeverageTier,
@@ -176,5 +177,5 @@ class VenueReads:
 
     async def _loaded(self, call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
         """Ask once the venue's markets are loaded."""
-        await self._link.load()
+        await within(self._link.load(), self._link.settings.timeout_s, self._link.id)
         return await self._link.ask(call)

@@ -11,17 +11,15 @@ from contracts.units import MarketId, UnixMs
 from relayer.errors import Misconfigured, RelayerError, Unreachable
 from relayer.market.agreement import COMPARED_BARS, CandlePage, is_settled, settle
 from relayer.market.derivatives import OpenInterest
-from relayer.market.normalise import ScaleFinding, check_prices, check_sizes, middle_prices
 from relayer.market.records import FundingRate
 from relayer.market.settings import VenueSettings
+from relayer.market.standings import Standings
 from relayer.market.tapes import Trade
 from relayer.market.values import (
     Book,
     CandleSeries,
     Market,
-    Quote,
     QuoteRound,
-    RefusedQuote,
     VenueFault,
 )
 from relayer.market.venue_client import CandleAsk, VenueClient
@@ -65,8 +63,7 @@ class VenuePool:
         self._markets = {market.market: market for market in markets}
         self._clock = clock
         self._venues = {venue.id: connect(venue, markets) for venue in venues}
-        self._set_aside: dict[tuple[str, MarketId], ScaleFinding] = {}
-        self._unsized: dict[tuple[str, MarketId], ScaleFinding] = {}  # sizes are not believed
+        self._standings = Standings(self._markets)
 
     @property
     def markets(self) -> tuple[Market, ...]:
@@ -95,9 +92,8 @@ class VenuePool:
                 raise outcome
             if outcome is not None:
                 faults.append(venue_fault(venue, outcome))
-        told = {(fault.venue, fault.reason) for fault in faults}
-        compared = await self._compare()
-        return (*faults, *(each for each in compared if (each.venue, each.reason) not in told))
+        down = {fault.venue for fault in faults}
+        return (*faults, *await self._compare([v for v in self.venues if v.id not in down]))
 
     async def close(self) -> None:
         """Close every venue's connection."""
@@ -110,54 +106,33 @@ class VenuePool:
             *(venue.answer(received_at_ms) for venue in self._venues.values())
         )
         quotes = [quote for each in answers for quote in each.quotes]
-        if self._set_aside:
-            self._judge(quotes)  # what was mended at the venue counts again
-        apart = self._set_aside
         refused = [quote for each in answers for quote in each.refused]
         return QuoteRound(
-            quotes=tuple(each for each in quotes if (each.venue, each.market) not in apart),
+            quotes=self._standings.believed(quotes),
             stablecoins=tuple(quote for each in answers for quote in each.stablecoins),
-            refused=(*refused, *(_refusal(finding) for finding in apart.values())),
+            refused=(*refused, *self._standings.refusals()),
             faults=tuple(fault for each in answers for fault in each.faults),
             taken_at_ms=received_at_ms,
         )
 
-    async def _compare(self) -> tuple[VenueFault, ...]:
+    async def _compare(self, loaded: Sequence[VenueClient]) -> tuple[VenueFault, ...]:
         """Compare the venues once at start, prices first, then sizes at those prices."""
         taken = await self.quotes()
-        self._judge(taken.quotes)
-        sizes, faults = await self._open_interests()
-        found = check_sizes(sizes, middle_prices(taken.quotes), self._markets)
-        self._unsized = {(each.venue, each.market): each for each in found}
-        named = (*self._set_aside.values(), *found)
-        return (*faults, *(_misconfigured(each) for each in named))
-
-    async def _open_interests(self) -> tuple[list[OpenInterest], list[VenueFault]]:
-        """Ask every venue that gives all open interests in one call."""
-        outcomes = await asyncio.gather(
-            *(venue.reads.open_interests() for venue in self._venues.values()),
-            return_exceptions=True,
-        )
+        self._standings.judge(taken.quotes)
         sizes: list[OpenInterest] = []
         faults: list[VenueFault] = []
-        for venue, outcome in zip(self._venues, outcomes, strict=True):
+        outcomes = await asyncio.gather(
+            *(venue.reads.open_interests() for venue in loaded), return_exceptions=True
+        )
+        for venue, outcome in zip(loaded, outcomes, strict=True):
             if isinstance(outcome, RelayerError):
-                faults.append(venue_fault(venue, outcome))
+                faults.append(venue_fault(venue.id, outcome))
             elif isinstance(outcome, BaseException):
                 raise outcome
             else:
                 sizes += outcome
-        return sizes, faults
-
-    def _judge(self, quotes: Sequence[Quote]) -> None:
-        """Set aside the listings that stand a power of ten, or far, from the others.
-
-        One that gives no quote now keeps its standing: silence mends nothing.
-        """
-        quoted = {(quote.venue, quote.market) for quote in quotes}
-        kept = {key: each for key, each in self._set_aside.items() if key not in quoted}
-        found = {(each.venue, each.market): each for each in check_prices(quotes, self._markets)}
-        self._set_aside = kept | found
+        self._standings.judge_sizes(sizes, taken.quotes)
+        return (*faults, *self._standings.faults())
 
     async def books(self, markets: Sequence[MarketId]) -> BookRound:
         """Ask for one book a market, from the first of its venues that answers.
@@ -225,8 +200,9 @@ class VenuePool:
         """Ask for one market's book."""
 
         def ask(venue: VenueClient) -> Awaitable[Book]:
-            if (venue.id, market) in self._unsized:
-                raise Misconfigured(self._unsized[venue.id, market].detail)
+            wrong = self._standings.size_fault(venue.id, market)
+            if wrong is not None:
+                raise Misconfigured(wrong)
             return venue.book(market, away)
 
         return await self._first(market, ask)
@@ -237,7 +213,9 @@ class VenuePool:
         Rotated by the market's id: the load is spread, and a market keeps its venue.
         """
         listings = self._markets[market].listings
-        venues = [each.venue for each in listings if (each.venue, market) not in self._set_aside]
+        venues = [
+            each.venue for each in listings if not self._standings.is_apart(each.venue, market)
+        ]
         first = market % max(1, len(venues))
         return tuple(venues[first:] + venues[:first])
 
@@ -272,15 +250,3 @@ async def _pages(
 def _said(faults: Sequence[VenueFault]) -> str:
     """Say what each venue said."""
     return "; ".join(f"{fault.venue}: {fault.detail}" for fault in faults)
-
-
-def _misconfigured(finding: ScaleFinding) -> VenueFault:
-    """Say what an operator has to mend."""
-    return VenueFault(venue=finding.venue, reason="misconfigured", detail=finding.detail)
-
-
-def _refusal(finding: ScaleFinding) -> RefusedQuote:
-    """Say why a listing that is set aside gives no quote."""
-    return RefusedQuote(
-        venue=finding.venue, market=finding.market, reason=finding.reason, detail=finding.detail
-    )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from relayer.market.derivatives import OpenInterest
 from relayer.market.normalise import check_prices, check_sizes, middle_prices, power_of_ten
 from relayer.market.settings import VenueSettings
+from relayer.market.standings import Standings
 from relayer.market.values import E18, Quote, QuoteRefusal
 from relayer.market.venue_client import VenueClient
 from relayer.market.venue_link import units_in_name
@@ -169,3 +170,14 @@ async def test_answer__venue_without_markets__its_stablecoin_alone() -> None:
     await client.close()
     assert answer.quotes == ()
     assert [(each.currency, each.value_e18) for each in answer.stablecoins] == [("USD", E18)]
+
+
+def test_standings__contract_size_is_wrong__sizes_alone_are_not_believed() -> None:
+    standings = Standings(MARKETS)
+    quotes = _quotes(a=100.0, b=100.0)
+    standings.judge(quotes)
+    standings.judge_sizes([_interest("b", 100_000, 100_500.0)], quotes)
+    assert standings.believed(quotes) == tuple(quotes)
+    assert standings.size_fault("a", MARKET) is None
+    assert "10^2 times" in (standings.size_fault("b", MARKET) or "")
+    assert [(each.venue, each.reason) for each in standings.faults()] == [("b", "misconfigured")]
