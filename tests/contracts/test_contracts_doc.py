@@ -1,4 +1,4 @@
-"""The specification names every event with its fields, and every function that changes something."""
+"""The specification names every event with its fields, and every function that changes state."""
 
 from __future__ import annotations
 
