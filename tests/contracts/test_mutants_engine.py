@@ -7,7 +7,7 @@ import pytest
 from contracts.book_words import ISOLATED, account_number
 from contracts.refusals import Refusal
 from tests.contracts.chain import RefusedError
-from tests.contracts.engines import ANY_PRICE, DESK, LIQUIDATOR, TRADER, EngineWorld, address
+from tests.contracts.engines import DESK, LIQUIDATOR, TRADER, EngineWorld, address
 from tests.contracts.margins import e18, usd
 from tests.contracts.world import OWNER, STRANGER
 
@@ -55,24 +55,6 @@ def test_add_margin__market_that_spills_into_the_account__refuses_no_position(wo
     holder = account_number(TRADER)
     caller = address(holder & (2**150 - 1))
     refused(lambda: world.engine.send(caller, "add_margin", holder << 16, 1, True), NO_POSITION)
-
-
-@pytest.mark.parametrize("long", [True, False])
-def test_execute__at_the_acceptable_price_itself__fills(long):
-    def filled(acceptable_price):
-        world = EngineWorld()
-        world.deposit(TRADER, usd(10_000))
-        world.hold(TRADER, ISOLATED, usd(2_000))
-        changes = {"margin": usd(2_000), "long": long, "acceptable_price": acceptable_price}
-        return world.execute(world.order(TRADER, 0, ISOLATED, e18(50), **changes))
-
-    (fill,) = [
-        event for event in filled(ANY_PRICE if long else 0).receipt.events if event.name == "Filled"
-    ]
-    paid = fill.fields["price_paid"]
-    assert filled(paid).refusal is None
-    worse = paid - 1 if long else paid + 1
-    assert filled(worse).refusal is Refusal.PRICE_NOT_ACCEPTABLE
 
 
 def refused(call, refusal=Refusal.UNKNOWN_MARKET):
