@@ -102,6 +102,8 @@ def configuration(node: Anvil, world: WorldState, keys: dict[str, Path]) -> str:
         "timelock_s = 86_400", OWNERS + "timelock_s = 86_400"
     )
     rest = rest.replace("tick_s = 5.0", "tick_s = 1.0")
+    # the feed and the oracle alone: there is no USDC on this node
+    rest = re.sub(r"\[deployment\.classes\.\d\.margin\][^\[]*", "", rest)
     venues = "".join(
         f'[[venues]]\nid = "{v.id}"\nccxt_class = "okx"\nquote_currency = "USDC"\n'
         f'rate_limit_ms = 1\nurls = {{ rest = "{v.url}" }}\n'

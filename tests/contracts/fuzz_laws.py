@@ -279,9 +279,12 @@ class Watched(Walk):
         old, new = before.pool, self.book.pool
         worth = value(before, self.seen), value(self.book, self.seen)
         supplies = old.shares + VIRTUAL_SHARES, new.shares + VIRTUAL_SHARES
-        units = 1 + len(self.book.markets)  # dust that cuts left open is not valued there
+        # dust that cuts left open is not valued there: up to a unit a market, before and after
+        dust = len(self.book.markets)
         if min(worth) >= 0:
-            assert (worth[1] + units) * supplies[0] >= (worth[0] + 1) * supplies[1], "shares lost"
+            after, before_it = worth[1] + 1 + dust, worth[0] + 1 - dust
+            kept = after * supplies[0] >= before_it * supplies[1]
+            assert kept, f"shares lost: {worth} {supplies} {old} {new}"
         supplies = old.insurance_shares + VIRTUAL_SHARES, new.insurance_shares + VIRTUAL_SHARES
         assert (new.insurance + 1) * supplies[0] >= (old.insurance + 1) * supplies[1]
         self.counted("shares")

@@ -342,7 +342,8 @@ def test_partial_close_size__real_costs_with_impact__still_restore(side, drawn, 
     bound = margin_price.close_cost_ppm(-side, size, price, skew, market)
     rules = margin.CloseRules(cost_ppm=bound, penalty_ppm=rules.penalty_ppm)
     close = margin.partial_close_size(size, price, ratio, equity, rules)
-    assume(0 < close < size)
+    if not 0 < close < size:  # nothing to close, or all: another test's
+        return
     cost = margin_price.trade_cost(-side, close, price, skew, market)
     cost += margin.charge(close, price, market.fee_ppm)
     left = equity - cost - margin.charge(close, price, rules.penalty_ppm) - 1
