@@ -124,7 +124,8 @@ def test_open_interest__of_all_its_share__opens(world, more, refusal):
     assert world.trade(TRADERS[1], 0, ISOLATED, e18(3_000), long=False).refusal is None
     world.fund(usd(2_000_000), usd(50_000))
     half = e18(10_000)  # 50 % of two millions, at 100
-    assert world.trade(TRADER, 0, ISOLATED, half + more).refusal is refusal
+    asked = world.trade(TRADER, 0, ISOLATED, half + more, max_notional=usd(2_000_000))
+    assert asked.refusal is refusal
 
 
 @pytest.mark.parametrize(("more", "refusal"), [(0, None), (10**12, Refusal.SKEW_FULL)])
