@@ -139,8 +139,9 @@ def test_daemon__kill_9__next_run_goes_on(state: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     before = latest_round(state)
-    assert aml("run", "--cycles", "1", state=state).returncode == 0
-    assert latest_round(state) > before
+    ran = aml("run", "--cycles", "1", state=state)
+    assert ran.returncode == 0, ran.stderr
+    assert latest_round(state) > before, ran.stderr
 
 
 def test_daemon__other_speed_asked_of_a_running_world__is_refused(state: Path) -> None:
@@ -179,7 +180,8 @@ def test_daemon__metrics__show_holds_by_reason_and_on_chain_rounds(state: Path) 
     text = client.fetch_text(url)
     process.terminate()
     process.communicate(timeout=30)
-    assert 'aml_cycles_total{result="effective"} 1.0' in text
+    counted = [line for line in text.splitlines() if line.startswith(("aml_cycles", "aml_holds"))]
+    assert 'aml_cycles_total{result="effective"} 1.0' in text, counted
     assert 'aml_holds_total{reason="warming_up"} 0.0' in text
     assert 'aml_onchain_round{kind="risk"}' in text
     assert 'aml_market_leverage_cap_ratio{market="BTC"}' in text
