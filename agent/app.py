@@ -14,6 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from sqlalchemy.engine import URL
 
 from agent.config import Settings
 from agent.cycle import Mind
@@ -26,6 +27,7 @@ from agent.network import Network
 from agent.ports import Hands
 from agent.rounds import RoundNumbers
 from agent.signers import EmbeddedViews, Quorums, ViewSources
+from agent.storing import database_url
 from agent.telemetry import Telemetry
 from agent.world import LiveWorld
 from models.artifact import LoadedModel, default_artifact, load
@@ -99,7 +101,7 @@ async def daemon(
             deployment=deployment,
             endpoint=await _open_endpoint(network, deployment, stack),
             metrics=_metrics(network, model),
-            database=await _open_database(network, stack),
+            database=await _open_database(database_url(settings.storage, network.state), stack),
         )
         server = _serve_metrics(ground.metrics, settings.metrics.port)
         stack.callback(server.close)
@@ -234,8 +236,7 @@ async def _open_endpoint(
     return endpoint
 
 
-async def _open_database(network: Network, stack: AsyncExitStack) -> Database:
-    url = f"sqlite:///{network.state / 'aml.db'}"
+async def _open_database(url: URL, stack: AsyncExitStack) -> Database:
     migrations.upgrade(url)
     database = Database.open(url)
     stack.push_async_callback(database.close)

@@ -130,6 +130,13 @@ class KeySettings(Section):
     deployer: Path | None = None
 
 
+class StorageSettings(Section):
+    """Where journal and outbox are kept: SQLite in the state folder, unless a URL is named."""
+
+    url: str | None = Field(default=None, pattern=r"^postgresql(\+pg8000)?://[^/]*/[^/]+$")
+    password_file: Path | None = None
+
+
 class Settings(Section):
     """Everything that a daemon is told."""
 
@@ -144,6 +151,7 @@ class Settings(Section):
     venues: tuple[VenueSettings, ...] = ()
     markets: tuple[MarketSettings, ...] = ()
     keys: KeySettings | None = None
+    storage: StorageSettings = StorageSettings()
 
 
 def load_settings(network: str) -> Settings:

@@ -7,23 +7,27 @@ same models. Work runs as a plain function on a connection, in a transaction, of
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from relayer.errors import Misconfigured, StorageFailed
 
 Result = TypeVar("Result")
+
+_STATEMENT_TIMEOUT_S: Final = 5
+_SOCKET_TIMEOUT_S: Final = 8
 
 # Named, so that a migration can alter each constraint on both databases.
 metadata = sa.MetaData(
@@ -134,8 +138,43 @@ def create_engine(url: str | URL) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if target.get_backend_name() == "postgresql":
-        return sa.create_engine(target, pool_pre_ping=True)
+        return _create_postgresql(target)
     raise Misconfigured(f"database {target.get_backend_name()!r}: use sqlite or postgresql")
+
+
+def _create_postgresql(target: URL) -> Engine:
+    """Build an engine whose every wait ends: here after a timeout, on the server a little before.
+
+    A server that is cut off does not say so; without limits a transaction would wait for ever here,
+    and its locks there.
+    """
+    limits = {
+        "statement_timeout": f"{_STATEMENT_TIMEOUT_S}s",
+        "lock_timeout": f"{_STATEMENT_TIMEOUT_S}s",
+        "idle_in_transaction_session_timeout": f"{_STATEMENT_TIMEOUT_S}s",
+        "synchronous_commit": "on",  # a commit is on disk: bytes sent are bytes that are kept
+    }
+    engine = sa.create_engine(
+        target.set(drivername="postgresql+pg8000"),
+        pool_pre_ping=True,  # a server that was restarted costs one more connection, no failure
+        pool_size=1,
+        max_overflow=4,
+        pool_timeout=_SOCKET_TIMEOUT_S,
+        connect_args={
+            "timeout": _SOCKET_TIMEOUT_S,
+            "application_name": "aml",
+            "startup_params": limits,
+        },
+    )
+    event.listen(engine, "handle_error", _drop_broken)
+    return engine
+
+
+def _drop_broken(context: ExceptionContext) -> None:
+    # A connection that timed out in the middle may still get that answer, and would take it for
+    # the next one's. SQLAlchemy drops a connection by itself only for the driver's own errors.
+    if isinstance(context.original_exception, OSError | struct.error):
+        context.is_disconnect = True
 
 
 def _make_folder(target: URL) -> None:
@@ -196,7 +235,8 @@ class Database:
         Raises
         ------
         StorageFailed
-            The database could not write; nothing of the work is kept.
+            The database could not write: nothing of the work is kept, or all of it, where only the
+            answer to the commit was lost. So ask what is there before doing it again.
         IntegrityError
             The row was there already; nothing of the work is kept.
         """
@@ -261,8 +301,10 @@ def _classed() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except SQLAlchemyError as exc:
-        raise StorageFailed(f"{type(exc).__name__}: {str(exc).splitlines()[0]}") from exc
+    except (SQLAlchemyError, OSError, struct.error) as exc:
+        # The PostgreSQL driver lets through what its socket and its parser raise when cut off.
+        line = (str(exc).splitlines() or ["no message"])[0]
+        raise StorageFailed(f"{type(exc).__name__}: {line}") from exc
 
 
 def _tell(waiting: asyncio.Future[Any], outcome: object) -> None:

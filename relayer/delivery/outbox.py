@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import IntegrityError
 
 from contracts.messages import PriceRound, calldata
 from relayer.chain.values import SkippedItem
@@ -91,7 +92,10 @@ class Outbox:
             connection.execute(sa.insert(deliveries).values(values))
             return _find(connection, _same_message(values))[0]
 
-        return await self._database.write(work)
+        try:
+            return await self._database.write(work)
+        except IntegrityError:  # another instance took it in at the same moment
+            return await self._database.write(work)
 
     async def attach(self, delivery: Delivery, attempt: Attempt) -> Delivery:
         """Keep signed bytes, before they are sent for the first time."""

@@ -265,9 +265,9 @@ def metrics() -> Metrics:
 
 
 @asynccontextmanager
-async def database(folder: Path) -> AsyncIterator[Database]:
-    """A migrated SQLite database in a folder."""
-    url = f"sqlite:///{folder}/aml.sqlite"
+async def database(where: Path | str) -> AsyncIterator[Database]:
+    """A migrated database: of a URL, or SQLite in a folder."""
+    url = where if isinstance(where, str) else f"sqlite:///{where}/aml.sqlite"
     migrations.upgrade(url)
     opened = Database.open(url)
     try:

@@ -1,10 +1,11 @@
-"""Fixtures around a real node: one process a module, each test on the state it began with."""
+"""Fixtures around real servers: a node a module, a PostgreSQL a process, each test on its own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,9 @@ from relayer.chain.deploy import ClassPlan, Deployer, DeploymentPlan, MarketPlan
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.values import Deployment
 from relayer.delivery.fees import FeeRules
+from relayer.storage import Database
 from tests.relayer import builders as b
+from tests.relayer import postgres
 from tests.relayer.anvil import Anvil, rich_key, running
 
 MARKETS = 5
@@ -43,6 +46,29 @@ class Stand:
 
     node: Anvil
     deployment: Deployment
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Postgres]:
+    """A PostgreSQL cluster, once a test process and only where a test asks for it."""
+    with postgres.running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind that the daemon may keep its memory in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state/aml.sqlite"
+    cluster: postgres.Postgres = request.getfixturevalue("postgresql")
+    return cluster.fresh()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A migrated database of each kind."""
+    async with b.database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from contracts.units import MarketId
-from relayer import migrations
 from relayer.chain.values import SkippedItem
 from relayer.journal import UNSIGNED, CycleEntry, DecisionEntry, HoldEntry, Journal
 from relayer.storage import Database
@@ -37,12 +34,8 @@ DECISION = DecisionEntry(
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    url = f"sqlite:///{tmp_path}/aml.sqlite"
-    migrations.upgrade(url)
-    database = Database.open(url)
-    yield Journal(database)
-    await database.close()
+def journal(database: Database) -> Journal:
+    return Journal(database)
 
 
 async def test_cycle__recorded__comes_back_with_its_holds(journal: Journal) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from relayer import migrations
 from relayer.errors import Misconfigured, SchemaOutdated, StorageFailed
 from relayer.storage import Database, create_engine, metadata, signed_rounds
+from tests.relayer import builders as b
+from tests.relayer import postgres
 
 ROW = {
     "signer": "0x" + "11" * 20,
@@ -27,7 +31,12 @@ ROW = {
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(database_url: str) -> str:
+    return database_url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/state/aml.sqlite"
 
 
@@ -62,8 +71,8 @@ def test_upgrade__file_is_no_database__is_a_storage_failure(tmp_path: Path) -> N
         migrations.upgrade(f"sqlite:///{path}")
 
 
-def test_engine__sqlite__keeps_what_it_commits(url: str) -> None:
-    engine = create_engine(url)
+def test_engine__sqlite__keeps_what_it_commits(sqlite_url: str) -> None:
+    engine = create_engine(sqlite_url)
     with engine.connect() as connection:
         wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
         found = {name: connection.scalar(sa.text(f"PRAGMA {name}")) for name in wanted}
@@ -91,13 +100,13 @@ async def test_write__work_raises__nothing_is_kept(url: str) -> None:
     await database.close()
 
 
-async def test_write__committed__another_process_sees_it_at_once(url: str, tmp_path: Path) -> None:
+async def test_write__committed__another_connection_sees_it_at_once(url: str) -> None:
     migrations.upgrade(url)
-    database = Database.open(url)
+    database, other = Database.open(url), create_engine(url)
     await database.write(lambda c: c.execute(sa.insert(signed_rounds).values(ROW)))
-    other = sqlite3.connect(tmp_path / "state" / "aml.sqlite")
-    assert other.execute("select round from signed_rounds").fetchall() == [(7,)]
-    other.close()
+    with other.connect() as connection:
+        assert connection.scalars(sa.select(signed_rounds.c.round)).all() == [7]
+    other.dispose()
     await database.close()
 
 
@@ -143,9 +152,9 @@ async def test_write__whoever_asked_is_cancelled__what_was_written_stays(url: st
     await reopened.close()
 
 
-async def test_write__disk_full__is_a_storage_failure_and_nothing_is_kept(url: str) -> None:
-    migrations.upgrade(url)
-    database = Database.open(url)
+async def test_write__disk_full__is_a_storage_failure_and_nothing_is_kept(sqlite_url: str) -> None:
+    migrations.upgrade(sqlite_url)
+    database = Database.open(sqlite_url)
 
     def fill(connection: sa.Connection) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
@@ -164,3 +173,66 @@ async def test_read__while_another_writes__is_not_blocked(url: str) -> None:
         assert await reader.read(lambda c: c.scalar(sa.text("select 1"))) == 1
     await writer.close()
     await reader.close()
+
+
+@pytest.fixture
+def cluster() -> Iterator[postgres.Postgres]:
+    """A cluster of this test's own, to be ended and paused."""
+    with postgres.running() as started:
+        yield started
+
+
+async def test_write__server_restarted__the_next_one_is_kept(cluster: postgres.Postgres) -> None:
+    async with b.database(cluster.fresh()) as database:
+        await database.write(lambda c: c.execute(sa.insert(signed_rounds).values(ROW)))
+        cluster.stop()
+        with pytest.raises(StorageFailed, match="InterfaceError"):
+            await database.read(lambda c: c.scalar(sa.select(signed_rounds.c.round)))
+        cluster.start()
+        another = ROW | {"round": 8}
+        await database.write(lambda c: c.execute(sa.insert(signed_rounds).values(another)))
+        found = await database.read(lambda c: c.scalars(sa.select(signed_rounds.c.round)).all())
+        assert sorted(found) == [7, 8]
+
+
+async def test_write__server_dies_under_it__is_a_storage_failure_and_nothing_is_kept(
+    cluster: postgres.Postgres,
+) -> None:
+    async with b.database(cluster.fresh()) as database:
+
+        def write_into_the_void(connection: sa.Connection) -> None:
+            connection.execute(sa.insert(signed_rounds).values(ROW))
+            cluster.stop()
+            connection.execute(sa.insert(signed_rounds).values(ROW | {"round": 8}))
+
+        with pytest.raises(StorageFailed):
+            await database.write(write_into_the_void)
+        cluster.start()
+        count = sa.select(sa.func.count()).select_from(signed_rounds)
+        assert await database.read(lambda c: c.scalar(count)) == 0
+
+
+async def test_read__server_silent__ends_and_its_late_answer_is_nobody_elses(
+    cluster: postgres.Postgres,
+) -> None:
+    async with b.database(cluster.fresh()) as database:
+        session = await database.read(lambda c: c.scalar(sa.text("SELECT pg_backend_pid()")))
+        os.kill(session, signal.SIGSTOP)
+        with pytest.raises(StorageFailed, match="timed out"):
+            await database.read(lambda c: c.scalar(sa.text("SELECT 1")))
+        os.kill(session, signal.SIGCONT)
+        assert await database.read(lambda c: c.scalar(sa.text("SELECT 2"))) == 2
+
+
+async def test_write__lock_held_elsewhere__ends_with_a_storage_failure(
+    cluster: postgres.Postgres,
+) -> None:
+    url = cluster.fresh()
+    async with b.database(url) as database:
+        other = create_engine(url)
+        with other.connect() as holding, holding.begin():
+            holding.execute(sa.text("LOCK TABLE signed_rounds IN ACCESS EXCLUSIVE MODE"))
+            holding.execute(sa.text("SET idle_in_transaction_session_timeout = 0"))
+            with pytest.raises(StorageFailed, match="timeout"):
+                await database.write(lambda c: c.execute(sa.insert(signed_rounds).values(ROW)))
+        other.dispose()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -29,12 +27,6 @@ from tests.relayer import builders as b
 SENDER = "0x" + "ee" * 20
 TX = b"\x05" * 32
 SKIPPED = (SkippedItem(market=MarketId(1), code=31, reason="TooSoon"),)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with b.database(tmp_path) as opened:
-        yield opened
 
 
 def signed(round_: int = 10) -> SignedMessage:

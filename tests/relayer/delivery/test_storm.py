@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -101,12 +99,6 @@ class StormyChain(FakeChain):
 
     async def latest_round(self, contract: str) -> int:
         return self.latest
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with b.database(tmp_path) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("resumes", [True, False])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -85,9 +83,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with b.database(tmp_path) as database:
-        yield World(database)
+def world(database: Database) -> World:
+    return World(database)
 
 
 def signed(round_: int = 10) -> SignedMessage:

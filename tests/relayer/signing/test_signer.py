@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from contracts.units import UnixMs
@@ -39,12 +36,6 @@ class Views:
         return self.shown
 
 
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with b.database(tmp_path) as opened:
-        yield opened
-
-
 def signer(database: Database, views: Views | None = None) -> Signer:
     ports = SignerPorts(views=views or Views(), memory=SignedRounds(database))
     return Signer("signer-0", b.PRICE_KEYS[0], ports, b.signer_rules())
@@ -71,11 +62,11 @@ async def test_sign__another_message_for_a_signed_round__is_refused(database: Da
     assert proposal.digest.hex() in verdict.detail
 
 
-async def test_sign__after_a_restart__still_remembers(tmp_path: Path) -> None:
+async def test_sign__after_a_restart__still_remembers(database_url: str) -> None:
     proposal = b.price_proposal()
-    async with b.database(tmp_path) as before:
+    async with b.database(database_url) as before:
         await signer(before).sign(proposal)
-    async with b.database(tmp_path) as after:
+    async with b.database(database_url) as after:
         verdict = await signer(after).sign(b.renewed(proposal, evidence_hash=b"\xdd" * 32))
     assert isinstance(verdict, Refusal)
     assert verdict.reason is RefusalReason.SIGNED_ANOTHER
@@ -88,10 +79,10 @@ async def test_sign__two_different_messages_at_once__signs_one(database: Databas
     assert sum(isinstance(answer, SignerAnswer) for answer in answers) == 1
 
 
-async def test_remember__two_processes_at_once__one_word_stands(tmp_path: Path) -> None:
+async def test_remember__two_processes_at_once__one_word_stands(database_url: str) -> None:
     proposal = b.price_proposal()
     other = b.renewed(proposal, evidence_hash=b"\xdd" * 32)
-    async with b.database(tmp_path) as first, b.database(tmp_path) as second:
+    async with b.database(database_url) as first, b.database(database_url) as second:
         standing = await asyncio.gather(
             SignedRounds(first).remember("0xa", proposal.posted.round, proposal, 1),
             SignedRounds(second).remember("0xa", other.posted.round, other, 1),
