@@ -32,6 +32,7 @@ from tests.contracts.margin_world import (
     LP,
     MARKET_RULES,
     TRADERS,
+    MarginWorld,
     on_grid,
 )
 from tests.contracts.world import RULES as FEED_RULES
@@ -47,8 +48,8 @@ PAST_S = FEED_RULES.window_ms // 1_000 + 1
 class Walk(Calls):
     """One history; `step` does one thing, often of several calls."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__()
+    def __init__(self, seed: int, world: MarginWorld | None = None) -> None:
+        super().__init__(world)
         self.seed = seed
         self.random = random.Random(seed)
         self.nonce = 0

@@ -34,7 +34,7 @@ from contracts.packing import RiskFields, pack_amount
 from contracts.pool import PoolState
 from contracts.refusals import Refusal
 from contracts.units import MarketId, UnixS, UsdcE6, WholeUsdc
-from tests.contracts.chain import Contract, RefusedError
+from tests.contracts.chain import Contract, Evm, RefusedError
 from tests.contracts.margin_world import (
     ANY_PRICE,
     KEEPER,
@@ -80,8 +80,8 @@ def signed(value: int) -> int:
 class Sides(MarginWorld):
     """The world, with everybody rich, and prices of very different size."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, evm: Evm | None = None) -> None:
+        super().__init__(evm)
         for account in TRADERS:
             self.mint(account, PLENTY, self.vault)
         for account in (*TRADERS, LP):

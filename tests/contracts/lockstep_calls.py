@@ -35,7 +35,7 @@ from contracts.refusals import Refusal
 from contracts.units import MarketId, Ppm, PriceE18, UnixMs, UsdcE6
 from tests.contracts.chain import RefusedError
 from tests.contracts.lockstep import Twin, with_scale, words
-from tests.contracts.margin_world import KEEPER, LP, OWNER, on_grid
+from tests.contracts.margin_world import KEEPER, LP, OWNER, MarginWorld, on_grid
 from tests.contracts.world import (
     BOUNDS,
     CLASS,
@@ -90,8 +90,8 @@ def request_words(request: Request) -> list[int]:
 class Calls(Twin):
     """The entry points by name; each gives the refusal that both sides gave, None for success."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, world: MarginWorld | None = None) -> None:
+        super().__init__(world)
         world = self.world
         self.domains = {each.address: each.domain() for each in (world.feed, world.oracle)}
         self.rounds = {each.address: each.next_round() for each in (world.feed, world.oracle)}
