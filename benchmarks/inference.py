@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.baselines import MissingExtra
+from models.baselines import MissingExtra
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

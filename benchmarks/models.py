@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.baselines import MissingExtra, arch_models
 from benchmarks.close_out import close_out_table, cycle_table, missing_file
 from benchmarks.models_report import show
 from benchmarks.short_horizon import short_table
@@ -36,6 +35,7 @@ from benchmarks.walks import (
     walk_all,
 )
 from models.artifact import default_artifact, load
+from models.baselines import MissingExtra, arch_models
 from models.dataset import HOUR_MS
 from models.features import MINUTE_MS, Candles, FeatureVector, MarketWindow, feature_vectors
 

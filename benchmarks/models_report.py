@@ -13,6 +13,7 @@ TAIL_COLUMNS = {
     "average_at_our_breaches": ("at ours %", 100.0, 2),
     "pinball": ("pinball e-4", 1e4, 2),
     "worst_year": ("worst year %", 100.0, 2),
+    "basel_green": ("green %", 100.0, 0),
     "dm_ours_against": ("DM t", 1.0, 2),
 }
 CLOSE_OUT_COLUMNS = (

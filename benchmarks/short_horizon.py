@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.baselines import PooledHar
 from benchmarks.inference import diebold_mariano, per_instant
 from benchmarks.walks import DATA, FILES, Cache, tell
 from models.backtests import qlike
+from models.baselines import PooledHar
 from models.dataset import HOUR_MS, Rows, joined, minute_rows, read_series
 from models.evaluate import Walk, forecasts, with_outcome
 from models.heads import forecast_columns

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from benchmarks.inference import confidence_set, diebold_mariano, interval, per_instant
 from benchmarks.walks import BOOSTED, HORIZONS_S, OURS, PROMISES, STATIC, World
-from models.backtests import fz0, qlike
+from models.backtests import basel_green, qlike
 from models.evaluate import Judged, coverage
-from models.tails import LEVELS, pinball_losses, upper_quantile
+from models.side_by_side import as_ratio, joint_losses, outcome_and_quantile
+from models.tails import pinball_losses, upper_quantile
 from models.train import columns_of
 
 FloatArray = NDArray[np.float64]
@@ -26,8 +27,6 @@ CRISES = {
     "2022-11": ("2022-11-01", "2022-12-01"),
 }
 CLASSES = ("thin", "middle", "deep")
-FIRST_EXCESS, FIRST_WEIGHT = 0.3, 20
-"""Shortfall over quantile minus one, and its weight in breaches, before any breach is known."""
 BLOCK_DAYS = 10
 
 
@@ -68,6 +67,7 @@ def tail_lines(judged: Mapping[str, Judged], column: int) -> list[dict[str, Any]
                     "average_at_our_breaches": average_at(each, level, share, long=long),
                     "pinball": found.pinball,
                     "worst_year": found.worst_year_share,
+                    "basel_green": _green(each, level, long=long),
                     "dm_ours_against": None if name == OURS else diebold_mariano(base, loss),
                 }
             )
@@ -80,7 +80,7 @@ def sets(judged: Mapping[str, Judged], column: int) -> dict[str, dict[str, float
     table = {}
     for side, long in (("long", True), ("short", False)):
         pinballs = {n: _instants(j, _pinball(j, level, long=long)) for n, j in judged.items()}
-        joint = {n: _instants(j, _joint(j, level, long=long)) for n, j in judged.items()}
+        joint = {n: _instants(j, joint_losses(j, level, long=long)) for n, j in judged.items()}
         table[f"pinball {side}"] = confidence_set(pinballs, block)
         table[f"FZ0 {side}"] = confidence_set(joint, block)
         table[f"mean FZ0 {side}"] = {n: float(loss.mean()) for n, loss in joint.items()}
@@ -138,9 +138,9 @@ def breakdown(world: World, judged: Judged, column: int) -> list[dict[str, Any]]
 
 def average_at(judged: Judged, level: float, share: float, *, long: bool) -> float:
     """Average quantile, scaled by the one constant that gives this share of breaches."""
-    outcome, quantile = _pair(judged, level, long=long)
+    outcome, quantile = outcome_and_quantile(judged, level, long=long)
     scale = upper_quantile(outcome / quantile, 1.0 - share)
-    return float(_ratio(quantile * scale, long=long).mean())
+    return float(as_ratio(quantile * scale, long=long).mean())
 
 
 def between(judged: Judged, first: str, last: str) -> BoolArray:
@@ -149,38 +149,23 @@ def between(judged: Judged, first: str, last: str) -> BoolArray:
     return np.asarray((stamps >= np.datetime64(first)) & (stamps < np.datetime64(last)))
 
 
-def _pair(judged: Judged, level: float, *, long: bool) -> tuple[FloatArray, FloatArray]:
-    table = judged.long if long else judged.short
-    return (judged.falls if long else judged.rises), table[:, LEVELS.index(level)]
-
-
-def _ratio(values: FloatArray, *, long: bool) -> FloatArray:
-    """Return an excursion as a ratio of price."""
-    return np.asarray(-np.expm1(-values) if long else np.expm1(values), dtype=np.float64)
+def _green(judged: Judged, level: float, *, long: bool) -> float:
+    """Share of windows of 250 outcomes in Basel's green zone, mean over the coins."""
+    breached = _breaches(judged, level, long=long)
+    symbols = np.unique(judged.symbols)
+    return float(np.mean([basel_green(breached[judged.symbols == s], level) for s in symbols]))
 
 
 def _breaches(judged: Judged, level: float, *, long: bool) -> BoolArray:
-    outcome, quantile = _pair(judged, level, long=long)
+    outcome, quantile = outcome_and_quantile(judged, level, long=long)
     return np.asarray(outcome > quantile)
 
 
 def _pinball(judged: Judged, level: float, *, long: bool) -> FloatArray:
-    outcome, quantile = (_ratio(part, long=long) for part in _pair(judged, level, long=long))
+    outcome, quantile = (
+        as_ratio(part, long=long) for part in outcome_and_quantile(judged, level, long=long)
+    )
     return pinball_losses(outcome, quantile, level)
-
-
-def _joint(judged: Judged, level: float, *, long: bool) -> FloatArray:
-    """FZ0, with a shortfall from the breaches of earlier months, one rule for every model."""
-    outcome, quantile = (_ratio(part, long=long) for part in _pair(judged, level, long=long))
-    months = judged.as_of_ms.astype("datetime64[ms]").astype("datetime64[M]")
-    excess = np.where(outcome > quantile, outcome / quantile - 1.0, 0.0)
-    factor = np.empty(len(outcome))
-    for month in np.unique(months):
-        past = months < month
-        count = FIRST_WEIGHT + int((excess[past] > 0.0).sum())
-        mean = (FIRST_WEIGHT * FIRST_EXCESS + float(excess[past].sum())) / count
-        factor[months == month] = 1.0 + mean
-    return fz0(outcome, quantile, quantile * factor, level)
 
 
 def _qlike(judged: Judged) -> FloatArray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.baselines import (
+from models.baselines import (
     DECAYS,
     FilteredHistory,
     HourReturns,

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+BASEL_DAYS, BASEL_GREEN = 250, 0.95
+"""Window and limit of the traffic light of the Basel Committee 1996."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoverageTest:
@@ -74,6 +77,21 @@ def christoffersen(breaches: BoolArray, level: float) -> CoverageTest:
     """Conditional coverage: the right share and no clusters; LR ~ chi2(2)."""
     statistic = kupiec(breaches, level).statistic + independence(breaches).statistic
     return _test(statistic, 2)
+
+
+def basel_green(breaches: BoolArray, level: float) -> float:
+    """Share of windows of 250 outcomes, each one on from the last, in Basel's green zone.
+
+    Green: so few breaches that as many or fewer have a chance below 95 % under the promise (at
+    99 % up to four). Fewer outcomes than a window are one window.
+    """
+    window = min(BASEL_DAYS, len(breaches))
+    counts = np.convolve(breaches.astype(np.float64), np.ones(window), "valid")
+    most, chance, total = -1, level**window, 0.0
+    while total + chance < BASEL_GREEN and most < window:
+        total, most = total + chance, most + 1
+        chance *= (window - most) / (most + 1) * (1.0 - level) / level
+    return float((counts <= most + 0.5).mean())
 
 
 def _log_likelihood(successes: int, failures: int, share: float) -> float:

@@ -86,12 +86,23 @@ better). File <code>{escape(str(file["sha256"]))}</code>.</p>"""
                 f"{line['worst_year_share']:.2%}",
             )
         )
-        if line["static"]:
-            still = line["static"]
-            shares = (f"{still['breach_share']:.2%}", "-", "-", f"{still['average']:.2%}", "-")
-            lines.append((f"static quantile, {side}", *shares))
+        lines += [
+            (
+                f"{escape(each['model'])}, {side}",
+                f"{each[side]['breach_share']:.2%}",
+                f"{each[side]['kupiec_passed']}/{each[side]['symbols']}",
+                f"{each[side]['christoffersen_passed']}/{each[side]['symbols']}",
+                f"{each[side]['average']:.2%} ({each[side + '_ours']['average']:.2%})",
+                f"{each[side]['worst_year_share']:.2%}",
+            )
+            for each in report["baselines"]
+            if each["rows"]
+        ]
     names = ("", "breaches", "Kupiec", "Christoffersen", "average", "worst year")
-    parts = [head, f"<p>Promised: {promise:.2%} breaches.</p>", _table(names, lines)]
+    said = (
+        "Baselines walk forward inside the file; in brackets, ours on the rows that they forecast."
+    )
+    parts = [head, f"<p>Promised: {promise:.2%} breaches. {said}</p>", _table(names, lines)]
     parts += [_calibration(report), _breaches(report, promise)]
     parts += [_caps(crisis) for crisis in report.get("caps", ())]
     parts.append(_assets(report))

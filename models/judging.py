@@ -1,22 +1,26 @@
 """One artifact, as it is, judged on one candle file: what promotion asks for and the card shows.
 
-Nothing is refitted. Every market of the file is scored at each horizon's end from its own past;
-baselines walk forward inside the file: an EWMA of realised variance and a static quantile of each
-market's own earlier outcomes.
+Nothing of it is refitted. Every market of the file is scored at each horizon's end from its own
+past; its online factor begins at the pooled prior and moves with what the file's outcomes say by
+then. Beside it stand the baselines of `models.rivals`, which walk forward inside the file, each on
+the rows that it can forecast, with ours on the same rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from models.artifact import LoadedModel
 from models.backtests import qlike
+from models.baselines import HourReturns, hour_returns
+from models.conformal import RULES, Promises, replayed
 from models.dataset import (
     FIVE_MINUTES_MS,
     HOUR_MS,
@@ -32,8 +36,10 @@ from models.dataset import (
 from models.evaluate import EWMA_DECAY, Judged, coverage
 from models.features import FeatureVector
 from models.heads import HORIZONS_S
+from models.rivals import Field, judged_rival, rivals, tier_tables
 from models.scorer import Scorer
-from models.tails import upper_quantile
+from models.side_by_side import mean_loss, tail_line
+from models.tails import LEVELS
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -41,33 +47,42 @@ Report = Mapping[str, Any]
 
 LEVELS_BY_HORIZON = {900: 0.995, 3_600: 0.995, 14_400: 0.995, 86_400: 0.99}
 SCORED_AT_ONCE = 2_000
-STATIC_ROWS = 60
-"""Earlier outcomes that a market's own static quantile needs."""
+TELL_EVERY = 10
+TIER_COLUMNS = ("snapshot", "symbol", "min_notional", "max_notional", "mmr")
 BUCKETS = 10
 
 
 def judge(
-    model: LoadedModel, path: Path, horizon_s: int, progress: Progress | None = None
+    model: LoadedModel,
+    path: Path,
+    horizon_s: int,
+    progress: Progress | None = None,
+    tiers: Path | None = None,
 ) -> dict[str, Any]:
     """Judge a model on a candle file; returns the report, ready for JSON.
+
+    `tiers` names an exchange's dated leverage tiers (parquet: snapshot, symbol, min_notional,
+    max_notional, mmr), which are judged too from the day they begin.
 
     Raises
     ------
     DatasetError
-        When the file is of no use for the horizon.
+        When a file is of no use for the horizon.
     """
     tell = progress or _silent
     if horizon_s not in HORIZONS_S:
         raise DatasetError(f"no head of {horizon_s} s; there are {HORIZONS_S}")
-    rows, faults = _scored(model.scorer, path, horizon_s, tell)
-    judged, smooth, static = rows
+    scored = _scored(model.scorer, path, horizon_s, tell)
+    plain, smooth = scored.plain, scored.smooth
     level = LEVELS_BY_HORIZON[horizon_s]
+    judged = _online(plain, level, horizon_s)
     known = np.isfinite(smooth)
     losses = {"ours": judged.forecast, "ewma": smooth}
     sides: dict[str, Any] = {}
     for long, side in ((True, "long"), (False, "short")):
-        sides[side] = asdict(coverage(judged, level, long=long))
-        sides[side]["static"] = _static_line(judged, static[side], level, long=long)
+        sides[side] = tail_line(judged, level, long=long)
+        sides[side]["before_factor"] = asdict(coverage(plain, level, long=long))
+    field = Field(rows=scored.rows, returns=scored.returns, horizon_s=horizon_s, level=level)
     return {
         "modelHash": model.model_hash.hex(),
         "candles": {"name": path.name, "sha256": file_sha256(path)},
@@ -75,25 +90,37 @@ def judge(
         "level": level,
         "rows": len(judged.as_of_ms),
         "markets": len(np.unique(judged.symbols)),
-        "refused_share": faults,
+        "refused_share": scored.refused_share,
         "qlike": {
             name: float(qlike(judged.variance[known], np.exp(forecast[known])).mean())
             for name, forecast in losses.items()
         },
         "sides": sides,
+        "baselines": _against(judged, field, _tiers(tiers), tell),
         "months": _months(judged, level),
         "buckets": _buckets(judged, level),
         "assets": _assets(judged, level),
     }
 
 
-def _scored(
-    scorer: Scorer, path: Path, horizon_s: int, tell: Progress
-) -> tuple[tuple[Judged, FloatArray, dict[str, FloatArray]], float]:
-    """Score every market; return what is judged, the baselines, and the share refused."""
-    parts, smooth, refused, total = [], [], 0, 0
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scored:
+    """A file's rows as the model scored them, and what baselines read."""
+
+    plain: Judged
+    rows: Rows
+    smooth: FloatArray
+    returns: tuple[HourReturns, ...]
+    refused_share: float
+
+
+def _scored(scorer: Scorer, path: Path, horizon_s: int, tell: Progress) -> _Scored:
+    """Score every market; rows that the model refuses are left out and counted."""
+    parts, kept_rows, smooth, returns = [], [], [], []
+    refused, total = 0, 0
     for done, series in enumerate(read_series(path)):
-        tell("scoring", done, 0)
+        if done % TELL_EVERY == 0:
+            tell("scoring markets", done, 0)
         rows = _rows(series, horizon_s)
         rows = rows.select(np.isfinite(rows.variance[:, 0]) & np.isfinite(rows.falls[:, 0]))
         if not len(rows.as_of_ms):
@@ -101,19 +128,59 @@ def _scored(
         judged, kept = _judged(scorer, rows, horizon_s)
         total, refused = total + len(kept), refused + int((~kept).sum())
         parts.append(judged)
+        kept_rows.append(rows.select(kept))
         smooth.append(_smoothed(rows.variance[:, 0])[kept])
+        returns.append(hour_returns(series, max(series.bar_ms, min(horizon_s * 1_000, HOUR_MS))))
     if not parts or not sum(len(part.as_of_ms) for part in parts):
         raise DatasetError(f"{path}: no market has the history that scoring needs")
     names = ("as_of_ms", "symbols", "variance", "forecast", "falls", "rises", "long", "short")
     whole = Judged(
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     )
-    level = LEVELS_BY_HORIZON[horizon_s]
-    static = {
-        "long": np.concatenate([_static(part.falls, level) for part in parts]),
-        "short": np.concatenate([_static(part.rises, level) for part in parts]),
-    }
-    return (whole, np.concatenate(smooth), static), refused / max(total, 1)
+    return _Scored(
+        plain=whole,
+        rows=joined(kept_rows),
+        smooth=np.concatenate(smooth),
+        returns=tuple(returns),
+        refused_share=refused / max(total, 1),
+    )
+
+
+def _against(
+    judged: Judged, field: Field, tiers: pd.DataFrame | None, tell: Progress
+) -> list[dict[str, Any]]:
+    """Judge every baseline on the rows that it forecasts, and ours on the same rows."""
+    found = rivals(field, tell)
+    if tiers is not None:
+        found |= {name: (None, table) for name, table in tier_tables(field.rows, tiers).items()}
+    place, lines = LEVELS.index(field.level), []
+    for name, (forecast, sides) in found.items():
+        variance = judged.forecast if forecast is None else forecast
+        theirs = judged_rival(field.rows, variance, sides)
+        known = np.isfinite(sides[0][:, place]) & np.isfinite(sides[1][:, place])
+        known &= np.isfinite(variance)
+        line: dict[str, Any] = {"model": name, "rows": int(known.sum())}
+        if known.any():
+            pair = theirs.select(known), judged.select(known)
+            if forecast is not None:
+                line |= {"qlike": mean_loss(pair[0]), "qlike_ours": mean_loss(pair[1])}
+            for long, side in ((True, "long"), (False, "short")):
+                line[side] = tail_line(pair[0], field.level, long=long)
+                line[f"{side}_ours"] = tail_line(pair[1], field.level, long=long)
+        lines.append(line)
+    return lines
+
+
+def _tiers(path: Path | None) -> pd.DataFrame | None:
+    """Read an exchange's dated tiers."""
+    if path is None:
+        return None
+    try:
+        return pd.read_parquet(path, columns=list(TIER_COLUMNS))
+    except (OSError, ValueError) as fault:
+        raise DatasetError(
+            f"{path}: no tiers ({fault}); needed: {', '.join(TIER_COLUMNS)}"
+        ) from None
 
 
 def _rows(series: Series, horizon_s: int) -> Rows:
@@ -157,6 +224,23 @@ def _judged(scorer: Scorer, rows: Rows, horizon_s: int) -> tuple[Judged, NDArray
     return judged, kept
 
 
+def _online(plain: Judged, level: float, horizon_s: int) -> Judged:
+    """Multiply each side's quantiles by the online factor that was known at the instant."""
+    place = (0.99, 0.995).index(level)
+    tables: dict[str, FloatArray] = {}
+    for side, outcome in (("long", plain.falls), ("short", plain.rises)):
+        table: FloatArray = getattr(plain, side)
+        promises = Promises(
+            as_of_ms=plain.as_of_ms,
+            markets=plain.symbols,
+            quantile=table[:, place],
+            outcome=outcome,
+        )
+        factor = replayed(promises, level=level, horizon_ms=horizon_s * 1_000, rules=RULES)
+        tables[side] = table * factor[:, None]
+    return replace(plain, long=tables["long"], short=tables["short"])
+
+
 def _smoothed(variance: FloatArray) -> FloatArray:
     """Logarithm of the EWMA of the outcomes before each row; NaN on the first."""
     result, level = np.full(len(variance), np.nan), np.nan
@@ -164,29 +248,6 @@ def _smoothed(variance: FloatArray) -> FloatArray:
         result[row] = np.log(max(level, 1e-14)) if np.isfinite(level) else np.nan
         level = outcome if np.isnan(level) else EWMA_DECAY * level + (1 - EWMA_DECAY) * outcome
     return result
-
-
-def _static(outcome: FloatArray, level: float) -> FloatArray:
-    """Quantile of a market's own earlier outcomes; NaN while there are too few."""
-    result = np.full(len(outcome), np.nan)
-    for row in range(STATIC_ROWS, len(outcome)):
-        result[row] = upper_quantile(outcome[:row], level)
-    return result
-
-
-def _static_line(
-    judged: Judged, quantile: FloatArray, level: float, *, long: bool
-) -> dict[str, float]:
-    outcome = judged.falls if long else judged.rises
-    known = np.isfinite(quantile)
-    if not known.any():
-        return {}
-    ratio = -np.expm1(-quantile[known]) if long else np.expm1(quantile[known])
-    return {
-        "breach_share": float((outcome[known] > quantile[known]).mean()),
-        "average": float(ratio.mean()),
-        "level": level,
-    }
 
 
 def _silent(stage: str, done: int, total: int) -> None:

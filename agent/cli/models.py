@@ -17,6 +17,11 @@ app = typer.Typer(help="Train, judge and promote models.", no_args_is_help=True)
 DEFAULT_FOLDER = Path(".aml/models")
 HORIZONS = {"15m": 900, "1h": 3_600, "4h": 14_400, "24h": 86_400}
 
+TAIL_HEADINGS = (
+    f"{'breaches':>9}{'Kupiec':>9}{'Christ.':>9}{'green':>8}{'average':>9}{'pin. e-4':>9}"
+    f"{'FZ0':>8}{'pk/tr':>8}{'5-day':>9}"
+)
+
 FolderOption = Annotated[
     Path, typer.Option("--models", help="Folder of models and of the journal of promotions.")
 ]
@@ -68,6 +73,9 @@ def evaluate(
     candles: Annotated[Path, typer.Option("--candles", help="Candle file (parquet).")],
     horizon: Annotated[str, typer.Option("--horizon", help="15m, 1h, 4h or 24h.")] = "24h",
     out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    tiers: Annotated[
+        Path | None, typer.Option("--tiers", help="An exchange's dated leverage tiers (parquet).")
+    ] = None,
     model: ModelOption = None,
     folder: FolderOption = DEFAULT_FOLDER,
 ) -> None:
@@ -79,7 +87,7 @@ def evaluate(
     if horizon not in HORIZONS:
         raise typer.BadParameter(f"give one of {', '.join(HORIZONS)}", param_hint="--horizon")
     chosen = load(model or Registry(folder).champion())
-    report = judge(chosen, candles, HORIZONS[horizon], _progress)
+    report = judge(chosen, candles, HORIZONS[horizon], _progress, tiers)
     _print_report(report)
     if out is not None:
         out.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -170,25 +178,39 @@ def rollback(reason: ReasonOption, folder: FolderOption = DEFAULT_FOLDER) -> Non
 
 
 def _print_report(report: dict[str, Any]) -> None:
-    """Print ours beside the baselines."""
+    """Print ours beside the baselines; each of these on the rows that it forecasts."""
     typer.echo(
         f"model {report['modelHash'][:12]} on {report['candles']['name']}: {report['rows']} rows, "
         f"{report['markets']} markets, {report['refused_share']:.2%} out of domain"
     )
     losses = "  ".join(f"{name} {value:.4f}" for name, value in report["qlike"].items())
-    typer.echo(f"QLIKE       {losses}")
+    typer.echo(f"QLIKE {losses}")
     for side, line in report["sides"].items():
-        typer.echo(
-            f"{side:6} {report['level']:.1%}  breaches {line['breach_share']:.2%}  "
-            f"Kupiec {line['kupiec_passed']}/{line['symbols']}  "
-            f"Christoffersen {line['christoffersen_passed']}/{line['symbols']}  "
-            f"average {line['average']:.2%}  pinball {1e4 * line['pinball']:.2f}e-4"
-        )
-        if line["static"]:
-            typer.echo(
-                f"       static    breaches {line['static']['breach_share']:.2%}  "
-                f"average {line['static']['average']:.2%}"
-            )
+        typer.echo(f"\n{side}, {report['level']:.1%} promised; (ours) is of the same rows")
+        typer.echo(f"{'':28}{'rows':>7}{'QLIKE':>8} {TAIL_HEADINGS}")
+        typer.echo(_tail_words("ours, online factor", report["rows"], None, line))
+        before = line["before_factor"]
+        typer.echo(f"  before the factor: breaches {before['breach_share']:.2%}")
+        for other in report["baselines"]:
+            if not other["rows"]:
+                typer.echo(f"{other['model']:28}{'0':>7} no forecast in this file")
+                continue
+            rows, loss = other["rows"], other.get("qlike")
+            typer.echo(_tail_words(other["model"], rows, loss, other[side]))
+            ours = other[f"{side}_ours"]
+            typer.echo(_tail_words("  (ours)", rows, other.get("qlike_ours"), ours))
+
+
+def _tail_words(name: str, rows: int, loss: float | None, line: dict[str, Any]) -> str:
+    """Write one model's line of the table."""
+    passed = f"{line['kupiec_passed']}/{line['symbols']}"
+    clusters = f"{line['christoffersen_passed']}/{line['symbols']}"
+    qlike = "" if loss is None else f"{loss:.4f}"
+    return (
+        f"{name:28}{rows:7}{qlike:>8} {line['breach_share']:9.2%}{passed:>9}{clusters:>9}"
+        f"{line['basel_green']:8.0%}{line['average']:9.2%}{1e4 * line['pinball']:9.2f}"
+        f"{line['fz0']:8.3f}{line['peak_to_trough']:8.1f}{line['five_day_rise']:+9.0%}"
+    )
 
 
 def _step_line(step: Step) -> str:

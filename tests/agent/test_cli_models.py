@@ -41,7 +41,8 @@ def test_models__evaluate_card_promote_rollback__as_an_operator_does(tmp_path: P
     ran = aml("evaluate", "--candles", str(candles), "--json", str(out), *registry)
     assert ran.exit_code == 0, ran.output
     assert "Kupiec" in ran.stdout
-    assert "static" in ran.stdout
+    assert "static two years" in ran.stdout
+    assert "log-HAR" in ran.stdout
     shipped = default_artifact().name
     assert json.loads(out.read_text())["modelHash"] == shipped
     ran = aml("card", "--report", str(out), "--out", str(page), *registry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.backtests import christoffersen, fz0, independence, kupiec, qlike
+from models.backtests import basel_green, christoffersen, fz0, independence, kupiec, qlike
 
 
 def breaches(count: int, total: int) -> np.ndarray:
@@ -97,3 +97,20 @@ def test_fz0__true_pair__has_the_smallest_mean():
         fz0(losses, np.full_like(losses, v), np.full_like(losses, e), 0.99).mean() for v, e in pairs
     ]
     assert np.argmin(means) == 0
+
+
+@pytest.mark.parametrize(("breaches", "green"), [(4, 1.0), (5, 0.0)])
+def test_basel_green__250_days_at_99_percent__is_up_to_four(breaches: int, green: float):
+    days = np.zeros(250, dtype=np.bool_)
+    days[:breaches] = True
+    assert basel_green(days, 0.99) == green
+
+
+def test_basel_green__windows__each_count():
+    days = np.zeros(251, dtype=np.bool_)
+    days[[0, 1, 2, 3, 4]] = True
+    assert basel_green(days, 0.99) == 0.5
+
+
+def test_basel_green__short_history__is_one_window():
+    assert basel_green(np.zeros(20, dtype=np.bool_), 0.99) == 1.0

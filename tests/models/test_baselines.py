@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from benchmarks.baselines import (
+from models.baselines import (
     FilteredHistory,
     HourReturns,
     PooledHar,

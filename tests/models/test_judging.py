@@ -16,7 +16,7 @@ from models.features import HOUR_MS
 from models.html_card import html_card
 from models.judging import judge
 from models.registry import gates
-from tests.models.fakes import frame
+from tests.models.fakes import AS_OF_MS, DAY_MS, frame
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,50 @@ def test_judge__symbols_never_seen__are_scored_beside_baselines(
     assert report["qlike"]["ours"] < report["qlike"]["ewma"]
     for side in ("long", "short"):
         assert 0.0 <= report["sides"][side]["breach_share"] < 0.1
-        assert report["sides"][side]["static"]["average"] > 0.0
+        assert 0.0 <= report["sides"][side]["basel_green"] <= 1.0
+
+
+def test_judge__every_baseline__is_judged_on_what_it_forecasts_beside_ours_there(
+    report: dict[str, Any],
+):
+    lines = {line["model"]: line for line in report["baselines"]}
+    assert set(lines) >= {
+        "static two years",
+        "raw boosted quantile",
+        "EWMA(0.94)",
+        "EWMA(0.97)",
+        "EWMA(0.994)",
+        "HAR",
+        "log-HAR",
+    }
+    for name in ("EWMA(0.94)", "HAR", "log-HAR"):
+        line = lines[name]
+        assert 0 < line["rows"] <= report["rows"]
+        assert line["qlike"] > 0.0
+        assert line["long"]["rows"] == line["long_ours"]["rows"] == line["rows"]
+
+
+def test_judge__dated_tiers__count_from_the_day_they_are_in_force(
+    model: LoadedModel, candles: Path, tmp_path: Path
+):
+    began = pd.Timestamp(AS_OF_MS - 30 * DAY_MS, unit="ms", tz="UTC")
+    tiers = {"snapshot": [began], "symbol": ["NEW0/X"], "min_notional": [0.0]}
+    tiers |= {"max_notional": [1e5], "mmr": [0.004]}
+    pd.DataFrame(tiers).to_parquet(tmp_path / "tiers.parquet")
+    report = judge(model, candles, 86_400, tiers=tmp_path / "tiers.parquet")
+    lines = {line["model"]: line for line in report["baselines"]}
+    small = lines["exchange tiers, 10,000"]
+    assert small["rows"] == 30
+    assert small["long"]["average"] == pytest.approx(0.004)
+    assert small["long"]["breach_share"] > small["long_ours"]["breach_share"]
+    assert lines["exchange tiers, 1,000,000"]["rows"] == 0
+
+
+def test_judge__file_that_is_no_table_of_tiers__is_refused(
+    model: LoadedModel, candles: Path, tmp_path: Path
+):
+    with pytest.raises(DatasetError, match="no tiers"):
+        judge(model, candles, 86_400, tiers=tmp_path / "absent.parquet")
 
 
 def test_judge__report__is_json_and_is_what_the_gates_read(report: dict[str, Any]):

@@ -26,6 +26,7 @@ DAY_MS = 86_400_000
 DECAYS = (0.94, 0.97, 0.994)
 """RiskMetrics 1996 for days and for months, and the slow one of RiskMetrics 2006."""
 STATIC_DAYS, STATIC_LEAST = 730, 90
+TELL_EVERY = 20
 GARCH_LEAST_DAYS = 250
 BOOSTED_ROWS = 60_000
 """Rows a boosted quantile is fitted on, evenly drawn: its cost grows with them, not its merit."""
@@ -37,11 +38,12 @@ class MissingExtra(Exception):  # noqa: N818 - it is what the reader must act on
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HourReturns:
-    """One symbol's hourly log returns; each is known at its `end_ms`."""
+    """One symbol's log returns over bars of `bar_ms`; each is known at its `end_ms`."""
 
     symbol: str
     end_ms: IntArray
     values: FloatArray
+    bar_ms: int = HOUR_MS
 
 
 class PooledHar:
@@ -81,32 +83,37 @@ class FilteredHistory:
         return np.asarray(deviation[:, None] * self._quantiles[None, :], dtype=np.float64)
 
 
-def hour_returns(series: Series) -> HourReturns:
-    """Return the cleaned hourly returns of a series."""
-    hours = coarser(series, HOUR_MS)
-    end_ms = hours.start_ms + HOUR_MS * np.arange(1, hours.length + 1, dtype=np.int64)
-    return HourReturns(symbol=series.symbol, end_ms=end_ms, values=clean(hours.bars).returns[0])
+def hour_returns(series: Series, bar_ms: int = HOUR_MS) -> HourReturns:
+    """Return the cleaned returns of a series over hours, or over other bars."""
+    bars = coarser(series, bar_ms)
+    end_ms = bars.start_ms + bar_ms * np.arange(1, bars.length + 1, dtype=np.int64)
+    values = clean(bars.bars).returns[0]
+    return HourReturns(symbol=series.symbol, end_ms=end_ms, values=values, bar_ms=bar_ms)
 
 
 def ewma_forecast(
     rows: Rows, returns: Sequence[HourReturns], decay: float, horizon_s: int
 ) -> FloatArray:
-    """Log variance over the horizon by an EWMA of squared hourly returns, at each row."""
+    """Log variance over the horizon by an EWMA of squared returns a bar, at each row."""
     result = np.full(len(rows.as_of_ms), np.nan)
     for each in returns:
         squares = pd.Series(np.square(each.values))
         level = squares.ewm(alpha=1.0 - decay, adjust=False).mean().to_numpy()
         chosen = rows.symbols == each.symbol
         place = np.searchsorted(each.end_ms, rows.as_of_ms[chosen], side="right") - 1
-        hourly = np.maximum(level[np.maximum(place, 0)], 1e-10)
-        result[chosen] = np.log(hourly * (horizon_s / 3_600))
+        least = 1e-10 * each.bar_ms / HOUR_MS
+        each_bar = np.maximum(level[np.maximum(place, 0)], least)
+        result[chosen] = np.log(each_bar * (horizon_s * 1_000 / each.bar_ms))
     return result
 
 
 def garch_forecast(
-    rows: Rows, returns: Sequence[HourReturns], months: Sequence[tuple[int, int]]
+    rows: Rows,
+    returns: Sequence[HourReturns],
+    months: Sequence[tuple[int, int]],
+    tell: Callable[[str, int, int], None] | None = None,
 ) -> FloatArray:
-    """Log variance of the next day by GJR-GARCH(1,1)-t, at 00:00 UTC; one fit a month and coin.
+    """Log variance of the next day by GJR-GARCH(1,1)-t, at 00:00 UTC; one fit a period and coin.
 
     Raises
     ------
@@ -115,7 +122,9 @@ def garch_forecast(
     """
     arch_model = arch_models()
     result = np.full(len(rows.as_of_ms), np.nan)
-    for each in returns:
+    for done, each in enumerate(returns):
+        if tell is not None and done % TELL_EVERY == 0:
+            tell("fitting GJR-GARCH", done, len(returns))
         days = _daily_returns(each)
         for first, last in months:
             forecast = _garch_month(arch_model, days, first, last)
@@ -132,7 +141,7 @@ def arch_models() -> Callable[..., Any]:
         from arch import arch_model  # noqa: PLC0415 - an extra
     except ImportError as fault:
         raise MissingExtra("arch is not installed: install the extra `research`") from fault
-    return arch_model  # type: ignore[no-any-return] # untyped library
+    return arch_model
 
 
 def static_tables(rows: Rows, walk: Walk, months: Sequence[tuple[int, int]]) -> list[FloatArray]:
@@ -164,13 +173,21 @@ def boosted_tables(
         past = past[:: -(-len(past) // BOOSTED_ROWS)]
         month = (rows.as_of_ms >= first) & (rows.as_of_ms < last)
         for table, outcome in zip(tables, (rows.falls, rows.rises), strict=True):
-            boosting = HistGradientBoostingRegressor(
-                loss="quantile", quantile=level, max_iter=100, max_leaf_nodes=15, random_state=0
-            )
-            with threadpool_limits(1):
-                boosting.fit(features[past], outcome[past, walk.column])
-                table[month, LEVELS.index(level)] = boosting.predict(features[month])
+            if month.any():
+                known = features[past], outcome[past, walk.column]
+                table[month, LEVELS.index(level)] = _boosted(*known, features[month], level)
     return tables
+
+
+def _boosted(
+    features: FloatArray, outcome: FloatArray, asked: FloatArray, level: float
+) -> FloatArray:
+    """Fit a boosted quantile and ask it."""
+    boosting = HistGradientBoostingRegressor(
+        loss="quantile", quantile=level, max_iter=100, max_leaf_nodes=15, random_state=0
+    )
+    with threadpool_limits(1):
+        return np.asarray(boosting.fit(features, outcome).predict(asked), dtype=np.float64)
 
 
 def _daily_returns(each: HourReturns) -> pd.Series:
