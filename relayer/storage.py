@@ -128,6 +128,29 @@ signed_rounds = sa.Table(
 )
 
 
+# What the margin contracts store, as their events told it: rows of numbers in hexadecimal.
+index_rows = sa.Table(
+    "index_rows",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("contract", sa.String(42), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("row", sa.Text, nullable=False),
+)
+
+# The recent blocks that it has come to, and what taking each of them back would put there.
+index_blocks = sa.Table(
+    "index_blocks",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("contract", sa.String(42), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("block_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("undo", sa.JSON, nullable=False),
+)
+
+
 def create_engine(url: str | URL) -> Engine:
     """Build an engine with the settings both databases need to keep what they were told."""
     target = make_url(url)
