@@ -80,15 +80,19 @@ def learned(
     *,
     level: float,
     elapsed_ms: int,
-    horizon_ms: int,
+    weight: float,
     rules: FactorRules,
 ) -> Factors:
-    """Return the factors after promises at `level`, judged every `elapsed_ms`, have ended."""
+    """Return the factors after promises at `level` have ended.
+
+    `elapsed_ms` is what passed since the last were judged. Outcomes judged more often than once
+    a horizon overlap: `weight` is the share of a horizon between them, so that together they count
+    as one.
+    """
     prior = factors.prior
     kept = 0.5 ** (elapsed_ms / DAY_MS / rules.half_life_days)
     logs = {market: prior + kept * (log - prior) for market, log in factors.logs.items()}
-    # outcomes judged more often than once a horizon overlap: together they count as one
-    step = rules.step * min(elapsed_ms / horizon_ms, 1.0)
+    step = rules.step * weight
     low, high = float(np.log(rules.low)), float(np.log(rules.high))
     for outcome in outcomes:
         surprise = float(outcome.breached) - (1.0 - level)
@@ -129,7 +133,7 @@ def replayed(
                 outcomes,
                 level=level,
                 elapsed_ms=spacing,
-                horizon_ms=horizon_ms,
+                weight=min(spacing / horizon_ms, 1.0),
                 rules=rules,
             )
             known += 1

@@ -150,6 +150,34 @@ index_blocks = sa.Table(
     sa.Column("undo", sa.JSON, nullable=False),
 )
 
+# What the models in service and in shadow promised, and what followed; no outcome: still open.
+forecasts = sa.Table(
+    "forecasts",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("model_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("symbol", sa.String(64), nullable=False),
+    sa.Column("horizon_s", sa.BigInteger, nullable=False),
+    sa.Column("from_ms", sa.BigInteger, nullable=False),
+    sa.Column("deviation", sa.Double, nullable=False),
+    sa.Column("quantiles", sa.JSON, nullable=False),
+    sa.Column("features", sa.LargeBinary),
+    sa.Column("ended_ms", sa.BigInteger, index=True),
+    sa.Column("variance", sa.Double),
+    sa.Column("fall", sa.Double),
+    sa.Column("rise", sa.Double),
+    sa.UniqueConstraint("model_hash", "symbol", "horizon_s", "from_ms"),
+)
+
+# What the outcomes have taught: one row a model, replaced with each lesson.
+factor_states = sa.Table(
+    "factor_states",
+    metadata,
+    sa.Column("model_hash", sa.LargeBinary(32), primary_key=True),
+    sa.Column("judged_ms", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.JSON, nullable=False),
+)
+
 
 def create_engine(url: str | URL) -> Engine:
     """Build an engine with the settings both databases need to keep what they were told."""

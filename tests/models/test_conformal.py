@@ -19,7 +19,7 @@ def after(factors: Factors, *breached: bool, rules: FactorRules = RULES) -> Fact
         Outcome(market=market, breached=breach)
         for market, breach in zip("ABC"[: len(breached)], breached, strict=True)
     ]
-    return learned(factors, outcomes, level=0.99, elapsed_ms=DAY_MS, horizon_ms=DAY_MS, rules=rules)
+    return learned(factors, outcomes, level=0.99, elapsed_ms=DAY_MS, weight=1.0, rules=rules)
 
 
 def promises(days: int, *, scale: float, markets: int = 4, seed: int = 0) -> Promises:
@@ -50,7 +50,7 @@ def test_learned__overlapping_outcomes__together_count_as_one():
         outcome,
         level=0.99,
         elapsed_ms=DAY_MS // 6,
-        horizon_ms=DAY_MS,
+        weight=1 / 6,
         rules=RULES,
     )
     assert factors.logs["A"] == pytest.approx(RULES.step * 0.99 / 6)
