@@ -122,7 +122,7 @@ async def daemon(
 
 async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> Hands:
     """Fill the ports of the loops, and bring the history up to now."""
-    network, journal = ground.network, Journal(ground.database)
+    network, settings, journal = ground.network, ground.settings, Journal(ground.database)
     pool = await _open_venues(ground, stack)
     history = HistoryStore(network.history, network.markets)
     history.open()
@@ -134,7 +134,7 @@ async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> H
         progress("DRY RUN: no keys; decisions are recorded, nothing is signed or posted")
     return Hands(
         clock=network.clock,
-        world=LiveWorld(chain, pool, history, network.clock, ground.settings.marks),
+        world=LiveWorld(chain, pool, history, network.clock, (settings.marks, settings.feeds)),
         quorum=dry if payer is None else await _quorums(ground, stack),
         delivery=dry if payer is None else _delivery(ground, payer),
         evidence=EvidenceStore(network.state / "evidence"),
@@ -190,6 +190,7 @@ def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
             every_s=settings.cycle.every_s,
             prices=settings.prices,
             marks=settings.marks,
+            jumps=settings.jumps,
             cycles=cycles,
         ),
     )
@@ -310,6 +311,7 @@ async def _quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
         pool=await _open_venues(ground, stack),
         clock=network.clock,
         rules=ground.settings.marks,
+        feeds=ground.settings.feeds,
     )
     ports = SignerPorts(views=EmbeddedViews(sources), memory=SignedRounds(ground.database))
     rules = SignerRules(price_feed=deployment.price_feed, risk_oracle=deployment.risk_oracle)

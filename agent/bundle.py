@@ -55,6 +55,7 @@ def encode_observation(observation: Observation) -> Encoded:
         "aggregation_rules": asdict(observation.rules),
         **encode_quotes(observation.quotes),
         "markets": [history.market for history in observation.histories],
+        "unconfirmed": list(observation.unconfirmed),
     }
     for history in observation.histories:
         fields[f"market/{history.market}"] = _encode_history(history, observation.as_of_ms, chunks)
@@ -86,6 +87,7 @@ def _decode(fields: Mapping[str, Any], get_blob: GetBlob) -> Observation:
         quotes=decode_quotes(fields),
         rules=AggregationRules(**fields["aggregation_rules"]),
         histories=tuple(histories),
+        unconfirmed=tuple(MarketId(market) for market in fields.get("unconfirmed", ())),
     )
 
 

@@ -16,6 +16,8 @@ from contracts.book_words import MarketRules
 from contracts.price_feed import ClassRules
 from contracts.risk_bounds import ClassBounds
 from relayer.market.aggregate import AggregationRules
+from relayer.market.feeds import FeedRules
+from relayer.market.jumps import JumpRules
 from relayer.market.settings import VenueSettings
 
 FOLDER = Path(__file__).resolve().parent.parent / "config"
@@ -146,6 +148,8 @@ class Settings(Section):
     cycle: CycleSettings = CycleSettings()
     prices: PriceSettings = PriceSettings()
     marks: Annotated[Any, table_of(AggregationRules)] = AggregationRules()
+    feeds: Annotated[Any, table_of(FeedRules)] = FeedRules()
+    jumps: Annotated[Any, table_of(JumpRules)] = JumpRules()
     model: ModelSettings = ModelSettings()
     deployment: DeploymentSettings | None = None
     venues: tuple[VenueSettings, ...] = ()

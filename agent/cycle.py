@@ -12,9 +12,10 @@ from agent.judge import Judgement, Rules, Scorer, judge
 from agent.ports import Hands
 from agent.posting import Posting, cycle_entry, post_all
 from agent.record import encode_judgement, encode_rules
-from agent.snapshot import Observation, snapshot_of
+from agent.snapshot import Observation, snapshot_of, with_jumps
 from relayer.evidence import pack
 from relayer.journal import CycleEntry
+from relayer.market.jumps import JumpWatch
 from relayer.signing.values import Proposal
 
 
@@ -38,10 +39,13 @@ class CycleResult:
     postings: tuple[Posting, ...]
 
 
-async def risk_cycle(hands: Hands, mind: Mind) -> CycleResult:
-    """Run one cycle at one instant; the clock stands still until it is journalled."""
+async def risk_cycle(hands: Hands, mind: Mind, seen: JumpWatch) -> CycleResult:
+    """Run one cycle at one instant; the clock stands still until it is journalled.
+
+    `seen` is what the price loop accepted last: a jump that waits there is not decided on here.
+    """
     async with hands.clock.hold():
-        observation = await hands.world.observe()
+        observation = with_jumps(await hands.world.observe(), seen)
         snapshot = snapshot_of(observation)
         judgement = judge(snapshot, mind.scorer, mind.rules)
         postings: tuple[Posting, ...] = ()

@@ -20,7 +20,7 @@ from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry
 from relayer.errors import HoldCycle, Retry, StorageFailed
 from relayer.market.aggregate import AggregationRules
-from relayer.market.jumps import MarkMemory
+from relayer.market.jumps import JumpRules, JumpWatch
 
 POLL_S = 0.05  # wall seconds between two looks at whether a cycle is due
 MS = 1_000
@@ -33,6 +33,7 @@ class LoopSettings:
     every_s: int
     prices: PriceSettings
     marks: AggregationRules
+    jumps: JumpRules
     cycles: int | None = None
 
 
@@ -78,7 +79,7 @@ class Loops:
         # both need, the account that posts, has an order of its own.
         self._turns: dict[Kind, asyncio.Lock] = {"price": asyncio.Lock(), "risk": asyncio.Lock()}
         self._collector = Collector()
-        self._marks_seen = MarkMemory()
+        self._marks_seen = JumpWatch(rules=settings.jumps)
         self._next_cycle_ms = 0
         self._fault: BaseException | None = None
         self.cycles_done = 0
@@ -161,7 +162,7 @@ class Loops:
             self.stop()
 
     async def _cycle(self) -> None:
-        result: CycleResult = await risk_cycle(self._hands, self._mind)
+        result: CycleResult = await risk_cycle(self._hands, self._mind, self._marks_seen)
         self._telemetry.cycle(result)
 
     async def _guarded(self, kind: Kind, turn: Callable[[], Awaitable[None]]) -> None:

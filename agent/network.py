@@ -62,6 +62,7 @@ def local_network(world: WorldState, folder: Path) -> Network:
             stablecoin_symbol=None if world.markets[0].quote == "USDC" else "USDC/USDT",
             urls={"rest": venue.url, "ws": venue.ws_url},
             rate_limit_ms=1,
+            streams=("quotes",),
         )
         for venue in world.venues
     )

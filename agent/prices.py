@@ -19,7 +19,7 @@ from contracts.units import MarketId
 from relayer.evidence import pack
 from relayer.journal import CycleEntry
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, aggregate_round
-from relayer.market.jumps import JumpRules, MarkMemory, confirm_jumps
+from relayer.market.jumps import JumpWatch, unconfirmed
 from relayer.market.values import QuoteRound
 from relayer.signing.values import Proposal
 
@@ -41,14 +41,14 @@ class TickResult:
     marks: Mapping[MarketId, Mark]
     triggers: Mapping[MarketId, Trigger]
     postings: tuple[Posting, ...]
-    seen: MarkMemory  # what the next tick holds jumps against
+    seen: JumpWatch  # what the next tick holds jumps against
 
 
 async def price_tick(
     hands: Hands,
     rules: AggregationRules,
     settings: PriceSettings,
-    seen: MarkMemory = MarkMemory(),  # noqa: B008 — frozen and empty
+    seen: JumpWatch,
 ) -> TickResult:
     """Look at every market once; the clock stands still until a round has been read back."""
     async with hands.clock.hold():
@@ -57,7 +57,7 @@ async def price_tick(
         now_ms = await hands.clock.now_ms()
         ids = [MarketId(market) for market in range(len(feed.posted))]
         made = aggregate_round(quotes, ids, now_ms, rules)
-        found, seen = confirm_jumps(seen, made, JumpRules())
+        found, seen = seen.confirmed(made)
         marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
         holds = tuple(hold_of(mark) for mark in found.values() if isinstance(mark, NoMark))
         posted = dict(zip(ids, feed.posted, strict=True))
@@ -68,6 +68,7 @@ async def price_tick(
             fields = {
                 **encode_tick((now_ms, quotes), going, rules, triggers),
                 "feed": encode_feed(feed),
+                "unconfirmed": unconfirmed(found),
                 "waiting": {str(m): since for m, since in sorted(feed.waiting.items())},
                 "trigger_settings": settings.triggers.model_dump(mode="json"),
             }

@@ -14,6 +14,7 @@ from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.reads import read_chain, read_feed
 from relayer.chain.values import Deployment
 from relayer.market.aggregate import AggregationRules, Mark, aggregate_round
+from relayer.market.feeds import FeedRules, FeedWatch
 from relayer.market.venues import VenuePool
 from relayer.signing.quorum import Quorum
 from relayer.signing.values import (
@@ -34,6 +35,7 @@ class ViewSources:
     pool: VenuePool
     clock: Clock
     rules: AggregationRules
+    feeds: FeedRules
 
 
 class EmbeddedViews:
@@ -41,6 +43,7 @@ class EmbeddedViews:
 
     def __init__(self, sources: ViewSources) -> None:
         self._sources = sources
+        self._feeds = FeedWatch(rules=sources.feeds)
         self._looking: dict[type, tuple[bytes, asyncio.Task[SignerView]]] = {}
 
     async def view(self, proposal: Proposal) -> SignerView:
@@ -69,6 +72,7 @@ class EmbeddedViews:
         reading, quotes = await asyncio.gather(
             read_feed(sources.endpoint, sources.deployment), sources.pool.quotes()
         )
+        quotes, self._feeds = self._feeds.believed(quotes)
         now_ms = await sources.clock.now_ms()
         ids = [market.market for market in sources.pool.markets]
         marks = aggregate_round(quotes, ids, now_ms, sources.rules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.decisions import Hold, HoldReason
 from agent.triggers import Posted
@@ -14,6 +14,7 @@ from contracts.risk_oracle import MarketState
 from contracts.units import MarketId, UnixMs, UnixS
 from models.features import BookDepth, Candles, MarketWindow
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, NoMarkReason, aggregate_round
+from relayer.market.jumps import JumpWatch, unconfirmed
 from relayer.market.values import CandleSeries, QuoteRound
 
 HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
@@ -78,6 +79,7 @@ class Observation:
     quotes: QuoteRound
     rules: AggregationRules
     histories: tuple[MarketHistory, ...]
+    unconfirmed: tuple[MarketId, ...] = ()  # markets whose jump waits for a second look
     notices: tuple[str, ...] = ()  # what was missing, for the log; decides nothing
 
 
@@ -116,8 +118,7 @@ class Snapshot:
 def snapshot_of(observation: Observation) -> Snapshot:
     """Make the marks and set each market beside what the chain has of it, in market-id order."""
     limits, markets, holds = observation.limits, [], []
-    ids = [history.market for history in observation.histories]
-    marks = aggregate_round(observation.quotes, ids, observation.as_of_ms, observation.rules)
+    marks = marks_of(observation)
     for history in sorted(observation.histories, key=lambda each: each.market):
         mark = marks[history.market]
         if isinstance(mark, NoMark):
@@ -132,6 +133,23 @@ def snapshot_of(observation: Observation) -> Snapshot:
     return Snapshot(
         as_of_ms=observation.as_of_ms, limits=limits, markets=tuple(markets), holds=tuple(holds)
     )
+
+
+def marks_of(observation: Observation) -> Mapping[MarketId, Mark | NoMark]:
+    """Make the marks; a jump that waits for a second look is none yet."""
+    ids = [history.market for history in observation.histories]
+    made = aggregate_round(observation.quotes, ids, observation.as_of_ms, observation.rules)
+    waits = {
+        market: NoMark(market=market, reason=NoMarkReason.JUMP_UNCONFIRMED, detail="a jump waits")
+        for market in observation.unconfirmed
+    }
+    return {**made, **waits}
+
+
+def with_jumps(observation: Observation, seen: JumpWatch) -> Observation:
+    """Note which markets' marks jumped from what was accepted last."""
+    shown, _ = seen.confirmed(marks_of(observation))
+    return replace(observation, unconfirmed=tuple(unconfirmed(shown)))
 
 
 def hold_of(mark: NoMark) -> Hold:

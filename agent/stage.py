@@ -14,6 +14,7 @@ from contracts.units import UnixS
 from relayer.chain.reads import read_chain
 from relayer.local import client
 from relayer.local.state import WorldState
+from relayer.market.jumps import JumpWatch
 
 MINUTE_MS = 60_000
 Say = Callable[[str], None]
@@ -25,22 +26,25 @@ class StepFailed(Exception):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What the story plays on."""
+    """What the story plays on; `seen` holds what the last tick accepted."""
 
     world: WorldState
     daemon: Daemon
     settings: Settings
     say: Say
+    seen: list[JumpWatch]
 
     async def tick(self) -> TickResult:
         """Look at prices once."""
-        result = await price_tick(self.daemon.hands, self.settings.marks, self.settings.prices)
+        marks, prices = self.settings.marks, self.settings.prices
+        result = await price_tick(self.daemon.hands, marks, prices, self.seen[-1])
+        self.seen[:] = [result.seen]
         self.daemon.telemetry.tick(result)
         return result
 
     async def cycle(self) -> CycleResult:
         """Decide once."""
-        result = await risk_cycle(self.daemon.hands, self.daemon.mind)
+        result = await risk_cycle(self.daemon.hands, self.daemon.mind, self.seen[-1])
         self.daemon.telemetry.cycle(result)
         return result
 

@@ -66,9 +66,11 @@ def verify_price(fields: Mapping[str, Any], message: PriceRound) -> tuple[Differ
         recorded, quotes = fields["marks"], decode_quotes(fields)
         as_of_ms = int(fields["as_of_ms"])
         ids = [MarketId(market) for market in range(len(fields["feed"]))]
+        waiting = set(fields.get("unconfirmed", ()))
     except (KeyError, TypeError, ValueError) as fault:
         raise EvidenceError(f"the bundle holds no readable quotes: {fault}") from fault
-    found = aggregate_round(quotes, ids, as_of_ms, rules)
+    made = aggregate_round(quotes, ids, as_of_ms, rules)
+    found = {market: made[market] for market in ids if market not in waiting}
     going = {MarketId(int(market)) for market in fields["triggers"]}
     marks = [m for m in found.values() if isinstance(m, Mark) and m.market in going]
     again = {str(mark.market): encode_mark(mark) for mark in marks}

@@ -23,7 +23,7 @@ from relayer.chain.values import Deployment
 from relayer.errors import StorageFailed
 from relayer.market.aggregate import AggregationRules, ConversionRate, NoMark, conversion_rates
 from relayer.market.depth import depth_within
-from relayer.market.feeds import FeedMemory, FeedRules, withhold_frozen
+from relayer.market.feeds import FeedRules, FeedWatch
 from relayer.market.history import HistoryStore
 from relayer.market.values import E18, SETTLEMENT_CURRENCY, Book, Market, QuoteRound
 from relayer.market.venues import VenuePool
@@ -43,14 +43,14 @@ class LiveWorld:
         pool: VenuePool,
         history: HistoryStore,
         clock: Clock,
-        rules: AggregationRules,
+        rules: tuple[AggregationRules, FeedRules],
     ) -> None:
         self._endpoint, self._deployment = chain
         self._pool = pool
         self._history = history
         self._clock = clock
-        self._rules = rules
-        self._feeds = FeedMemory()
+        self._rules, feeds = rules
+        self._feeds = FeedWatch(rules=feeds)
         margin = self._deployment.margin
         self._requests = RequestWatch(self._endpoint, margin.desk) if margin else None
 
@@ -66,7 +66,7 @@ class LiveWorld:
 
     async def quotes(self) -> QuoteRound:
         """Ask every venue for its quotes; a venue that repeats itself is refused."""
-        taken, self._feeds = withhold_frozen(self._feeds, await self._pool.quotes(), FeedRules())
+        taken, self._feeds = self._feeds.believed(await self._pool.quotes())
         return taken
 
     async def observe(self) -> Observation:

@@ -38,6 +38,7 @@ from models.features import BookDepth
 from relayer import migrations
 from relayer.delivery.states import Effective, Outcome
 from relayer.evidence import EvidenceStore
+from relayer.market.jumps import JumpWatch
 from relayer.market.values import E18, CandleSeries, Quote, QuoteRound
 from relayer.metrics import Metrics, Vocabulary
 from relayer.signing.keys import Key
@@ -213,7 +214,9 @@ class Bench:
         fresh = feed_state(self.count, now_ms - 30_000, 10 * index + 10_000)
         self.views.feed = fresh
         self.world.market_feed = replace(self.world.market_feed, round=fresh.latest_round)
-        result = await price_tick(self.hands, self.settings.marks, self.settings.prices)
+        result = await price_tick(
+            self.hands, self.settings.marks, self.settings.prices, JumpWatch()
+        )
         return self._elapsed(result.postings)
 
     async def risk_cycle(self, index: int) -> float:
@@ -223,7 +226,7 @@ class Bench:
         limits = replace(self.world.observation.limits, round=number)
         self.clock.shown_ms = self.world.observation.as_of_ms
         self.world.observation = replace(self.world.observation, limits=limits)
-        result = await risk_cycle(self.hands, self.mind)
+        result = await risk_cycle(self.hands, self.mind, JumpWatch())
         if result.judgement.holds:
             raise RuntimeError(
                 f"the benchmark's markets must be decidable: {result.judgement.holds[0]}"

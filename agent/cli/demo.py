@@ -61,6 +61,7 @@ async def _play(folder: Path) -> list[Row]:
     from agent.stage import Stage
     from agent.story import STORY
     from relayer.local import client
+    from relayer.market.jumps import JumpWatch
 
     settings = load_settings("local")
     settings = settings.model_copy(
@@ -74,7 +75,8 @@ async def _play(folder: Path) -> list[Row]:
     rows: list[Row] = [("contracts deployed and read back", True, said, time.monotonic() - began)]
     _say(rows[-1])
     async with app.daemon(network, settings, app.load_model(settings)) as running:
-        stage = Stage(world=world, daemon=running, settings=settings, say=typer.echo)
+        seen = [JumpWatch(rules=settings.jumps)]
+        stage = Stage(world=world, daemon=running, settings=settings, say=typer.echo, seen=seen)
         for name, step in STORY:
             began = time.monotonic()
             passed, said = await _take(stage, step)

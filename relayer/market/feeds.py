@@ -48,6 +48,19 @@ class FeedMemory:
     seen: Mapping[tuple[str, MarketId], Seen] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedWatch:
+    """The rules, and what one of who asks venues remembers under them."""
+
+    rules: FeedRules = FeedRules()
+    memory: FeedMemory = FeedMemory()
+
+    def believed(self, taken: QuoteRound) -> tuple[QuoteRound, FeedWatch]:
+        """Move the quotes of frozen feeds to the refused ones; give the watch of the next look."""
+        shown, memory = withhold_frozen(self.memory, taken, self.rules)
+        return shown, replace(self, memory=memory)
+
+
 def withhold_frozen(
     memory: FeedMemory, taken: QuoteRound, rules: FeedRules
 ) -> tuple[QuoteRound, FeedMemory]:

@@ -7,7 +7,7 @@ keeps: `confirm_jumps(memory, marks)` gives the next one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contracts.units import PPM, MarketId
 from relayer.market.aggregate import Mark, NoMark, NoMarkReason
@@ -41,6 +41,19 @@ class MarkMemory:
     waiting: Mapping[MarketId, Mark] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JumpWatch:
+    """The rules, and what one of who looks at marks remembers under them."""
+
+    rules: JumpRules = JumpRules()
+    memory: MarkMemory = MarkMemory()
+
+    def confirmed(self, marks: Marks) -> tuple[Marks, JumpWatch]:
+        """Replace unconfirmed jumps by the reason; give the watch of the next look."""
+        shown, memory = confirm_jumps(self.memory, marks, self.rules)
+        return shown, replace(self, memory=memory)
+
+
 def confirm_jumps(memory: MarkMemory, marks: Marks, rules: JumpRules) -> tuple[Marks, MarkMemory]:
     """Replace unconfirmed jumps by the reason, and remember what was accepted."""
     accepted, waiting = dict(memory.accepted), dict(memory.waiting)
@@ -57,6 +70,12 @@ def confirm_jumps(memory: MarkMemory, marks: Marks, rules: JumpRules) -> tuple[M
             waiting[market] = first if first is not None and near else mark
             shown[market] = _held(mark, last)
     return shown, MarkMemory(accepted=accepted, waiting=waiting)
+
+
+def unconfirmed(shown: Marks) -> list[MarketId]:
+    """List the markets whose jump waits to be confirmed, for evidence."""
+    held = (each for each in shown.values() if isinstance(each, NoMark))
+    return sorted(each.market for each in held if each.reason is NoMarkReason.JUMP_UNCONFIRMED)
 
 
 def is_confirmed(mark: Mark, last: Mark, first: Mark | None, rules: JumpRules) -> bool:

@@ -7,6 +7,7 @@ at what it keeps, since of a burst of messages ccxt gives back the first alone.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -59,6 +60,7 @@ class VenueStreams:
         self._supervisor: StreamSupervisor | None = None
         self.tops: dict[str, Ticker] = {}  # best prices, by symbol
         self.marks: dict[str, Ticker] = {}
+        self._heard: dict[str, float] = {}  # when a market last said something newer
         self.happened = EventStreams(exchange, settings, listings, events)
 
     def start(self) -> None:
@@ -101,9 +103,14 @@ class VenueStreams:
         return self._exchange.has.get(capability) is True
 
     def lagging(self, symbols: Iterable[str]) -> None:
-        """Start anew: REST shows newer prices for these than their streams."""
-        if self._supervisor is not None and self.is_live:
-            self._supervisor.restart(StreamEvent.LAGGING, ", ".join(symbols))
+        """Start anew where REST has long had newer prices for these than their streams.
+
+        Long by this machine's time too: a replayed clock runs minutes between two messages.
+        """
+        spoke = time.monotonic() - self._settings.silent_after_s
+        quiet = [symbol for symbol in symbols if self._heard.get(symbol, spoke) < spoke]
+        if quiet and self._supervisor is not None and self.is_live:
+            self._supervisor.restart(StreamEvent.LAGGING, ", ".join(quiet))
 
     def look(self) -> None:
         """Take over what ccxt keeps of our markets; raises BadAnswer for what cannot be read."""
@@ -170,8 +177,9 @@ class VenueStreams:
         """Keep what is newer than what is known; a crossed top means that messages are missing."""
         if entry is None or not isinstance(entry.get("timestamp"), int):
             return
-        if entry.get("markPrice") is not None:
-            _keep_newer(self.marks, symbol, entry)
+        # A mark inside the ticker goes with it: kept apart it would age what REST gives later.
+        if entry.get("markPrice") is not None and self.has("watchMarkPrices"):
+            self._keep_newer(self.marks, symbol, entry)
         bid, ask = entry.get("bid"), entry.get("ask")
         if bid is None or ask is None:
             return
@@ -179,7 +187,15 @@ class VenueStreams:
             crossed = bid > ask
         if crossed and self._supervisor is not None:
             self._supervisor.restart(StreamEvent.GAP, f"{symbol}: bid {bid} above ask {ask}")
-        _keep_newer(self.tops, symbol, entry)
+        self._keep_newer(self.tops, symbol, entry)
+
+    def _keep_newer(self, kept: dict[str, Ticker], symbol: str, entry: Ticker) -> None:
+        """Keep an entry unless a newer one is there."""
+        known = kept.get(symbol)
+        if known is None or known["timestamp"] < entry["timestamp"]:
+            self._heard[symbol] = time.monotonic()
+        if known is None or known["timestamp"] <= entry["timestamp"]:
+            kept[symbol] = entry
 
     async def _reset(self) -> None:
         """Let go of every connection and of what ccxt keeps of it, so that the next is new.
@@ -195,13 +211,6 @@ class VenueStreams:
             task = asyncio.create_task(_close(client))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-
-
-def _keep_newer(kept: dict[str, Ticker], symbol: str, entry: Ticker) -> None:
-    """Keep an entry unless a newer one is there."""
-    known = kept.get(symbol)
-    if known is None or known["timestamp"] <= entry["timestamp"]:
-        kept[symbol] = entry
 
 
 async def _close(client: Any) -> None:  # noqa: ANN401

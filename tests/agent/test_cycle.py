@@ -15,17 +15,19 @@ from agent.judge import Rules
 from agent.ports import Hands
 from agent.prices import PriceSettings, TickResult, price_tick
 from agent.rounds import RoundNumbers
-from agent.snapshot import Observation
+from agent.snapshot import Feed, Observation
 from agent.verify import verify_price, verify_risk
 from contracts.halts import NO_CONTROLS
 from contracts.messages import PriceRound, RiskUpdate
 from contracts.packing import unpack_risk_word
+from contracts.units import MarketId
 from relayer.delivery.states import Superseded
 from relayer.errors import StorageFailed, Unreachable
 from relayer.evidence import check, unpack
 from relayer.market.aggregate import AggregationRules
+from relayer.market.jumps import JumpRules, JumpWatch, MarkMemory
 from relayer.signing.values import RefusalReason
-from tests.agent.builders import NOW_MS, limits, observation, policy, quote
+from tests.agent.builders import NOW_MS, domain, limits, mark, observation, policy, quote
 from tests.fakes import (
     FakeClock,
     FakeDelivery,
@@ -52,14 +54,18 @@ class Bench:
     journal: FakeRecords
     rounds: RoundNumbers
 
-    async def cycle(self, scorer: FakeScorer | None = None) -> CycleResult:
+    async def cycle(
+        self, scorer: FakeScorer | None = None, seen: JumpWatch | None = None
+    ) -> CycleResult:
         mind = Mind(
             model_hash=MODEL, scorer=scorer or FakeScorer(), rules=RULES, code={"version": "0"}
         )
-        return await risk_cycle(self.hands, mind)
+        return await risk_cycle(self.hands, mind, seen or JumpWatch())
 
-    async def tick(self) -> TickResult:
-        return await price_tick(self.hands, AggregationRules(), PriceSettings())
+    async def tick(self, seen: JumpWatch | None = None) -> TickResult:
+        return await price_tick(
+            self.hands, AggregationRules(), PriceSettings(), seen or JumpWatch()
+        )
 
     @property
     def hands(self) -> Hands:
@@ -193,7 +199,9 @@ async def test_cycle__no_keys__decides_and_keeps_evidence_but_signs_and_posts_no
     made = bench()
     mind = Mind(model_hash=MODEL, scorer=FakeScorer(), rules=RULES, code={})
     dry = DryRun()
-    result = await risk_cycle(dataclasses.replace(made.hands, quorum=dry, delivery=dry), mind)
+    result = await risk_cycle(
+        dataclasses.replace(made.hands, quorum=dry, delivery=dry), mind, JumpWatch()
+    )
     assert [hold.reason for hold in result.entry.holds] == ["dry_run"]
     assert len(made.evidence.bundles) == 1
     assert result.judgement.words
@@ -290,3 +298,39 @@ async def test_tick__venues_all_stale__holds_and_posts_nothing() -> None:
     result = await made.tick()
     assert {h.reason for h in result.entry.holds} == {"venues_stale"}
     assert not made.quorum.proposals
+
+
+async def test_tick__one_market_jumps__held_while_the_others_go_and_the_round_reproduces() -> None:
+    never = Feed(domain=domain("22"), round=9, posted=(None, None))
+    made = bench(observation(limits=limits(feed=never)))
+    result = await made.tick(watch_that_saw(1, 80.0))
+    assert [(h.market, h.reason) for h in result.entry.holds] == [(1, "jump_unconfirmed")]
+    assert set(result.triggers) == {0}
+    message = made.delivery.delivered[0].message
+    assert isinstance(message, PriceRound)
+    fields = unpack(made.evidence.bundles[message.evidence_hash])
+    assert verify_price(fields, message) == ()
+
+
+async def test_tick__rules_that_call_it_no_jump__goes_on() -> None:
+    rules = JumpRules(jump_ppm=500_000)
+    watch = dataclasses.replace(watch_that_saw(1, 80.0), rules=rules)
+    assert (await bench().tick(watch)).entry.holds == ()
+
+
+async def test_cycle__jump_waits_in_the_price_loop__held_and_the_update_reproduces() -> None:
+    made = bench()
+    result = await made.cycle(seen=watch_that_saw(1, 80.0))
+    assert [(h.market, h.reason) for h in result.entry.holds] == [(1, "jump_unconfirmed")]
+    message = made.delivery.delivered[0].message
+    assert isinstance(message, RiskUpdate)
+    assert [unpack_risk_word(word).market for word in message.words] == [0]
+    fields = unpack(made.evidence.bundles[message.evidence_hash])
+    assert verify_risk(fields, message, FakeScorer(), made.evidence.blobs.__getitem__) == ()
+
+
+def watch_that_saw(market: int, price: float) -> JumpWatch:
+    """A watch that accepted one mark five seconds ago, and takes no number of venues as proof."""
+    accepted = {MarketId(market): mark(market, price=price, age_ms=5_000)}
+    rules = JumpRules(unanimous_venues=9)
+    return JumpWatch(rules=rules, memory=MarkMemory(accepted=accepted))

@@ -178,6 +178,7 @@ async def test_stream__silent_while_open__told_and_rest_goes_on(
     await _until(lambda: StreamEvent.SILENT in events.streams)
     answer = await client.answer(_now_ms() + 2_000)
     assert answer.quotes[0].bid_e18 / 1e18 == pytest.approx(60_993.9)
+    assert _fresh(answer.quotes)  # the mark that the stream said last ages none of them
     assert StreamEvent.FALLBACK in events.streams
     server.silent = False
     await _until(lambda: events.streams.count(StreamEvent.LIVE) >= 2)
@@ -317,6 +318,21 @@ async def test_stream__one_market_alone_ends__lagging_and_started_anew(bybit: By
         await client.answer(_now_ms() + 2_000)
     await client.close()
     assert StreamEvent.LAGGING in events.streams
+
+
+async def test_stream__clock_runs_minutes_between_two_messages__not_lagging(bybit: Bybit) -> None:
+    """A replayed clock is fast: REST is minutes newer, though the stream spoke a moment ago."""
+    events = Events()
+    client = _client("bybit", bybit, events, streams=("quotes",), silent_after_s=5.0)
+    await client.load()
+    await _until(lambda: len(client.streams.tops) == 2)
+    bybit.silent = True
+    bybit.clock = lambda: _now_ms() + 600_000
+    answer = await client.answer(_now_ms() + 600_000)
+    await client.close()
+    assert all(quote.observed_at_ms > _now_ms() + 500_000 for quote in answer.quotes)
+    assert StreamEvent.FALLBACK in events.streams
+    assert StreamEvent.LAGGING not in events.streams
 
 
 async def test_stream__top_of_the_book_crosses__a_gap_and_started_anew(
