@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relayer.delivery.calls import ContractCall
 from relayer.delivery.outbox import Outbox
 from relayer.delivery.settlement import settle_from_outbox
 from relayer.delivery.states import Outcome
@@ -21,6 +22,10 @@ class JournalledDelivery:
     async def deliver(self, signed: SignedMessage) -> Outcome:
         """Post a message and read back whether it took effect."""
         return await self._transactor.deliver(signed)
+
+    async def call(self, call: ContractCall) -> Outcome:
+        """Send a call that carries no message, and read back whether it took effect."""
+        return await self._transactor.call(call)
 
     async def resume(self) -> tuple[Outcome, ...]:
         """Bring to an end what was left open, then settle the decisions that it belonged to."""

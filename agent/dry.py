@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome
 from relayer.errors import Misconfigured
 from relayer.signing.values import NoQuorum, Proposal, SignedMessage
@@ -18,6 +19,10 @@ class DryRun:
     async def deliver(self, signed: SignedMessage) -> Outcome:
         """Refuse: what comes here was signed elsewhere."""
         raise Misconfigured(f"round {signed.posted.round} cannot be posted without keys.gas_payer")
+
+    async def call(self, call: ContractCall) -> Outcome:
+        """Refuse: nobody here could pay for it."""
+        raise Misconfigured(f"a call of the {call.kind} cannot be sent without keys.gas_payer")
 
     async def resume(self) -> tuple[Outcome, ...]:
         """Nothing was left open."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from agent.rounds import RoundNumbers
 from agent.snapshot import Feed, Observation
 from contracts.units import UnixMs
+from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome
 from relayer.journal import CycleEntry, DecisionEntry
 from relayer.market.values import QuoteRound
@@ -65,6 +66,10 @@ class Delivery(Protocol):
 
     async def deliver(self, signed: SignedMessage) -> Outcome:
         """Post a message and read back whether it took effect."""
+        ...
+
+    async def call(self, call: ContractCall) -> Outcome:
+        """Send a call that carries no message, and read back whether it took effect."""
         ...
 
     async def resume(self) -> tuple[Outcome, ...]:

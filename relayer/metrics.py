@@ -22,7 +22,8 @@ Metric = TypeVar("Metric", Counter, Gauge)
 
 CYCLE_RESULTS = ("effective", "held", "failed", "idle")
 PRICE_ROUND_STATES = ("effective", "held", "superseded", "expired", "failed")
-DELIVERY_KINDS = ("price", "risk")
+ROUND_KINDS = ("price", "risk")
+DELIVERY_KINDS = (*ROUND_KINDS, "keeper", "guardian")
 DELIVERY_STATES = ("effective", "superseded", "expired", "failed")
 STAGES = ("observe", "score", "decide", "sign", "deliver", "confirm", "price_round", "risk_cycle")
 # From the price path's target (5 ms) to the slowest risk cycle that still counts as one.
@@ -113,6 +114,15 @@ class Metrics:
             known.signers,
             known.refusal_reasons,
         )
+        self.signatures = Labelled(
+            self._counter("signatures", "Proposals signed", "signer"), known.signers
+        )
+        self.signer_last_answer_timestamp_seconds = Labelled(
+            self._gauge(
+                "signer_last_answer_timestamp_seconds", "When a signer last answered", "signer"
+            ),
+            known.signers,
+        )
         self.quorum_disagreements = self._counter(
             "quorum_disagreements", "Proposals on which the signers did not agree"
         )
@@ -148,7 +158,7 @@ class Metrics:
 
     def _gauge_chain(self, known: Vocabulary) -> None:
         self.onchain_round = Labelled(
-            self._gauge("onchain_round", "Latest round in the contract", "kind"), DELIVERY_KINDS
+            self._gauge("onchain_round", "Latest round in the contract", "kind"), ROUND_KINDS
         )
         self.chain_block_number = self._gauge("chain_block_number", "Block last read")
         self.sender_balance_ether = self._gauge("sender_balance_ether", "Balance that pays gas")

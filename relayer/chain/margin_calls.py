@@ -24,6 +24,8 @@ REQUEST_OPEN: Final = view(f"request_open({TERMS_TYPES},bytes32[],uint256,uint25
 REQUEST_CLOSE: Final = view("request_close(uint256,uint256,uint256,uint256)")
 EXECUTE: Final = view(f"execute({REQUEST_TYPES})")
 LIQUIDATE: Final = view("liquidate(address,uint256,uint256)")
+CATCH_UP: Final = view("catch_up(uint256)")
+SETTLE: Final = view("settle(address,uint256,uint256)")
 
 POSITION_FIELDS: Final = (
     "side",

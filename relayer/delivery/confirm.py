@@ -16,6 +16,7 @@ from relayer.chain.endpoints import Call, ChainEndpoint, block_call, hexed
 from relayer.chain.events import event_of
 from relayer.chain.reads import PAGE
 from relayer.chain.rpc import Receipt
+from relayer.delivery.calls import confirm_call
 from relayer.delivery.outbox import Delivery
 from relayer.delivery.states import (
     Effective,
@@ -54,6 +55,8 @@ class ContractReadBack:
         """Compare the contract with the message; None when the receipt's block is gone."""
         if not receipt.succeeded:
             return await self._why_reverted(delivery, receipt)
+        if delivery.is_call:
+            return await self._confirm_call(delivery, receipt)
         # A mini-block has no hash yet and no number to ask for: only the newest state has it.
         sealed = receipt.block_hash is not None
         tag = receipt.block_number if sealed else "latest"
@@ -71,6 +74,15 @@ class ContractReadBack:
             return Superseded(latest_round=latest_round, tx_hash=receipt.tx_hash)
         slots = _slots(delivery, expected, pages)
         return _judge(delivery, receipt, expected, slots)
+
+    async def _confirm_call(self, delivery: Delivery, receipt: Receipt) -> Outcome | None:
+        payload, contract = delivery.payload, delivery.contract
+        try:
+            return await confirm_call(self._endpoint, payload, contract, receipt)
+        except ChainRefused:
+            if await self._is_gone(receipt):
+                return None
+            raise
 
     async def _is_gone(self, receipt: Receipt) -> bool:
         method, params = block_call(receipt.block_number)
@@ -90,7 +102,7 @@ class ContractReadBack:
             await self._endpoint.call("eth_call", request, hexed(receipt.block_number))
         except Reverted as refused:
             code, detail = refused.code, str(refused)
-        latest = await self.latest_round(delivery.contract)
+        latest = 0 if delivery.is_call else await self.latest_round(delivery.contract)
         return outcome_of_refusal(code, detail, latest, receipt.tx_hash)
 
 

@@ -114,7 +114,10 @@ class Courier:
         if not self.delivery.attempts:
             return None
         # One more call, so only where something looks wrong: stuck, or left by an earlier process.
-        if self._is_left_over() or self._waited(self._signed_s, self._rules.replace_after_s):
+        looks_wrong = self._is_left_over() or self._waited(
+            self._signed_s, self._rules.replace_after_s
+        )
+        if looks_wrong and not self.delivery.is_call:
             latest = await self._ports.read_back.latest_round(self.delivery.contract)
             if latest >= self.delivery.round:
                 return Superseded(latest_round=latest)
@@ -154,7 +157,7 @@ class Courier:
         try:
             sent = await self._sender.post(self.delivery)
         except Reverted as refused:
-            latest = await self._ports.read_back.latest_round(self.delivery.contract)
+            latest = await self._latest_round()
             await self._close(outcome_of_refusal(refused.code, str(refused), latest))
             return
         if isinstance(sent, Unsent):
@@ -162,6 +165,12 @@ class Courier:
             await self._close(sent.failure)
             return
         await self._note_new(sent)
+
+    async def _latest_round(self) -> int:
+        """Give the contract's round; 0 for a call, which has none."""
+        if self.delivery.is_call:
+            return 0
+        return await self._ports.read_back.latest_round(self.delivery.contract)
 
     async def _note_new(self, sent: Sent | None) -> None:
         """Take note of new bytes; None: the cap is reached, what is out stays out."""

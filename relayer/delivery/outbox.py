@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from contracts.messages import PriceRound, calldata
 from relayer.chain.values import SkippedItem
+from relayer.delivery.calls import CALL_KINDS, ContractCall
 from relayer.delivery.fees import Fees
 from relayer.delivery.states import (
     TERMINAL,
@@ -32,7 +33,7 @@ from relayer.delivery.states import (
 from relayer.signing.values import SignedMessage
 from relayer.storage import Database, attempts, deliveries
 
-DeliveryKind: TypeAlias = Literal["price", "risk"]
+DeliveryKind: TypeAlias = Literal["price", "risk", "keeper", "guardian"]
 _OPEN: Final = tuple(state.value for state in DeliveryState if state not in TERMINAL)
 
 
@@ -58,7 +59,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A signed message on its way to a contract; attempts oldest first."""
+    """A signed message, or a call, on its way to a contract; attempts oldest first."""
 
     id: int
     kind: DeliveryKind
@@ -74,6 +75,11 @@ class Delivery:
     attempts: tuple[Attempt, ...]
     outcome: Outcome | None = None
 
+    @property
+    def is_call(self) -> bool:
+        """Tell whether it is a call without a signed message: it has no round."""
+        return self.kind in CALL_KINDS
+
 
 class Outbox:
     """Deliveries as values; each method is one transaction that is on disk when it returns."""
@@ -83,8 +89,13 @@ class Outbox:
 
     async def plan(self, signed: SignedMessage, sender: str, now_ms: int) -> Delivery:
         """Take a message in; the same message again returns its row, wherever that stands."""
-        values = _planned(signed, sender, now_ms)
+        return await self._plan(_planned(signed, sender, now_ms))
 
+    async def plan_call(self, call: ContractCall, sender: str, now_ms: int) -> Delivery:
+        """Take a call in; the same call again returns its row, wherever that stands."""
+        return await self._plan(_planned_call(call, sender, now_ms))
+
+    async def _plan(self, values: dict[str, Any]) -> Delivery:
         def work(connection: Connection) -> Delivery:
             found = _find(connection, _same_message(values))
             if found:
@@ -157,6 +168,23 @@ def _planned(signed: SignedMessage, sender: str, now_ms: int) -> dict[str, Any]:
         "valid_until_ms": message.valid_until_ms,
         "message_hash": signed.message_hash,
         "payload": calldata(message, signed.signatures),
+        "state": DeliveryState.PLANNED.value,
+        "outcome": {},
+        "created_at_ms": now_ms,
+        "updated_at_ms": now_ms,
+    }
+
+
+def _planned_call(call: ContractCall, sender: str, now_ms: int) -> dict[str, Any]:
+    return {
+        "kind": call.kind,
+        "chain_id": call.chain_id,
+        "contract": call.contract,
+        "sender": sender,
+        "round": 0,
+        "valid_until_ms": call.valid_until_ms,
+        "message_hash": call.call_hash,
+        "payload": call.payload,
         "state": DeliveryState.PLANNED.value,
         "outcome": {},
         "created_at_ms": now_ms,

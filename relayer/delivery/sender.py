@@ -118,8 +118,10 @@ class Sender:
 
     async def _gas_limit(self, delivery: Delivery) -> int:
         # The estimate also asks the contract: what it would refuse costs no gas and no nonce. A
-        # shape seen before is not worth that round trip.
+        # shape seen before is not worth that round trip; but a call costs what it finds to do.
         shape = _shape(delivery)
+        if delivery.is_call:
+            self._gas.pop(shape, None)
         if shape not in self._gas:
             estimate = await self._ports.chain.estimate_gas(
                 self.address, delivery.contract, delivery.payload

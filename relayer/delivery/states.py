@@ -119,16 +119,28 @@ def detail_of(outcome: Outcome) -> str:
     if isinstance(outcome, Effective):
         return f"effective in block {outcome.block_number}"
     if isinstance(outcome, Superseded):
-        return f"superseded: the contract holds round {outcome.latest_round}"
+        holder = f"the contract holds round {outcome.latest_round}"
+        return f"superseded: {holder if outcome.latest_round else 'somebody else did it'}"
     return f"{state_of(outcome)}: {outcome.detail}"
+
+
+_DONE_BEFORE: Final = frozenset(
+    {
+        *(Refusal.STALE_ROUND, Refusal.NOT_REQUESTED, Refusal.NO_POSITION),
+        *(Refusal.NOT_LIQUIDATABLE, Refusal.PAUSE_ALREADY_RUNNING),
+    }
+)
+_TOO_LATE: Final = frozenset(
+    {*(Refusal.EXPIRED, Refusal.OBSERVATION_TOO_OLD, Refusal.OUTSIDE_WINDOW)}
+)
 
 
 def outcome_of_refusal(
     code: int | None, detail: str, latest_round: int, tx_hash: bytes | None = None
 ) -> Outcome:
     """Read a contract's refusal of a whole batch: what is over is not a failure."""
-    if code == Refusal.STALE_ROUND:
+    if code in _DONE_BEFORE:
         return Superseded(latest_round=latest_round, tx_hash=tx_hash)
-    if code in {Refusal.EXPIRED, Refusal.OBSERVATION_TOO_OLD}:
+    if code in _TOO_LATE:
         return Expired(detail=detail, tx_hash=tx_hash)
     return Failed(reason=FailureReason.REVERTED, detail=detail, tx_hash=tx_hash)

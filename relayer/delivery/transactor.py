@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relayer.delivery.calls import ContractCall
 from relayer.delivery.courier import Courier
 from relayer.delivery.outbox import Delivery
 from relayer.delivery.ports import DeliveryRules, Ports
@@ -36,11 +37,16 @@ class Transactor:
         HoldCycle
             The outbox could not be written; what is in it decides what `resume` does.
         """
-        if signed.domain.chain_id != self._ports.chain.chain_id:
-            served = self._ports.chain.chain_id
-            raise Misconfigured(f"message for chain {signed.domain.chain_id}, endpoint of {served}")
+        self._require_chain(signed.domain.chain_id)
         now_ms = await self._ports.clock.now_ms()
         delivery = await self._ports.outbox.plan(signed, self.address, now_ms)
+        return await self._bring_to_end(delivery)
+
+    async def call(self, call: ContractCall) -> Outcome:
+        """Send a call and return how it ended; the same call again returns its outcome."""
+        self._require_chain(call.chain_id)
+        now_ms = await self._ports.clock.now_ms()
+        delivery = await self._ports.outbox.plan_call(call, self.address, now_ms)
         return await self._bring_to_end(delivery)
 
     async def resume(self) -> tuple[Outcome, ...]:
@@ -51,6 +57,11 @@ class Transactor:
             if delivery.nonce is not None:
                 self._sender.nonces.take(delivery.nonce)
         return tuple([await self._bring_to_end(delivery) for delivery in waiting])
+
+    def _require_chain(self, chain_id: int) -> None:
+        served = self._ports.chain.chain_id
+        if chain_id != served:
+            raise Misconfigured(f"message for chain {chain_id}, endpoint of {served}")
 
     async def _bring_to_end(self, delivery: Delivery) -> Outcome:
         if delivery.outcome is not None:
