@@ -8,13 +8,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
-from sqlalchemy.engine import URL
 
 from agent.config import Settings
 from agent.cycle import Mind
@@ -22,19 +20,18 @@ from agent.decisions import HoldReason
 from agent.delivering import JournalledDelivery
 from agent.dry import DryRun
 from agent.errors import ConfigError
+from agent.ground import Ground, open_database, open_endpoint, open_venues
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
 from agent.rounds import RoundNumbers
-from agent.signers import EmbeddedViews, Quorums, ViewSources
+from agent.signing import quorums, signer_names
 from agent.storing import database_url
 from agent.telemetry import Telemetry
 from agent.world import LiveWorld
 from models.artifact import LoadedModel, default_artifact, load
-from relayer import migrations
 from relayer.chain import deployments
 from relayer.chain.endpoints import ChainEndpoint
-from relayer.chain.reads import read_chain
 from relayer.chain.values import Deployment
 from relayer.delivery.confirm import ContractReadBack
 from relayer.delivery.fees import FeeRules
@@ -43,19 +40,11 @@ from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
 from relayer.delivery.transactor import Transactor
 from relayer.evidence import EvidenceStore
 from relayer.journal import Journal
-from relayer.market.counting import Counted
 from relayer.market.history import FillProgress, HistoryStore
-from relayer.market.venue_client import VenueClient
-from relayer.market.venues import VenuePool
 from relayer.metrics import Metrics, MetricsServer, Vocabulary
 from relayer.signing.keys import Key
-from relayer.signing.memory import SignedRounds
-from relayer.signing.quorum import Quorum
-from relayer.signing.signer import Signer, SignerPorts
-from relayer.signing.values import RefusalReason, SignerRules
-from relayer.storage import Database
+from relayer.signing.values import RefusalReason
 
-SIGNER_TIMEOUT_S = 10.0
 PACKAGES = ("agent", "contracts", "models", "relayer")
 
 Progress = Callable[[str], None]
@@ -74,18 +63,6 @@ class Daemon:
     metrics_port: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What everything else of a daemon stands on."""
-
-    network: Network
-    settings: Settings
-    deployment: Deployment
-    endpoint: ChainEndpoint
-    metrics: Metrics
-    database: Database
-
-
 @asynccontextmanager
 async def daemon(
     network: Network, settings: Settings, model: LoadedModel, progress: Progress = lambda _: None
@@ -99,9 +76,9 @@ async def daemon(
             network=network,
             settings=settings,
             deployment=deployment,
-            endpoint=await _open_endpoint(network, deployment, stack),
-            metrics=_metrics(network, model),
-            database=await _open_database(database_url(settings.storage, network.state), stack),
+            endpoint=await open_endpoint(network.rpc_url, deployment, stack),
+            metrics=_metrics(network, settings, model),
+            database=await open_database(database_url(settings.storage, network.state), stack),
         )
         server = _serve_metrics(ground.metrics, settings.metrics.port)
         stack.callback(server.close)
@@ -123,7 +100,7 @@ async def daemon(
 async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> Hands:
     """Fill the ports of the loops, and bring the history up to now."""
     network, settings, journal = ground.network, ground.settings, Journal(ground.database)
-    pool = await _open_venues(ground, stack)
+    pool = await open_venues(network, ground.metrics, stack)
     history = HistoryStore(network.history, network.markets)
     history.open()
     progress("history")
@@ -135,7 +112,7 @@ async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> H
     return Hands(
         clock=network.clock,
         world=LiveWorld(chain, pool, history, network.clock, (settings.marks, settings.feeds)),
-        quorum=dry if payer is None else await _quorums(ground, stack),
+        quorum=dry if payer is None else await quorums(ground, stack),
         delivery=dry if payer is None else _delivery(ground, payer),
         evidence=EvidenceStore(network.state / "evidence"),
         journal=journal,
@@ -161,15 +138,6 @@ def require_same_markets(network: Network, deployment: Deployment) -> None:
                 f"market {number}: the configuration has {ours or 'none'}, the contracts have "
                 f"{theirs or 'none'}; [[markets]] must be in the order of {network.deployment_file}"
             )
-
-
-def require_signers(kind: str, keys: tuple[Key, ...], registered: tuple[str, ...]) -> None:
-    """Refuse a key that the contract would not know."""
-    strangers = [key.address for key in keys if key.address not in registered]
-    if strangers:
-        raise ConfigError(
-            f"keys.{kind}_signers: {strangers[0]} is no {kind} signer of the contract"
-        )
 
 
 def _serve_metrics(metrics: Metrics, port: int) -> MetricsServer:
@@ -229,30 +197,6 @@ async def _round_numbers(journal: Journal, deployment: Deployment) -> RoundNumbe
     return RoundNumbers({c: await journal.highest_round(deployment.chain_id, c) for c in contracts})
 
 
-async def _open_endpoint(
-    network: Network, deployment: Deployment, stack: AsyncExitStack
-) -> ChainEndpoint:
-    endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=deployment.chain_id)
-    stack.push_async_callback(endpoint.close)
-    return endpoint
-
-
-async def _open_database(url: URL, stack: AsyncExitStack) -> Database:
-    migrations.upgrade(url)
-    database = Database.open(url)
-    stack.push_async_callback(database.close)
-    return database
-
-
-async def _open_venues(ground: Ground, stack: AsyncExitStack) -> VenuePool:
-    """Open connections to every venue; one that is down is asked again later."""
-    network, connect = ground.network, partial(VenueClient, events=Counted(ground.metrics))
-    pool = VenuePool(network.venues, network.markets, network.clock, connect)
-    stack.push_async_callback(pool.close)
-    await pool.open()
-    return pool
-
-
 def _filling(progress: Progress) -> Callable[[FillProgress], None]:
     def report(filled: FillProgress) -> None:
         progress(f"history {filled.done}/{filled.total} {filled.symbol}")
@@ -260,14 +204,14 @@ def _filling(progress: Progress) -> Callable[[FillProgress], None]:
     return report
 
 
-def _metrics(network: Network, model: LoadedModel) -> Metrics:
+def _metrics(network: Network, settings: Settings, model: LoadedModel) -> Metrics:
     """Declare every metric with its closed labels."""
     metrics = Metrics(
         CollectorRegistry(),
         Vocabulary(
             hold_reasons=tuple(reason.value for reason in HoldReason),
             refusal_reasons=tuple(reason.value for reason in RefusalReason),
-            signers=signer_names(network),
+            signers=signer_names(network, settings.signers),
             venues=tuple(venue.id for venue in network.venues),
             markets=tuple(market.symbol for market in network.markets),
         ),
@@ -275,12 +219,6 @@ def _metrics(network: Network, model: LoadedModel) -> Metrics:
     metrics.describe_build(code_facts())
     metrics.describe_model({"hash": "0x" + model.model_hash.hex()})
     return metrics
-
-
-def signer_names(network: Network) -> tuple[str, ...]:
-    """Name the signers of this process, as metrics and refusals do."""
-    sets = {"price": network.keys.price_signers, "risk": network.keys.risk_signers}
-    return tuple(f"{kind}-{n}" for kind, keys in sets.items() for n in range(1, len(keys) + 1))
 
 
 def _delivery(ground: Ground, key: Key) -> JournalledDelivery:
@@ -296,36 +234,3 @@ def _delivery(ground: Ground, key: Key) -> JournalledDelivery:
     )
     transactor = Transactor(key, ports, DeliveryRules(fees=FeeRules()))
     return JournalledDelivery(transactor, Journal(ground.database), outbox)
-
-
-async def _quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
-    """Build both signer sets; how many must agree is what the contracts ask for.
-
-    The signers look through connections of their own, to the chain and to the venues.
-    """
-    network, deployment = ground.network, ground.deployment
-    endpoint = await _open_endpoint(network, deployment, stack)
-    sources = ViewSources(
-        endpoint=endpoint,
-        deployment=deployment,
-        pool=await _open_venues(ground, stack),
-        clock=network.clock,
-        rules=ground.settings.marks,
-        feeds=ground.settings.feeds,
-    )
-    ports = SignerPorts(views=EmbeddedViews(sources), memory=SignedRounds(ground.database))
-    rules = SignerRules(price_feed=deployment.price_feed, risk_oracle=deployment.risk_oracle)
-    state = await read_chain(endpoint, deployment)
-    require_signers("price", network.keys.price_signers, state.feed.config.signers)
-    require_signers("risk", network.keys.risk_signers, state.oracle.config.signers)
-
-    def quorum(kind: str, keys: tuple[Key, ...], needed: int) -> Quorum:
-        signers = [Signer(f"{kind}-{n}", key, ports, rules) for n, key in enumerate(keys, 1)]
-        return Quorum(signers, needed, SIGNER_TIMEOUT_S, ground.metrics)
-
-    quorums = Quorums(
-        quorum("price", network.keys.price_signers, state.feed.config.threshold),
-        quorum("risk", network.keys.risk_signers, state.oracle.config.threshold),
-    )
-    stack.push_async_callback(quorums.close)
-    return quorums

@@ -23,6 +23,7 @@ from relayer.market.settings import VenueSettings
 FOLDER = Path(__file__).resolve().parent.parent / "config"
 
 Value = TypeVar("Value")
+ADDRESS = r"^0x[0-9a-fA-F]{40}$"
 
 
 def table_of(kind: type[Value]) -> BeforeValidator:
@@ -68,9 +69,13 @@ class CycleSettings(Section):
 
 
 class ModelSettings(Section):
-    """Which model is in service; the one that ships with the package when none is named."""
+    """Which model is in service: a folder pins one, else the registry's champion is followed.
+
+    A registry without a promotion means the model that ships with the package.
+    """
 
     folder: Path | None = None
+    registry: Path = Path(".aml/models")
     hash: str | None = Field(default=None, pattern=r"^(0x)?[0-9a-f]{64}$")
 
 
@@ -126,10 +131,40 @@ class KeySettings(Section):
 
     password_file: Path | None = None
     gas_payer: Path
-    price_signers: tuple[Path, ...]
-    risk_signers: tuple[Path, ...]
+    price_signers: tuple[Path, ...] = ()  # none where signers are processes of their own
+    risk_signers: tuple[Path, ...] = ()
     guardian: Path | None = None
     deployer: Path | None = None
+
+
+class SignerPeerSettings(Section):
+    """One signer process: where it is asked, who answers there, and whose signatures count."""
+
+    url: str = Field(pattern=r"^https?://[^/]+/?$")
+    transport: str | None = Field(default=None, pattern=ADDRESS)
+    price: str | None = Field(default=None, pattern=ADDRESS)
+    risk: str | None = Field(default=None, pattern=ADDRESS)
+
+
+class OwnSignerSettings(Section):
+    """On a signer's own host only: its keys, and the endpoint that it sees the chain through."""
+
+    price_key: Path
+    risk_key: Path
+    transport_key: Path
+    rpc_url: str | None = None
+
+
+class SignersSettings(Section):
+    """Signers in processes of their own; without this table they are in the daemon's."""
+
+    peers: tuple[SignerPeerSettings, ...] = Field(min_length=1, max_length=16)
+    relays: tuple[Annotated[str, Field(pattern=ADDRESS)], ...] = ()  # whose proposals are judged
+    relay_key: Path | None = None  # on the daemon's host only
+    own: OwnSignerSettings | None = None
+    password_file: Path | None = None
+    timeout_s: float = Field(default=5.0, gt=0, le=60)
+    hedge_after_s: float = Field(default=1.0, gt=0, le=60)
 
 
 class StorageSettings(Section):
@@ -155,6 +190,7 @@ class Settings(Section):
     venues: tuple[VenueSettings, ...] = ()
     markets: tuple[MarketSettings, ...] = ()
     keys: KeySettings | None = None
+    signers: SignersSettings | None = None
     storage: StorageSettings = StorageSettings()
 
 

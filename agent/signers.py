@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agent.ports import Clock
-from contracts.messages import PositionTerms, PriceRound, RiskUpdate
+from contracts.envelope import Configuration
+from contracts.messages import PositionAction, PriceRound, RiskUpdate
 from contracts.price_feed import apply_round
 from contracts.risk_oracle import apply_update
 from contracts.units import seconds_floor
 from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.position_reading import read_position
 from relayer.chain.reads import read_chain, read_feed
 from relayer.chain.values import Deployment
 from relayer.market.aggregate import AggregationRules, Mark, aggregate_round
@@ -20,10 +23,14 @@ from relayer.signing.quorum import Quorum
 from relayer.signing.values import (
     NoQuorum,
     OwnMark,
+    OwnPosition,
     Proposal,
+    Signable,
     SignedMessage,
     SignerView,
 )
+
+ConfigurationReader = Callable[[str], Awaitable[Configuration]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,8 @@ class EmbeddedViews:
         """Look, or wait for the look that another signer of this process began."""
         kind = type(proposal.message)
         known = self._looking.get(kind)
-        if known is None or known[0] != proposal.digest:
+        # Only a look that is still under way is shared: what is asked later is seen anew.
+        if known is None or known[0] != proposal.digest or known[1].done():
             known = (proposal.digest, asyncio.create_task(self._look(proposal)))
             self._looking[kind] = known
         return await asyncio.shield(known[1])
@@ -58,7 +66,7 @@ class EmbeddedViews:
     async def _look(self, proposal: Proposal) -> SignerView:
         """Read what the kind of message is judged by; nothing is taken from the proposal."""
         sources = self._sources
-        if isinstance(proposal.message, RiskUpdate | PositionTerms):
+        if not isinstance(proposal.message, PriceRound):
             state = await read_chain(sources.endpoint, sources.deployment)
             now_ms = await sources.clock.now_ms()
             return SignerView(
@@ -68,6 +76,7 @@ class EmbeddedViews:
                 applied=apply_update(state.oracle, proposal.message, seconds_floor(now_ms))
                 if isinstance(proposal.message, RiskUpdate)
                 else None,
+                position=await self._position(proposal.message),
             )
         reading, quotes = await asyncio.gather(
             read_feed(sources.endpoint, sources.deployment), sources.pool.quotes()
@@ -85,6 +94,25 @@ class EmbeddedViews:
             applied=apply_round(reading.feed, proposal.message, seconds_floor(now_ms)),
         )
 
+    async def _position(self, message: Signable) -> OwnPosition | None:
+        """Read the position that an action is about, at the own endpoint."""
+        sources = self._sources
+        if not isinstance(message, PositionAction) or sources.deployment.margin is None:
+            return None
+        held = await read_position(sources.endpoint, sources.deployment, message.position_id)
+        return OwnPosition(
+            size_e18=held["size"],
+            long=held["side"] > 0,
+            managed=held["managed"],
+            equity_e6=held["equity"],
+            maintenance_e6=held["maintenance"],
+            own_maintenance_e6=held["own_maintenance"],
+            ratio_ppm=held["ratio_ppm"],
+            ceiling_ppm=held["ceiling_ppm"],
+            version=held["version"],
+            price_e18=held["price"],
+        )
+
 
 def own_mark(mark: Mark) -> OwnMark:
     """Give a mark as the signer's own."""
@@ -92,16 +120,27 @@ def own_mark(mark: Mark) -> OwnMark:
 
 
 class Quorums:
-    """The `Attestation` port: each kind of message goes to the signers of its contract."""
+    """The `Attestation` port: each kind of message goes to the signers of its contract.
 
-    def __init__(self, price: Quorum, risk: Quorum) -> None:
+    When a contract's configuration changes, so does its digest, and with it every message: then the
+    new signers and their threshold are read, and the next message goes to them.
+    """
+
+    def __init__(self, price: Quorum, risk: Quorum, read: ConfigurationReader) -> None:
         self._price = price
         self._risk = risk
+        self._read = read
+        self._followed: dict[str, bytes] = {}
 
     async def collect(self, proposal: Proposal) -> SignedMessage | NoQuorum:
         """Put a message before the signers of its contract."""
-        price = isinstance(proposal.message, PriceRound)
-        return await (self._price if price else self._risk).collect(proposal)
+        quorum = self._price if isinstance(proposal.message, PriceRound) else self._risk
+        domain = proposal.domain
+        if self._followed.get(domain.contract) != domain.config_digest:
+            config = await self._read(domain.contract)
+            quorum.follow(config.threshold, config.signers)
+            self._followed[domain.contract] = config.config_digest
+        return await quorum.collect(proposal)
 
     async def close(self) -> None:
         """Wait for the slow ones."""

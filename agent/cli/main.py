@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from agent.cli import demo, deploy, local, models, run, status, venues, verify
+from agent.cli import demo, deploy, local, models, run, signer, status, venues, verify
 from agent.errors import AgentError
 
 # The faster Keccak must be named before any library chooses one.
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
+app.command("signer")(signer.signer)
 app.command("deploy")(deploy.deploy)
 app.command("status")(status.status)
 app.command("venues")(venues.venues)

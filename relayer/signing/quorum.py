@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+import structlog
+
 from relayer.errors import RelayerError
 from relayer.metrics import Metrics
 from relayer.signing.keys import recover
@@ -17,6 +19,7 @@ from relayer.signing.values import (
     SignedMessage,
     SignerAnswer,
     SignerPort,
+    differences,
 )
 
 
@@ -30,13 +33,21 @@ class Quorum:
         self._needed = needed
         self._timeout_s = timeout_s
         self._metrics = metrics
+        self._log = structlog.get_logger("aml")
+        self._registered = frozenset(signer.address for signer in signers)
         self._stragglers: set[asyncio.Task[Refusal | SignerAnswer]] = set()
+
+    def follow(self, needed: int, registered: Sequence[str]) -> None:
+        """Go by the contract's new configuration: how many it needs, and whose word counts."""
+        self._needed = needed
+        self._registered = frozenset(registered)
 
     async def collect(self, proposal: Proposal) -> SignedMessage | NoQuorum:
         """Collect exactly the needed signatures, or say who refused and why."""
         names = {
             asyncio.create_task(self._ask(signer, proposal)): signer.name
             for signer in self._signers
+            if signer.address in self._registered
         }
         answers: list[SignerAnswer] = []
         refusals: dict[str, Refusal] = {}
@@ -48,9 +59,21 @@ class Quorum:
         self._let_go(waiting, names)
         if refusals and answers:
             self._metrics.quorum_disagreements.inc()
+        self._report(proposal, refusals)
         if len(answers) < self._needed:
             return NoQuorum(needed=self._needed, given=len(answers), refusals=refusals)
         return _signed(proposal, answers[: self._needed], refusals)
+
+    def _report(self, proposal: Proposal, refusals: dict[str, Refusal]) -> None:
+        """Say field by field where signers differ from what was proposed."""
+        for difference in differences(refusals):
+            self._log.warning(
+                "signers_differ",
+                message=type(proposal.message).__name__,
+                digest="0x" + proposal.digest.hex(),
+                field=difference.field,
+                **{name.replace("-", "_"): said for name, said in difference.said.items()},
+            )
 
     async def close(self) -> None:
         """Wait for the slow ones; each has its time limit."""
@@ -64,6 +87,7 @@ class Quorum:
             return _no_answer(f"nothing within {self._timeout_s} s")
         except RelayerError as exc:
             return _no_answer(str(exc))
+        self._metrics.signer_last_answer_timestamp_seconds[signer.name].set_to_current_time()
         if isinstance(answer, Refusal):
             return answer
         if recover(proposal.digest, answer.signature) != signer.address:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
 from contracts.envelope import Configuration
-from contracts.messages import PositionTerms, PriceRound, RiskUpdate
+from contracts.messages import PositionAction, PositionTerms, PriceRound, RiskUpdate
 from contracts.packing import (
     MarketParameters,
     PackingError,
@@ -21,6 +22,7 @@ from contracts.refusals import Refusal as Guard
 from contracts.refusals import Skip
 from contracts.risk_oracle import OracleState, apply_update
 from contracts.units import PPM, seconds_floor
+from relayer.signing.review_actions import wrong_action
 from relayer.signing.review_terms import wrong_terms
 from relayer.signing.values import (
     Proposal,
@@ -48,6 +50,7 @@ _GUARDS: Final[Mapping[Guard, tuple[RefusalReason, str]]] = MappingProxyType(
 # A true jump has to reach the contract, which does not take the price and marks the market as
 # unconfirmed: no new risk at the old price. Own mark and tolerance say that the jump is true.
 _WELCOME_SKIPS: Final = frozenset({Guard.OUT_OF_BAND})
+_FURTHER: Final = 7  # objections that a refusal names beside its first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +63,22 @@ class Approve:
 def review(
     proposal: Proposal, view: SignerView, rules: SignerRules, signer: str
 ) -> Approve | Refusal:
-    """Judge a proposal; the first objection counts, cheapest first."""
+    """Judge a proposal; the first objection counts, cheapest first, and names others beside it."""
     objections = _objections(proposal, view, rules, signer)
     first = next(objections, None)
-    return Approve(digest=proposal.digest) if first is None else first
+    if first is None:
+        return Approve(digest=proposal.digest)
+    return replace(first, also=tuple(islice(objections, _FURTHER)))
 
 
 def _objections(
     proposal: Proposal, view: SignerView, rules: SignerRules, signer: str
 ) -> Iterator[Refusal]:
     message = proposal.message
-    yield from _wrong_place(proposal, view, rules)
+    misplaced = tuple(_wrong_place(proposal, view, rules))
+    if misplaced:
+        yield from misplaced  # what it says of this contract's markets means nothing there
+        return
     state = view.feed if isinstance(message, PriceRound) else view.oracle
     if state is None:
         yield _refuse(RefusalReason.NO_VIEW, "contract", "its state was not read")
@@ -85,6 +93,8 @@ def _objections(
     yield from _wrong_model(message, rules)
     if isinstance(message, PositionTerms):
         yield from wrong_terms(message, state, view)
+    elif isinstance(message, PositionAction):
+        yield from wrong_action(message, state, view)
     else:
         yield from _wrong_parameters(message, state, view, rules)
 
@@ -127,7 +137,7 @@ def _wrong_times(message: Signable, view: SignerView, rules: SignerRules) -> Ite
         yield _refuse(RefusalReason.EXPIRED, "valid_until_ms", "is over by the own clock")
     validity_ms = message.valid_until_ms - message.observed_at_ms
     horizon = rules.max_price_validity_ms if price else rules.max_risk_validity_ms
-    if isinstance(message, PositionTerms):
+    if isinstance(message, PositionTerms | PositionAction):
         horizon = rules.max_terms_validity_ms
     if validity_ms > horizon:
         detail = f"{validity_ms} ms after the observation, at most {horizon}"
@@ -167,7 +177,9 @@ def _wrong_price(quote: PriceQuote, view: SignerView, rules: SignerRules) -> Ite
         yield _refuse(RefusalReason.OFF_OWN_MARK, name, detail)
 
 
-def _wrong_model(message: RiskUpdate | PositionTerms, rules: SignerRules) -> Iterator[Refusal]:
+def _wrong_model(
+    message: RiskUpdate | PositionTerms | PositionAction, rules: SignerRules
+) -> Iterator[Refusal]:
     models = rules.accepted_models
     if not any(message.model_hash) or (models is not None and message.model_hash not in models):
         detail = f"0x{message.model_hash.hex()} is not accepted"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from contracts.messages import PositionTerms
+from contracts.messages import PositionAction, PositionTerms
 from relayer.errors import RelayerError, StorageFailed
 from relayer.signing.keys import Key
 from relayer.signing.memory import SignedRounds
@@ -39,8 +39,8 @@ class SignerPorts:
 class Signer:
     """Signs whole messages that it has judged; the same round again gets the same answer.
 
-    Terms have no round: the contract takes each account's nonce once, so two of one nonce harm
-    nobody, and nothing needs remembering.
+    Terms and actions have no round: the contract takes each account's nonce, and each version of a
+    position, once, so two of one harm nobody, and nothing needs remembering.
     """
 
     def __init__(self, name: str, key: Key, ports: SignerPorts, rules: SignerRules) -> None:
@@ -73,7 +73,7 @@ class Signer:
 
     async def _standing(self, proposal: Proposal, now_ms: int) -> bytes:
         """Give the digest that stands for the proposal's round, on disk before it is signed."""
-        if isinstance(proposal.message, PositionTerms):
+        if isinstance(proposal.message, PositionTerms | PositionAction):
             return proposal.digest
         return await self._ports.memory.remember(
             self.address, proposal.message.round, proposal, now_ms

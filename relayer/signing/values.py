@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -11,6 +11,7 @@ from contracts.fields import checksummed
 from contracts.messages import (
     Domain,
     MessageError,
+    PositionAction,
     PositionTerms,
     PriceRound,
     RiskUpdate,
@@ -23,13 +24,16 @@ from contracts.risk_oracle import OracleState, UpdateResult
 from contracts.units import MarketId, PriceE18, UnixMs
 
 Postable: TypeAlias = PriceRound | RiskUpdate
-Signable: TypeAlias = Postable | PositionTerms  # terms are taken to the contract by their trader
+# Terms are taken to the contract by their trader, an action by anybody: neither has a round.
+Signable: TypeAlias = Postable | PositionTerms | PositionAction
 
 
 def postable(message: Signable) -> Postable:
-    """Give a message that anybody posts; terms are their trader's to bring, so never sent here."""
+    """Give a message that has a round; terms are their trader's to bring, actions the keeper's."""
     if isinstance(message, PositionTerms):
         raise MessageError("position terms are not posted: their account takes them to the desk")
+    if isinstance(message, PositionAction):
+        raise MessageError("position actions are not posted: a keeper takes them to the liquidator")
     return message
 
 
@@ -61,15 +65,36 @@ class RefusalReason(StrEnum):
     NO_MEMORY = "no_memory"
     BAD_SIGNATURE = "bad_signature"
     NO_ANSWER = "no_answer"
+    NO_POSITION = "no_position"
+    NOT_ITS_VERSION = "not_its_version"
+    TRIGGER_GONE = "trigger_gone"
+    # What a signer's door says, before anybody looks at a message.
+    UNAUTHENTICATED = "unauthenticated"
+    REPLAYED = "replayed"
+    OVERSIZED = "oversized"
+    MALFORMED = "malformed"
+    TOO_MANY = "too_many"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a signer did not sign, and which field of the message made it refuse."""
+class Objection:
+    """What a signer has against one field of a message."""
 
     reason: RefusalReason
     field: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal(Objection):
+    """Why a signer did not sign: the first objection, cheapest first, and what else it has."""
+
+    also: tuple[Objection, ...] = ()
+
+    def __iter__(self) -> Iterator[Objection]:
+        """Go through all objections, the first one first."""
+        yield self
+        yield from self.also
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +125,22 @@ class OwnMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPosition:
+    """A position as the signer's own endpoint has it; size 0 where there is none."""
+
+    size_e18: int
+    long: bool
+    managed: bool
+    equity_e6: int  # isolated: the position's; cross: the account's
+    maintenance_e6: int  # of the same
+    own_maintenance_e6: int  # of this position alone
+    ratio_ppm: int
+    ceiling_ppm: int
+    version: int
+    price_e18: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignerView:
     """What a signer knows by itself: its clock, the contracts at a block, its own market view.
 
@@ -116,6 +157,7 @@ class SignerView:
     marks: Mapping[MarketId, OwnMark] = field(default_factory=dict)
     derived: Mapping[MarketId, MarketParameters] | None = None
     applied: RoundResult | UpdateResult | Guard | None = None
+    position: OwnPosition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,3 +237,21 @@ class NoQuorum:
     needed: int
     given: int
     refusals: Mapping[str, Refusal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One field on which signers differ from a proposal: who, and what each says of it."""
+
+    field: str
+    said: Mapping[str, str]
+
+
+def differences(refusals: Mapping[str, Refusal]) -> Sequence[Difference]:
+    """Turn refusals by signer into differences by field, in the order of the fields' names."""
+    by_field: dict[str, dict[str, str]] = {}
+    for name, refusal in sorted(refusals.items()):
+        for objection in refusal:
+            said = f"{objection.reason}: {objection.detail}"
+            by_field.setdefault(objection.field, {})[name] = said
+    return tuple(Difference(field=f, said=said) for f, said in sorted(by_field.items()))

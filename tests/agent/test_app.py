@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.app import require_same_markets, require_signers
+from agent.app import require_same_markets
 from agent.errors import ConfigError
 from agent.network import Keyring, Network, local_role
+from agent.signing import require_signers
 from contracts.units import MarketId
 from relayer.chain.values import DeployedMarket, Deployment
 from relayer.market.values import Market

@@ -253,11 +253,11 @@ def renewed(proposal: Proposal, **changes: object) -> Proposal:
     return Proposal(message=message, domain=proposal.domain)
 
 
-def metrics() -> Metrics:
+def metrics(signers: tuple[str, ...] = ("signer-0", "signer-1", "signer-2")) -> Metrics:
     vocabulary = Vocabulary(
         hold_reasons=("no_quorum",),
         refusal_reasons=tuple(reason.value for reason in RefusalReason),
-        signers=("signer-0", "signer-1", "signer-2"),
+        signers=signers,
         venues=(),
         markets=(),
     )

@@ -1,0 +1,56 @@
+"""What every process of ours stands on: a network, its contracts, connections and memory."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.engine import URL
+
+from agent.config import Settings
+from agent.network import Network
+from relayer import migrations
+from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.values import Deployment
+from relayer.market.counting import Counted
+from relayer.market.venue_client import VenueClient
+from relayer.market.venues import VenuePool
+from relayer.metrics import Metrics
+from relayer.storage import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What everything else of a process stands on."""
+
+    network: Network
+    settings: Settings
+    deployment: Deployment
+    endpoint: ChainEndpoint
+    metrics: Metrics
+    database: Database
+
+
+async def open_endpoint(url: str, deployment: Deployment, stack: AsyncExitStack) -> ChainEndpoint:
+    """Connect to an endpoint of the deployment's chain."""
+    endpoint = await ChainEndpoint.open(url, chain_id=deployment.chain_id)
+    stack.push_async_callback(endpoint.close)
+    return endpoint
+
+
+async def open_database(url: URL, stack: AsyncExitStack) -> Database:
+    """Bring a database up to this version and open it."""
+    migrations.upgrade(url)
+    database = Database.open(url)
+    stack.push_async_callback(database.close)
+    return database
+
+
+async def open_venues(network: Network, metrics: Metrics, stack: AsyncExitStack) -> VenuePool:
+    """Open connections to every venue; one that is down is asked again later."""
+    connect = partial(VenueClient, events=Counted(metrics))
+    pool = VenuePool(network.venues, network.markets, network.clock, connect)
+    stack.push_async_callback(pool.close)
+    await pool.open()
+    return pool

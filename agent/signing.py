@@ -1,0 +1,170 @@
+"""Who signs for a daemon: three signers in its own process, or processes of their own."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+from agent.config import SignerPeerSettings, SignersSettings
+from agent.errors import ConfigError
+from agent.ground import Ground, open_endpoint, open_venues
+from agent.network import LOCAL, Network, local_role
+from agent.signers import EmbeddedViews, Quorums, ViewSources
+from contracts.fields import checksummed
+from relayer.chain.configuration import read_configuration
+from relayer.chain.reads import read_chain
+from relayer.signing.keys import Key, load
+from relayer.signing.memory import SignedRounds
+from relayer.signing.peers import connected
+from relayer.signing.quorum import Quorum
+from relayer.signing.remote import Peer
+from relayer.signing.signer import Signer, SignerPorts
+from relayer.signing.values import SignerPort, SignerRules
+
+KINDS = ("price", "risk")
+EMBEDDED_TIMEOUT_S = 10.0
+
+
+def signer_names(network: Network, settings: SignersSettings | None) -> tuple[str, ...]:
+    """Name the signers, as metrics and refusals do."""
+    if settings is not None:
+        numbers = range(1, len(settings.peers) + 1)
+        return tuple(f"{kind}-{n}" for kind in KINDS for n in numbers)
+    sets = {"price": network.keys.price_signers, "risk": network.keys.risk_signers}
+    return tuple(f"{kind}-{n}" for kind, keys in sets.items() for n in range(1, len(keys) + 1))
+
+
+def require_signers(kind: str, keys: tuple[Key, ...], registered: tuple[str, ...]) -> None:
+    """Refuse a key that the contract would not know."""
+    strangers = [key.address for key in keys if key.address not in registered]
+    if strangers:
+        raise ConfigError(
+            f"keys.{kind}_signers: {strangers[0]} is no {kind} signer of the contract"
+        )
+
+
+async def quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
+    """Build both signer sets; how many must agree is what the contracts ask for."""
+    url, deployment = ground.network.rpc_url, ground.deployment
+    endpoint = await open_endpoint(url, deployment, stack)
+    settings = ground.settings.signers
+    if settings is None:
+        sets, timeout_s = await _embedded(ground, stack), EMBEDDED_TIMEOUT_S
+    else:
+        sets, timeout_s = await _remote(ground.network, settings, stack), settings.timeout_s
+    state = await read_chain(endpoint, deployment)
+    price = Quorum(sets["price"], state.feed.config.threshold, timeout_s, ground.metrics)
+    risk = Quorum(sets["risk"], state.oracle.config.threshold, timeout_s, ground.metrics)
+    built = Quorums(price, risk, partial(read_configuration, endpoint))
+    stack.push_async_callback(built.close)
+    return built
+
+
+async def _embedded(ground: Ground, stack: AsyncExitStack) -> dict[str, list[SignerPort]]:
+    """Build the signers of this process.
+
+    They look through connections of their own, to the chain and to the venues.
+    """
+    keys = ground.network.keys
+    ports = await signer_ports(ground, stack)
+    config = {c: await read_configuration(ground.endpoint, c) for c in _contracts(ground)}
+    feed, oracle = _contracts(ground)
+    require_signers("price", keys.price_signers, config[feed].signers)
+    require_signers("risk", keys.risk_signers, config[oracle].signers)
+    sets = {"price": keys.price_signers, "risk": keys.risk_signers}
+    rules = signer_rules(ground)
+    return {
+        kind: [Signer(f"{kind}-{n}", key, ports, rules) for n, key in enumerate(each, 1)]
+        for kind, each in sets.items()
+    }
+
+
+def _contracts(ground: Ground) -> tuple[str, str]:
+    return ground.deployment.price_feed, ground.deployment.risk_oracle
+
+
+async def signer_ports(ground: Ground, stack: AsyncExitStack) -> SignerPorts:
+    """Give signers what they look at, and what they remember in."""
+    sources = ViewSources(
+        endpoint=await open_endpoint(ground.network.rpc_url, ground.deployment, stack),
+        deployment=ground.deployment,
+        pool=await open_venues(ground.network, ground.metrics, stack),
+        clock=ground.network.clock,
+        rules=ground.settings.marks,
+        feeds=ground.settings.feeds,
+    )
+    return SignerPorts(views=EmbeddedViews(sources), memory=SignedRounds(ground.database))
+
+
+def signer_rules(ground: Ground) -> SignerRules:
+    """Give the limits that signers keep, for this deployment."""
+    feed, oracle = _contracts(ground)
+    return SignerRules(price_feed=feed, risk_oracle=oracle)
+
+
+async def _remote(
+    network: Network, settings: SignersSettings, stack: AsyncExitStack
+) -> dict[str, list[SignerPort]]:
+    """Build the connections to signers in processes of their own."""
+    peers = {kind: peers_of(network, settings, kind) for kind in KINDS}
+    found = await stack.enter_async_context(
+        connected(
+            [peer for each in peers.values() for peer in each],
+            relay_key(network, settings),
+            hedge_after_s=settings.hedge_after_s,
+            timeout_s=settings.timeout_s,
+        )
+    )
+    return {kind: [found[peer.name] for peer in each] for kind, each in peers.items()}
+
+
+def relay_key(network: Network, settings: SignersSettings) -> Key:
+    """Open the key that proposals are sealed with."""
+    if settings.relay_key is not None:
+        return load(settings.relay_key, settings.password_file)
+    return _local_only(network, "signers.relay_key", "relay-transport")
+
+
+def peers_of(network: Network, settings: SignersSettings, kind: str) -> tuple[Peer, ...]:
+    """Say where each signer of a contract is asked, and as whom it answers."""
+    return tuple(
+        Peer(
+            name=f"{kind}-{n}",
+            url=each.url,
+            transport=each.transport
+            or _local_only(network, "transport", transport_role(n)).address,
+            address=_signs_as(network, each, kind, n),
+        )
+        for n, each in enumerate(settings.peers, 1)
+    )
+
+
+def _signs_as(network: Network, peer: SignerPeerSettings, kind: str, number: int) -> str:
+    named = peer.price if kind == "price" else peer.risk
+    local = f"{kind}-signer-{number}"
+    return checksummed(named or _local_only(network, f"signers.peers: {kind}", local).address)
+
+
+def _answers_as(network: Network, peer: SignerPeerSettings, number: int) -> str:
+    local = partial(_local_only, network, "signers.peers: transport", transport_role(number))
+    return checksummed(peer.transport or local().address)
+
+
+def transport_role(number: int) -> str:
+    """Name the local role whose key seals a signer's answers."""
+    return f"signer-transport-{number}"
+
+
+def _local_only(network: Network, field: str, role: str) -> Key:
+    """Give a worthless key on the local network, and nothing anywhere else."""
+    if network.name != LOCAL:
+        raise ConfigError(f"{field}: is required, except on the local network")
+    return local_role(role)
+
+
+def own_key(network: Network, path: Path | None, password: Path | None, role: str) -> Key:
+    """Open a signer process's own key."""
+    if path is not None:
+        return load(path, password)
+    return _local_only(network, "signers.own: its three keys", role)

@@ -1,0 +1,159 @@
+"""A signer as a process of its own: its keys, its endpoint, its view of the market, its memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy.engine import URL
+
+from agent.config import Settings, SignersSettings
+from agent.errors import ConfigError
+from agent.ground import Ground, open_database, open_endpoint
+from agent.network import LOCAL, Network, local_role
+from agent.signing import (
+    KINDS,
+    own_key,
+    peers_of,
+    signer_ports,
+    signer_rules,
+    transport_role,
+)
+from contracts.fields import checksummed
+from relayer.chain import deployments
+from relayer.metrics import Metrics, Vocabulary
+from relayer.signing.keys import Key
+from relayer.signing.server import Door, SignerServer
+from relayer.signing.signer import Signer
+from relayer.signing.values import RefusalReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignerProcess:
+    """A signer that listens."""
+
+    name: str
+    price: str
+    risk: str
+    transport: str
+    host: str
+    port: int
+    metrics_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which of the signers a process is, and where it listens; port 0 takes a free one."""
+
+    number: int
+    host: str
+    port: int
+    metrics_port: int
+
+
+def place_of(settings: Settings, number: int, listen: str | None, metrics_port: int) -> Place:
+    """Find a signer in the configuration; without an address of its own it listens at its URL's."""
+    peers = signers_of(settings).peers
+    if not 1 <= number <= len(peers):
+        raise ConfigError(f"--index {number}: the configuration has signers 1 to {len(peers)}")
+    parts = urlsplit(f"//{listen}" if listen else peers[number - 1].url)
+    if parts.hostname is None or parts.port is None:
+        raise ConfigError(f"{listen or peers[number - 1].url}: give a host and a port to listen at")
+    return Place(number=number, host=parts.hostname, port=parts.port, metrics_port=metrics_port)
+
+
+def signers_of(settings: Settings) -> SignersSettings:
+    """Give the table of signers, without which there are no signer processes."""
+    if settings.signers is None:
+        raise ConfigError(
+            "signers: the configuration has no [signers] table, so the daemon signs in its own "
+            "process; docs/signers.md shows one"
+        )
+    return settings.signers
+
+
+@asynccontextmanager
+async def signer_process(
+    network: Network, settings: Settings, place: Place
+) -> AsyncIterator[SignerProcess]:
+    """Build a signer, listen, and close it again."""
+    deployment = deployments.read(network.deployment_file)
+    signers = signers_of(settings)
+    if signers.own is not None and signers.own.rpc_url is not None:
+        network = replace(network, rpc_url=signers.own.rpc_url)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(network.clock.close)
+        memory = network.state / f"signer-{place.number}" / "memory.db"
+        ground = Ground(
+            network=network,
+            settings=settings,
+            deployment=deployment,
+            endpoint=await open_endpoint(network.rpc_url, deployment, stack),
+            metrics=_metrics(network, place.number),
+            database=await open_database(URL.create("sqlite", database=str(memory)), stack),
+        )
+        exposed = ground.metrics.serve(place.metrics_port)
+        stack.callback(exposed.close)
+        keys = _keys(network, signers, place.number)
+        ports, rules = await signer_ports(ground, stack), signer_rules(ground)
+        price, risk = (Signer(f"{kind}-{place.number}", keys[kind], ports, rules) for kind in KINDS)
+        door = Door(
+            name=f"signer-{place.number}",
+            key=keys["transport"],
+            senders=_senders(network, signers),
+        )
+        server = SignerServer(price, risk, door, ground.metrics)
+        await server.start(place.host, place.port)
+        stack.push_async_callback(server.close)
+        yield SignerProcess(
+            name=door.name,
+            price=price.address,
+            risk=risk.address,
+            transport=door.key.address,
+            host=place.host,
+            port=server.port,
+            metrics_port=exposed.port,
+        )
+
+
+def _keys(network: Network, settings: SignersSettings, number: int) -> dict[str, Key]:
+    """Open the process's three keys, and refuse those that are not its own in the configuration."""
+    own, password = settings.own, settings.password_file
+    files = {
+        "price": (own.price_key if own else None, f"price-signer-{number}"),
+        "risk": (own.risk_key if own else None, f"risk-signer-{number}"),
+        "transport": (own.transport_key if own else None, transport_role(number)),
+    }
+    keys = {name: own_key(network, path, password, role) for name, (path, role) in files.items()}
+    for kind in KINDS:
+        peer = peers_of(network, settings, kind)[number - 1]
+        for name, wanted in ((kind, peer.address), ("transport", peer.transport)):
+            if keys[name].address != wanted:
+                raise ConfigError(
+                    f"signers.own.{name}_key: is the key of {keys[name].address}, and signer "
+                    f"{number} of the configuration has {wanted}"
+                )
+    return keys
+
+
+def _senders(network: Network, settings: SignersSettings) -> frozenset[str]:
+    if not settings.relays and network.name != LOCAL:
+        raise ConfigError("signers.relays: name the address of each daemon's signers.relay_key")
+    named = frozenset(checksummed(address) for address in settings.relays)
+    return named or frozenset({local_role("relay-transport").address})
+
+
+def _metrics(network: Network, number: int) -> Metrics:
+    return Metrics(
+        CollectorRegistry(),
+        Vocabulary(
+            hold_reasons=(),
+            refusal_reasons=tuple(reason.value for reason in RefusalReason),
+            signers=(f"signer-{number}", *(f"{kind}-{number}" for kind in KINDS)),
+            venues=tuple(venue.id for venue in network.venues),
+            markets=tuple(market.symbol for market in network.markets),
+        ),
+    )
