@@ -12,6 +12,7 @@ from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from agent.config import Settings
@@ -25,11 +26,13 @@ from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
 from agent.rounds import RoundNumbers
+from agent.serving import Serving, first_of
 from agent.signing import quorums, signer_names
 from agent.storing import database_url
 from agent.telemetry import Telemetry
 from agent.world import LiveWorld
 from models.artifact import LoadedModel, default_artifact, load
+from models.registry import Registry
 from relayer.chain import deployments
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.values import Deployment
@@ -39,6 +42,7 @@ from relayer.delivery.outbox import Outbox
 from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
 from relayer.delivery.transactor import Transactor
 from relayer.evidence import EvidenceStore
+from relayer.forecasts import Forecasts
 from relayer.journal import Journal
 from relayer.market.history import FillProgress, HistoryStore
 from relayer.metrics import Metrics, MetricsServer, Vocabulary
@@ -91,7 +95,7 @@ async def daemon(
             deployment=deployment,
             endpoint=ground.endpoint,
             hands=hands,
-            mind=mind_of(model, settings),
+            mind=mind_of(model, settings, _serving(ground, model)),
             telemetry=Telemetry(ground.metrics, tuple(m.symbol for m in network.markets)),
             metrics_port=server.port,
         )
@@ -165,17 +169,44 @@ def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
 
 
 def load_model(settings: Settings) -> LoadedModel:
-    """Open the model in service; one that is refused keeps the daemon from starting."""
-    named = settings.model.hash
-    expected = bytes.fromhex(named.removeprefix("0x")) if named else None
-    return load(settings.model.folder or default_artifact(), expected)
+    """Open the model in service: the one that is named, else the registry's champion.
+
+    A named one that is refused keeps the daemon from starting; of the registry's, the last good one
+    serves, with a warning.
+    """
+    registry = registry_of(settings)
+    if registry is None:
+        named = settings.model.hash
+        expected = bytes.fromhex(named.removeprefix("0x")) if named else None
+        return load(settings.model.folder or default_artifact(), expected)
+    model, refused = first_of(registry)
+    for notice in refused:
+        structlog.get_logger("aml").warning("model_refused", detail=notice)
+    return model
 
 
-def mind_of(model: LoadedModel, settings: Settings) -> Mind:
+def registry_of(settings: Settings) -> Registry | None:
+    """Return the registry that is followed; none where a model is named."""
+    named = settings.model.folder is not None or settings.model.hash is not None
+    return None if named else Registry(settings.model.registry)
+
+
+def mind_of(model: LoadedModel, settings: Settings, serving: Serving | None = None) -> Mind:
     """Put model, rules and the code's own fingerprint together."""
     return Mind(
-        model_hash=model.model_hash, scorer=model.scorer, rules=settings.rules, code=code_facts()
+        model_hash=model.model_hash,
+        scorer=model.scorer,
+        rules=settings.rules,
+        code=code_facts(),
+        serving=serving,
     )
+
+
+def _serving(ground: Ground, model: LoadedModel) -> Serving:
+    """Let the model follow the registry, and learn from outcomes that the journal keeps."""
+    symbols = {market.market: market.symbol for market in ground.network.markets}
+    journal = Forecasts(ground.database)
+    return Serving(model, journal, symbols, registry_of(ground.settings))
 
 
 def code_facts() -> Mapping[str, str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from agent.attest import risk_updates
 from agent.bundle import Encoded, encode_observation
-from agent.judge import Judgement, Rules, Scorer, judge
+from agent.judge import InService, Judgement, Rules, Scorer, judge
 from agent.ports import Hands
 from agent.posting import Posting, cycle_entry, post_all
-from agent.record import encode_judgement, encode_rules
+from agent.record import encode_factors, encode_judgement, encode_rules
+from agent.serving import Learned
 from agent.snapshot import Observation, snapshot_of, with_jumps
 from relayer.evidence import pack
 from relayer.journal import CycleEntry
@@ -19,14 +20,36 @@ from relayer.market.jumps import JumpWatch
 from relayer.signing.values import Proposal
 
 
+class Service(Protocol):
+    """Follows the registry, and learns from how forecasts end."""
+
+    async def now(self) -> InService:
+        """Return what decides now."""
+        ...
+
+    async def learn(self, observation: Observation, judgement: Judgement) -> Learned:
+        """Judge what has ended by now, and record what is promised."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mind:
-    """What judges: the model in service, the rules, and the code that they run in."""
+    """What judges: the model to begin with, the rules, and the code that they run in.
+
+    With `serving` the model follows the registry and learns; without, it stays as it is.
+    """
 
     model_hash: bytes
     scorer: Scorer
     rules: Rules
     code: Mapping[str, str]
+    serving: Service | None = None
+
+    async def now(self) -> InService:
+        """Return the model that decides this cycle, and its factors."""
+        if self.serving is not None:
+            return await self.serving.now()
+        return InService(model_hash=self.model_hash, scorer=self.scorer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +60,8 @@ class CycleResult:
     observation: Observation
     judgement: Judgement
     postings: tuple[Posting, ...]
+    model_hash: bytes = b""
+    learned: Learned | None = None
 
 
 async def risk_cycle(hands: Hands, mind: Mind, seen: JumpWatch) -> CycleResult:
@@ -47,25 +72,36 @@ async def risk_cycle(hands: Hands, mind: Mind, seen: JumpWatch) -> CycleResult:
     async with hands.clock.hold():
         observation = with_jumps(await hands.world.observe(), seen)
         snapshot = snapshot_of(observation)
-        judgement = judge(snapshot, mind.scorer, mind.rules)
+        served = await mind.now()
+        judgement = judge(snapshot, served.scorer, mind.rules, served.factors)
         postings: tuple[Posting, ...] = ()
         if judgement.words:
-            encoded = encode_cycle(observation, judgement, mind)
+            encoded = encode_cycle(observation, judgement, mind, served)
             evidence_hash, bundle = pack(encoded.fields)
             kept = hands.evidence.keep(evidence_hash, bundle, encoded.chunks)
-            hashes = (mind.model_hash, evidence_hash)
+            hashes = (served.model_hash, evidence_hash)
             updates = risk_updates(judgement, hands.rounds, snapshot, hashes)
             proposals = [Proposal(message=m, domain=snapshot.limits.domain) for m in updates]
             postings = await post_all(proposals, hands, snapshot.as_of_ms, kept)
         times_ms = (observation.as_of_ms, await hands.clock.now_ms())
         entry = cycle_entry("risk", times_ms, postings, judgement.holds)
         await hands.journal.record_cycle(entry)
+        # after delivery: what outcomes teach is for the next cycle, and costs this one nothing
+        serving = mind.serving
+        learned = None if serving is None else await serving.learn(observation, judgement)
         return CycleResult(
-            entry=entry, observation=observation, judgement=judgement, postings=postings
+            entry=entry,
+            observation=observation,
+            judgement=judgement,
+            postings=postings,
+            model_hash=served.model_hash,
+            learned=learned,
         )
 
 
-def encode_cycle(observation: Observation, judgement: Judgement, mind: Mind) -> Encoded:
+def encode_cycle(
+    observation: Observation, judgement: Judgement, mind: Mind, served: InService
+) -> Encoded:
     """Write everything that a stranger needs to make the same judgement again."""
     encoded = encode_observation(observation)
     fields: dict[str, Any] = {
@@ -73,7 +109,8 @@ def encode_cycle(observation: Observation, judgement: Judgement, mind: Mind) -> 
         **encode_judgement(judgement),
         "kind": "risk",
         "rules": encode_rules(mind.rules),
-        "model_hash": mind.model_hash.hex(),
+        "model_hash": served.model_hash.hex(),
+        "factors": encode_factors(served.factors),
         "code": dict(mind.code),
     }
     return Encoded(fields=fields, chunks=encoded.chunks)

@@ -5,8 +5,8 @@ The same snapshot, model and rules give the same words in any process; `agent.ve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import Field
@@ -20,7 +20,7 @@ from agent.snapshot import Limits, MarketSnapshot, Snapshot, window_of
 from contracts.halts import DecisionKind
 from contracts.units import MarketId
 from models.features import FeatureVector, WarmingUp, feature_vectors
-from models.scorer import RiskScores
+from models.scorer import MarketFactors, RiskScores
 
 
 class Rules(Section):
@@ -35,9 +35,22 @@ class Rules(Section):
 class Scorer(Protocol):
     """A trained model in service."""
 
-    def score(self, vectors: Sequence[FeatureVector]) -> tuple[RiskScores, ...]:
-        """Score each vector."""
+    def score(
+        self,
+        vectors: Sequence[FeatureVector],
+        factors: Mapping[int, MarketFactors] | None = None,
+    ) -> tuple[RiskScores, ...]:
+        """Score each vector; factors are what its market's outcomes have taught."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InService:
+    """The model that decides now, and the online factors that it decides with."""
+
+    model_hash: bytes
+    scorer: Scorer
+    factors: Mapping[int, MarketFactors] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +87,13 @@ class Judgement:
         return tuple(each.outcome for each in self.judged if isinstance(each.outcome, Hold))
 
 
-def judge(snapshot: Snapshot, scorer: Scorer, rules: Rules) -> Judgement:
-    """Judge every market of a snapshot."""
+def judge(
+    snapshot: Snapshot,
+    scorer: Scorer,
+    rules: Rules,
+    factors: Mapping[int, MarketFactors] | None = None,
+) -> Judgement:
+    """Judge every market of a snapshot; the factors are part of what it follows from."""
     paused = snapshot.limits.controls.refusal_of(
         DecisionKind.RISK_UPDATE, snapshot.limits.timestamp_s
     )
@@ -84,7 +102,7 @@ def judge(snapshot: Snapshot, scorer: Scorer, rules: Rules) -> Judgement:
     windows = [window_of(market, snapshot.as_of_ms) for market in snapshot.markets]
     features = feature_vectors(windows)
     known = [vector for vector in features if isinstance(vector, FeatureVector)]
-    scores = {each.market: each for each in scorer.score(known)} if known else {}
+    scores = {each.market: each for each in scorer.score(known, factors)} if known else {}
     ground = (snapshot.limits, rules, validity_of(snapshot, rules))
     judged = [
         _judge_one(market, vector, scores.get(market.market), ground)

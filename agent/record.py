@@ -8,7 +8,7 @@ from typing import Any
 from agent.decisions import Hold
 from agent.judge import Judged, Judgement, Rules
 from agent.plan import Plan
-from models.scorer import RiskScores
+from models.scorer import MarketFactors, RiskScores
 
 
 def encode_judgement(judgement: Judgement) -> dict[str, Any]:
@@ -50,6 +50,22 @@ def encode_scores(scores: RiskScores) -> dict[str, Any]:
         "slippage_ratio": scores.liquidity.slippage_ratio,
         "stressed_depth_usdc": scores.liquidity.stressed_depth_usdc,
         "out_of_domain": scores.out_of_domain,
+    }
+
+
+def encode_factors(factors: Mapping[int, MarketFactors]) -> dict[str, Any]:
+    """Write the online factors of every market: pairs of 99 % and 99.5 %, one pair a horizon."""
+    return {str(market): {"long": own.long, "short": own.short} for market, own in factors.items()}
+
+
+def decode_factors(content: Mapping[str, Any]) -> dict[int, MarketFactors]:
+    """Read factors back; a bundle without any was made without."""
+    return {
+        int(market): MarketFactors(
+            long=tuple((a, b) for a, b in own["long"]),
+            short=tuple((a, b) for a, b in own["short"]),
+        )
+        for market, own in content.items()
     }
 
 

@@ -12,6 +12,8 @@ from agent.prices import TickResult
 from agent.snapshot import Limits
 from contracts.risk_oracle import effective_maintenance_ppm
 from contracts.units import PPM
+from models.promises import SIDES
+from models.tails import LEVELS
 from relayer.delivery.states import Effective
 from relayer.journal import CycleEntry
 from relayer.market.values import QuoteRound
@@ -40,6 +42,7 @@ class Telemetry:
         if result.entry.result == "effective":
             took_ms = result.entry.finished_at_ms - result.entry.started_at_ms
             self._metrics.decision_latency_seconds.observe(took_ms / MS)
+        self._learned(result)
         self._turn(result.entry)  # last: whoever reads the line finds the metrics up to date
 
     def tick(self, result: TickResult) -> None:
@@ -121,6 +124,23 @@ class Telemetry:
         for notice in sorted(set(notices) - self._noticed[kind]):
             self._log.warning("input_missing", kind=kind, detail=notice)
         self._noticed[kind] = set(notices)
+
+    def _learned(self, result: CycleResult) -> None:
+        """Count how forecasts ended, and say what the registry led to."""
+        self._metrics.describe_model({"hash": "0x" + result.model_hash.hex()})
+        learned = result.learned
+        if learned is None:
+            return
+        for notice in learned.notices:
+            self._log.warning("models", detail=notice)
+        for role, endings in learned.endings.items():
+            for each in endings:
+                horizon = str(each.promise.horizon_s)
+                self._metrics.forecast_outcomes[role, horizon].inc()
+                self._metrics.forecast_loss[role, horizon].inc(each.loss)
+                for side in SIDES:
+                    if each.breached(side, LEVELS[0]):
+                        self._metrics.forecast_breaches[role, horizon, side].inc()
 
     def _posted(self, kind: Kind, postings: Iterable[Posting]) -> None:
         """Show the rounds that took effect."""

@@ -11,7 +11,7 @@ from agent.bundle import GetBlob, decode_feed, decode_observation, decode_quotes
 from agent.errors import EvidenceError
 from agent.judge import Scorer, judge
 from agent.prices import encode_mark
-from agent.record import decode_rules, encode_judgement
+from agent.record import decode_factors, decode_rules, encode_judgement
 from agent.snapshot import snapshot_of
 from agent.triggers import TriggerSettings, due
 from contracts.messages import MAX_PRICE_WORDS, MAX_RISK_WORDS, PriceRound, RiskUpdate
@@ -36,10 +36,11 @@ def verify_risk(
     require_kind(fields, "risk")
     try:
         rules = decode_rules(fields["rules"])
+        factors = decode_factors(fields.get("factors", {}))
     except (KeyError, TypeError, ValueError) as fault:
         raise EvidenceError(f"the bundle holds no readable rules: {fault}") from fault
     observation = decode_observation(fields, get_blob)
-    again = plain(encode_judgement(judge(snapshot_of(observation), scorer, rules)))
+    again = plain(encode_judgement(judge(snapshot_of(observation), scorer, rules, factors)))
     stages = {"words", "validity_s", *(name for name in fields if is_stage(name)), *again}
     differences = [
         difference

@@ -116,10 +116,11 @@ def compare(
 def model_of(model_hash: bytes, settings: Settings) -> LoadedModel:
     """Open the model that decided: the one in service, or one that is kept beside it."""
     served = settings.model.folder or default_artifact()
-    folder = served.parent / model_hash.hex()
-    if not folder.exists():
+    places = (served.parent, settings.model.registry, default_artifact().parent)
+    found = [place for place in places if (place / model_hash.hex()).exists()]
+    if not found:
         raise ConfigError(
             f"the decision was made with model 0x{model_hash.hex()}, which is not in "
-            f"{served.parent}; put its folder there, or name it as model.folder"
+            f"{served.parent} or {settings.model.registry}; put its folder there"
         )
-    return load(folder, model_hash)
+    return load(found[0] / model_hash.hex(), model_hash)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.backtests import qlike
 from models.bars import BarMatrix, aggregate, clean
 from models.conformal import RULES, FactorRules, Factors, Outcome, learned
 from models.dataset import FIVE_MINUTES_MS, HOUR_MS, PRESENT_SHARE
@@ -73,6 +75,12 @@ class Ending:
     variance: float
     fall: float
     rise: float
+
+    @property
+    def loss(self) -> float:
+        """Return the QLIKE of the forecast variance."""
+        variance = np.array([self.variance])
+        return float(qlike(variance, np.array([self.promise.deviation**2]))[0])
 
     def breached(self, side: str, level: float) -> bool:
         """Whether a side ran beyond its quantile."""
@@ -211,3 +219,26 @@ def _grid(candles: Candles, first_ms: int, end_ms: int) -> BarMatrix:
 
 def _pairs(values: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, float], ...]:
     return tuple((pair[0], pair[1]) for pair in values)
+
+
+def state_of(state: FactorState) -> dict[str, list[list[int | str | float]]]:
+    """Write factors as JSON values; floats come back to the bit."""
+    return {
+        "factors": [
+            [horizon_s, side, level, market, log]
+            for (horizon_s, side, level), factors in sorted(state.factors.items())
+            for market, log in sorted(factors.logs.items())
+        ],
+        "judged_ms": [[horizon_s, at_ms] for horizon_s, at_ms in sorted(state.judged_ms.items())],
+    }
+
+
+def state_from(content: Mapping[str, Sequence[Sequence[Any]]]) -> FactorState:
+    """Read factors back."""
+    logs: dict[Combination, dict[str, float]] = {}
+    for horizon_s, side, level, market, log in content["factors"]:
+        logs.setdefault((int(horizon_s), str(side), float(level)), {})[str(market)] = float(log)
+    return FactorState(
+        factors={key: Factors(logs=own) for key, own in logs.items()},
+        judged_ms={int(horizon_s): int(at_ms) for horizon_s, at_ms in content["judged_ms"]},
+    )

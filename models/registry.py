@@ -71,9 +71,10 @@ class Step:
     Attributes
     ----------
     kind : str
-        ``promote``, ``force`` (gates not passed) or ``rollback``.
+        ``promote``, ``force`` (gates not passed), ``rollback``, or ``challenge``, which changes
+        nobody in charge.
     model, previous : str
-        Hashes in hex; `previous` is empty where the shipped model was in charge.
+        Hashes in hex; empty is the shipped model, or nobody in the shadow.
     reason : str
         The operator's words.
     at_ms : int
@@ -150,8 +151,44 @@ class Registry:
 
     def champion(self) -> Path:
         """Return the folder of the model in charge; the shipped one before any promotion."""
+        return self._folder_of(self._stack()[-1])
+
+    def succession(self) -> tuple[Path, ...]:
+        """Return the champion's folder, then those that were in charge before it, newest first."""
+        return tuple(self._folder_of(model) for model in reversed(self._stack()))
+
+    def challenger(self) -> Path | None:
+        """Return the folder of the model that runs in the champion's shadow, if there is one."""
+        named = [step.model for step in self.steps() if step.kind == "challenge"]
+        if not named or not named[-1] or named[-1] == self.champion().name:
+            return None
+        return self._artifact(named[-1])
+
+    def stamp(self) -> tuple[int, int]:
+        """Return what changes whenever a step is written: cheap enough to ask each cycle."""
+        path = self._folder / JOURNAL
+        if not path.is_file():
+            return (0, 0)
+        found = path.stat()
+        return (found.st_mtime_ns, found.st_size)
+
+    def challenge(self, model: str, *, reason: str, at_ms: int) -> Step:
+        """Let a model run in the champion's shadow; an empty name ends that."""
+        if not reason.strip():
+            raise PromotionRefused("a challenge needs a reason: --reason")
+        if model:
+            load(self._artifact(model))
         steps = self.steps()
-        return self._artifact(steps[-1].model) if steps and steps[-1].model else default_artifact()
+        before = [step.model for step in steps if step.kind == "challenge"]
+        step = Step(
+            kind="challenge",
+            model=model,
+            previous=before[-1] if before else "",
+            reason=reason,
+            at_ms=at_ms,
+            after=_sha256(steps[-1].line) if steps else "",
+        )
+        return self._written(step)
 
     def promote(
         self, model: str, evidence: Evidence | None, *, reason: str, at_ms: int, force: bool = False
@@ -169,7 +206,7 @@ class Registry:
             raise PromotionRefused("a promotion needs a reason: --reason")
         load(self._artifact(model))
         steps = self.steps()
-        previous = steps[-1].model if steps else ""
+        previous = self._stack()[-1]
         found, digest = self._evidence(model, evidence, force=force)
         failed = [gate for gate in found if not gate.passed]
         if failed and not force:
@@ -191,13 +228,7 @@ class Registry:
         """Put the model before the champion in charge again."""
         if not reason.strip():
             raise PromotionRefused("a rollback needs a reason: --reason")
-        steps = self.steps()
-        stack: list[str] = [""]
-        for step in steps:
-            if step.kind == "rollback":
-                stack.pop()
-            else:
-                stack.append(step.model)
+        steps, stack = self.steps(), self._stack()
         if len(stack) < 2:
             raise NothingToRollBack(f"{self._folder}: no promotion to go back from")
         if stack[-2]:
@@ -211,6 +242,19 @@ class Registry:
             after=_sha256(steps[-1].line),
         )
         return self._written(step)
+
+    def _stack(self) -> list[str]:
+        """Return who was in charge, the shipped model (empty) first, the champion last."""
+        stack = [""]
+        for step in self.steps():
+            if step.kind == "rollback":
+                stack.pop()
+            elif step.kind != "challenge":
+                stack.append(step.model)
+        return stack
+
+    def _folder_of(self, model: str) -> Path:
+        return self._artifact(model) if model else default_artifact()
 
     def _evidence(
         self, model: str, evidence: Evidence | None, *, force: bool
@@ -244,6 +288,7 @@ class Registry:
         return shipped if model == shipped.name else self._folder / model
 
     def _written(self, step: Step) -> Step:
+        self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / JOURNAL).open("a", encoding="utf-8") as file:
             file.write(step.line + "\n")
         return step

@@ -26,6 +26,8 @@ ROUND_KINDS = ("price", "risk")
 DELIVERY_KINDS = (*ROUND_KINDS, "keeper", "guardian")
 DELIVERY_STATES = ("effective", "superseded", "expired", "failed")
 STAGES = ("observe", "score", "decide", "sign", "deliver", "confirm", "price_round", "risk_cycle")
+MODEL_ROLES = ("champion", "challenger")
+FORECAST_HORIZONS = ("900", "3600", "14400", "86400")  # seconds
 # From the price path's target (5 ms) to the slowest risk cycle that still counts as one.
 _LATENCY_BUCKETS_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
@@ -77,6 +79,7 @@ class Metrics:
             buckets=_LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self._count_outcomes()
         self.build = Info("aml_build", "Version and commit of this daemon", registry=registry)
         self.model = Info("aml_model", "Model in service, by content hash", registry=registry)
 
@@ -154,6 +157,30 @@ class Metrics:
         )
         self.endpoint_faults = Labelled(
             self._counter("endpoint_faults", "Chain calls that failed", "reason"), FAULT_REASONS
+        )
+
+    def _count_outcomes(self) -> None:
+        """What became of forecasts; two counters a model tell champion and challenger apart."""
+        roles, horizons = MODEL_ROLES, FORECAST_HORIZONS
+        self.forecast_outcomes = Labelled(
+            self._counter("forecast_outcomes", "Forecasts that ended", "role", "horizon"),
+            roles,
+            horizons,
+        )
+        self.forecast_breaches = Labelled(
+            self._counter(
+                "forecast_breaches", "Ended beyond the 99 % quantile", "role", "horizon", "side"
+            ),
+            roles,
+            horizons,
+            ("long", "short"),
+        )
+        self.forecast_loss = Labelled(
+            self._counter(
+                "forecast_loss_ratio", "Sum of QLIKE over ended forecasts", "role", "horizon"
+            ),
+            roles,
+            horizons,
         )
 
     def _gauge_chain(self, known: Vocabulary) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from agent.snapshot import Feed, Observation
 from contracts.units import UnixMs
 from models.features import FeatureVector
-from models.scorer import RiskScores
+from models.scorer import MarketFactors, RiskScores
 from relayer.delivery.states import Effective, Outcome
 from relayer.errors import RelayerError
 from relayer.journal import CycleEntry, DecisionEntry
@@ -151,5 +151,9 @@ class FakeScorer:
     def __init__(self, tail: float = 0.02) -> None:
         self.tail = tail
 
-    def score(self, vectors: Sequence[FeatureVector]) -> tuple[RiskScores, ...]:
+    def score(
+        self,
+        vectors: Sequence[FeatureVector],
+        factors: Mapping[int, MarketFactors] | None = None,
+    ) -> tuple[RiskScores, ...]:
         return tuple(builders.scores(vector.market, tail=self.tail) for vector in vectors)

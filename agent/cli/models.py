@@ -177,6 +177,40 @@ def rollback(reason: ReasonOption, folder: FolderOption = DEFAULT_FOLDER) -> Non
     typer.echo(_step_line(step))
 
 
+@app.command("challenge", epilog="Example: aml models challenge HASH --reason WHY")
+def challenge(
+    reason: ReasonOption,
+    model: Annotated[
+        str, typer.Argument(help="Model hash; none ends the challenge that is on.")
+    ] = "",
+    folder: FolderOption = DEFAULT_FOLDER,
+) -> None:
+    """Let a model run in the champion's shadow: scored on live outcomes, it decides nothing."""
+    from models.registry import Registry
+
+    now = time.time_ns() // 1_000_000
+    step = Registry(folder).challenge(model.removeprefix("0x"), reason=reason, at_ms=now)
+    typer.echo(_step_line(step))
+
+
+@app.command("shadow", epilog="Example: aml models shadow --database sqlite:////srv/aml/aml.db")
+def shadow(
+    database: Annotated[str, typer.Option("--database", help="URL of the daemon's journal.")],
+) -> None:
+    """Compare the models of the journal on the live outcomes that all of them forecast."""
+    from agent.recorded import read_outcomes, side_by_side
+
+    lines = side_by_side(read_outcomes(database))
+    if not lines:
+        typer.echo("no outcomes yet: the first come fifteen minutes after the daemon's start")
+    for line in lines:
+        typer.echo(
+            f"{line.horizon_s // 60:5} min  {line.model[:12]}  {line.outcomes:7} outcomes  "
+            f"QLIKE {line.qlike:.4f}  breaches 99 % long {line.long:.2%} short {line.short:.2%}  "
+            f"pinball {1e4 * line.pinball:.2f}e-4"
+        )
+
+
 def _print_report(report: dict[str, Any]) -> None:
     """Print ours beside the baselines; each of these on the rows that it forecasts."""
     typer.echo(
@@ -216,8 +250,9 @@ def _tail_words(name: str, rows: int, loss: float | None, line: dict[str, Any]) 
 def _step_line(step: Step) -> str:
     """Say what a step of the journal did."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(step.at_ms / 1_000))
-    to = step.model[:12] or "the shipped model"
-    return f"{when} {step.kind} {to} (before: {step.previous[:12] or 'shipped'}): {step.reason}"
+    nobody = "nobody" if step.kind == "challenge" else "shipped"
+    to, before = step.model[:12] or nobody, step.previous[:12] or nobody
+    return f"{when} {step.kind} {to} (before: {before}): {step.reason}"
 
 
 def _progress(stage: str, done: int, total: int) -> None:
