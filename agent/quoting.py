@@ -52,7 +52,7 @@ DEFAULTS = QuoteSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class Footing:
     """What an offer stands on: the account's books, the market's limits, the last judgement.
 
     `symbols` name the markets; `score` is the account's own, None where no model judges accounts.
@@ -115,7 +115,7 @@ class Offer:
     terms: PositionTerms
 
 
-def quote(ask: Ask, ground: Ground) -> Offer | NoOffer:
+def quote(ask: Ask, ground: Footing) -> Offer | NoOffer:
     """Offer terms for a wish, or say why not and what would pass."""
     refused = unfit(ask, ground) or untimely(ask, ground)
     if refused is not None:
@@ -127,7 +127,7 @@ def quote(ask: Ask, ground: Ground) -> Offer | NoOffer:
     return _offer(figures, ground)
 
 
-def unfit(ask: Ask, ground: Ground) -> NoOffer | None:
+def unfit(ask: Ask, ground: Footing) -> NoOffer | None:
     """Refuse what no market could be asked for."""
     if ask.market not in ground.book.markets or ask.market not in ground.readings.markets:
         detail = f"market {ask.market} is not open for margin here"
@@ -144,7 +144,7 @@ def unfit(ask: Ask, ground: Ground) -> NoOffer | None:
     return None
 
 
-def untimely(ask: Ask, ground: Ground) -> NoOffer | None:
+def untimely(ask: Ask, ground: Footing) -> NoOffer | None:
     """Refuse while the agent has not judged the market, or holds it."""
     judged = ground.assessment.markets.get(ask.market)
     age_s = (ground.now_ms - ground.assessment.as_of_ms) // 1_000
@@ -161,7 +161,7 @@ def untimely(ask: Ask, ground: Ground) -> NoOffer | None:
     return None
 
 
-def figures_of(ask: Ask, ground: Ground) -> Figures | NoOffer:
+def figures_of(ask: Ask, ground: Footing) -> Figures | NoOffer:
     """Work out one size at one leverage, or name the guard that is in its way."""
     ratios = ratios_of(ask, ground)
     if ask.leverage_e2 > ratios.max_leverage_e2:
@@ -180,19 +180,17 @@ def figures_of(ask: Ask, ground: Ground) -> Figures | NoOffer:
     stand = Stand(
         symbol=ground.symbols[ask.market], judged=judged, score=ground.score, ask=ask, trial=trial
     )
-    return Figures(
-        ask=ask, trial=trial, ratios=ratios, risk=risk_of(stand, ground.forecasts, ground.readings)
-    )
+    return Figures(ask=ask, trial=trial, ratios=ratios, risk=risk_of(stand, ground.forecasts))
 
 
-def ratios_of(ask: Ask, ground: Ground) -> Ratios:
+def ratios_of(ask: Ask, ground: Footing) -> Ratios:
     """Give the tuple that terms would have."""
     limits = ground.readings.markets[ask.market].limits
     allowance = Allowance(cap_e2=limits.cap_e2, floor_ppm=limits.floor_maintenance_ppm)
     return ratios_for(_wish(ask, UsdcE6(0)), allowance, ground.multiplier_ppm)
 
 
-def _offer(figures: Figures, ground: Ground) -> Offer:
+def _offer(figures: Figures, ground: Footing) -> Offer:
     ask, trial, limits = figures.ask, figures.trial, ground.readings.markets[figures.ask.market]
     slippage_ppm = Ppm(ground.settings.slippage_ppm)
     most = ceil_div(ppm_ceil(trial.notional, Ppm(PPM + slippage_ppm)), USDC) * USDC
@@ -212,7 +210,7 @@ def _offer(figures: Figures, ground: Ground) -> Offer:
     )
 
 
-def _alternatives(ask: Ask, ground: Ground) -> list[tuple[str, Figures]]:
+def _alternatives(ask: Ask, ground: Footing) -> list[tuple[str, Figures]]:
     """Show what half the size, and two thirds of the leverage, would change."""
     less = LeverageE2(max(ONE_X, ask.leverage_e2 * 2 // 3))
     others = {
@@ -223,7 +221,7 @@ def _alternatives(ask: Ask, ground: Ground) -> list[tuple[str, Figures]]:
     return [(name, each) for name, each in worked.items() if isinstance(each, Figures)]
 
 
-def _fits(ask: Ask, ground: Ground) -> bool:
+def _fits(ask: Ask, ground: Footing) -> bool:
     """Tell whether a wish would get an offer, at the least work."""
     ratios = ratios_of(ask, ground)
     if ask.leverage_e2 > ratios.max_leverage_e2:
@@ -235,7 +233,7 @@ def _fits(ask: Ask, ground: Ground) -> bool:
     return True
 
 
-def _least_size(ask: Ask, ground: Ground) -> int:
+def _least_size(ask: Ask, ground: Footing) -> int:
     """Give the smallest size that a new position may have at the price of now."""
     price = ground.readings.markets[ask.market].mark.price
     least = ground.book.markets[ask.market].rules.min_notional
@@ -286,7 +284,7 @@ def _wish(ask: Ask, most: UsdcE6) -> Wish:
     )
 
 
-def _cap(ask: Ask, ground: Ground) -> LeverageE2:
+def _cap(ask: Ask, ground: Footing) -> LeverageE2:
     return ground.readings.markets[ask.market].limits.cap_e2
 
 

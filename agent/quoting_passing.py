@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from agent.quoting_trial import Ask
@@ -30,6 +31,12 @@ def what_passes(ask: Ask, fits: Fits, least_size: int) -> Passing:
     return Passing(
         leverage_e2=_most_leverage(free, fits), size=_nearest_size(free, fits, least_size)
     )
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Say which name was meant, or which there are."""
+    near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.4)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
 
 
 def _most_leverage(ask: Ask, fits: Fits) -> LeverageE2 | None:

@@ -9,12 +9,13 @@ import numpy as np
 
 from agent.quoting_assessment import MarketAssessment
 from agent.quoting_trial import Ask, Trial
-from contracts.book_readings import Readings
+from contracts.book_margin import Standing
 from contracts.messages import Adjustment, Side
-from contracts.units import PPM, Ppm
+from contracts.units import PPM, Ppm, PriceE18
 from models.accounts import AccountScore
 from models.heads import HORIZONS_S
 from models.liquidation import Exposure, LiquidationScorer, reflection
+from models.scorer import RiskScores
 
 SHOWN_S = (3_600, 14_400, 86_400)
 """Horizons that an answer names: 1 h, 4 h, 24 h."""
@@ -65,9 +66,12 @@ class Stand:
     trial: Trial
 
 
-def risk_of(stand: Stand, forecasts: Forecasts, readings: Readings) -> Risk:
+def risk_of(stand: Stand, forecasts: Forecasts) -> Risk:
     """Judge a position as it would be after the order."""
-    chances = chances_of(stand, forecasts, readings)
+    trial = stand.trial
+    alone = stand.ask.is_cross and len(trial.markets) > 1
+    fatal = trial.liquidation_price
+    chances = chances_of((trial.standing, fatal), stand.judged.scores, forecasts, alone=alone)
     own = UNKNOWN_RISK if stand.score is None else stand.score.risk
     day = chances.probabilities[-1] if chances else 1.0  # unknown is never the best
     score = 1.0 - (1.0 - day) * (1.0 - own)
@@ -78,18 +82,26 @@ def risk_of(stand: Stand, forecasts: Forecasts, readings: Readings) -> Risk:
     )
 
 
-def chances_of(stand: Stand, forecasts: Forecasts, readings: Readings) -> Chances | None:
-    """Give the probability of liquidation within each horizon; None without a forecast."""
-    scores, held = stand.judged.scores, stand.trial.standing.position
+def chances_of(
+    held: tuple[Standing, PriceE18 | None],
+    scores: RiskScores | None,
+    forecasts: Forecasts,
+    *,
+    alone: bool,
+) -> Chances | None:
+    """Give the probability of liquidation within each horizon; None without a forecast.
+
+    `held` is a position with its liquidation price; `alone`: others of its account could move, too.
+    """
+    own, fatal = held
     if scores is None:
         return None
-    if held.size == 0:
+    if own.position.size == 0:
         return Chances(probabilities=(0.0,) * len(SHOWN_S), method=TRAINED)
-    fatal = stand.trial.liquidation_price
     exposure = Exposure(
         position=0,
-        side=held.side,
-        price=readings.markets[stand.ask.market].mark.price / E18,
+        side=own.position.side,
+        price=own.now.price / E18,
         liquidation_price=None if fatal is None else fatal / E18,
         deviations=scores.volatility,
     )
@@ -97,7 +109,6 @@ def chances_of(stand: Stand, forecasts: Forecasts, readings: Readings) -> Chance
         return Chances(probabilities=_untrained(exposure), method=UNTRAINED)
     (found,) = forecasts.passage.score([exposure])
     by_horizon = dict(zip(found.horizons_s, found.probabilities, strict=True))
-    alone = stand.ask.is_cross and len(stand.trial.markets) > 1
     return Chances(
         probabilities=tuple(by_horizon[horizon_s] for horizon_s in SHOWN_S),
         method=ALONE if alone else TRAINED,

@@ -151,6 +151,16 @@ class Journal:
         row = await self._database.read(lambda c: c.execute(query).first())
         return None if row is None else _decision(row)
 
+    async def recent_decisions(
+        self, limit: int, kind: DecisionKind | None = None
+    ) -> tuple[DecisionEntry, ...]:
+        """Return the newest decisions, newest first, of one kind or of all."""
+        query = sa.select(decisions).order_by(decisions.c.id.desc()).limit(limit)
+        if kind is not None:
+            query = query.where(decisions.c.kind == kind)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return tuple(_decision(row) for row in rows)
+
     async def unsettled_decisions(self) -> tuple[DecisionEntry, ...]:
         """Return the decisions whose outcome was never written: work for the start after a kill."""
         query = sa.select(decisions).where(decisions.c.state == "planned").order_by(decisions.c.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.quoting import Ground
+from agent.quoting import Footing
 from agent.quoting_assessment import Assessment, MarketAssessment
 from agent.quoting_trial import Ask
 from contracts.book import Book
@@ -35,7 +35,7 @@ def assessment(as_of_ms: int = NOW_MS, **changes) -> Assessment:
     return Assessment(as_of_ms=as_of_ms, markets=judged)
 
 
-def ground(book: Book | None = None, seen: Readings | None = None, **changes) -> Ground:
+def ground(book: Book | None = None, seen: Readings | None = None, **changes) -> Footing:
     plain = {
         "book": opened_book() if book is None else book,
         "readings": readings() if seen is None else seen,
@@ -45,7 +45,7 @@ def ground(book: Book | None = None, seen: Readings | None = None, **changes) ->
         "model_hash": b"\x01" * 32,
         "score": CALM,
     }
-    return Ground(**plain | changes)
+    return Footing(**plain | changes)
 
 
 def ask(**changes) -> Ask:

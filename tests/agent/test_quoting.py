@@ -274,7 +274,7 @@ def test_assessment__read_from_evidence__is_the_one_that_was_made(judgement) -> 
 @pytest.fixture
 def judgement() -> Judgement:
     class Known:
-        def score(self, vectors):
+        def score(self, vectors, factors=None):
             return tuple(builders.scores(each.market) for each in vectors)
 
     return judge(snapshot_of(builders.observation()), Known(), Rules(policy=builders.policy()))
