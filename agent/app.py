@@ -25,6 +25,8 @@ from agent.ground import Ground, open_database, open_endpoint, open_venues
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
+from agent.quoting_desk import LatestJudgement
+from agent.quoting_service import desk_of, interface
 from agent.rounds import RoundNumbers
 from agent.serving import Serving, first_of
 from agent.signing import quorums, signer_names
@@ -43,6 +45,7 @@ from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
 from relayer.delivery.transactor import Transactor
 from relayer.evidence import EvidenceStore
 from relayer.forecasts import Forecasts
+from relayer.http.server import Listening
 from relayer.journal import Journal
 from relayer.market.history import FillProgress, HistoryStore
 from relayer.metrics import Metrics, MetricsServer, Vocabulary
@@ -65,6 +68,8 @@ class Daemon:
     mind: Mind
     telemetry: Telemetry
     metrics_port: int
+    judged: LatestJudgement
+    http: Listening | None
 
 
 @asynccontextmanager
@@ -88,6 +93,8 @@ async def daemon(
         stack.callback(server.close)
         hands = await _hands(ground, stack, progress)
         await hands.delivery.resume()
+        judged = LatestJudgement()
+        listening = await _answer(ground, hands, model, judged, stack)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         yield Daemon(
@@ -98,6 +105,8 @@ async def daemon(
             mind=mind_of(model, settings, _serving(ground, model)),
             telemetry=Telemetry(ground.metrics, tuple(m.symbol for m in network.markets)),
             metrics_port=server.port,
+            judged=judged,
+            http=listening,
         )
 
 
@@ -122,6 +131,22 @@ async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> H
         journal=journal,
         rounds=await _round_numbers(journal, ground.deployment),
     )
+
+
+async def _answer(
+    ground: Ground,
+    hands: Hands,
+    model: LoadedModel,
+    judged: LatestJudgement,
+    stack: AsyncExitStack,
+) -> Listening | None:
+    """Answer interfaces over HTTP, where that is configured and margin is deployed."""
+    settings = ground.settings.http
+    if settings is None or ground.deployment.margin is None:
+        return None
+    desk = desk_of(ground, hands.quorum, model, judged)
+    version_ = version("autonomous-margin-layer")
+    return await stack.enter_async_context(interface(ground, desk, settings, version_))
 
 
 def require_same_markets(network: Network, deployment: Deployment) -> None:
@@ -165,6 +190,7 @@ def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
             jumps=settings.jumps,
             cycles=cycles,
         ),
+        running.judged.take,
     )
 
 

@@ -11,10 +11,12 @@ from pydantic import BeforeValidator, Field
 
 from agent.judge import Rules
 from agent.prices import PriceSettings
+from agent.quoting_rules import QuoteSettings
 from agent.settings import Section, read
 from contracts.book_words import MarketRules
 from contracts.price_feed import ClassRules
 from contracts.risk_bounds import ClassBounds
+from relayer.http.settings import HttpRules
 from relayer.market.aggregate import AggregationRules
 from relayer.market.feeds import FeedRules
 from relayer.market.jumps import JumpRules
@@ -60,6 +62,14 @@ class MetricsSettings(Section):
     """Where Prometheus scrapes."""
 
     port: int = Field(default=9108, ge=0, le=65_535)
+
+
+class HttpSettings(Section):
+    """Where interfaces are answered; without this table nowhere."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=9109, ge=0, le=65_535)
+    limits: Annotated[Any, table_of(HttpRules)] = HttpRules()
 
 
 class CycleSettings(Section):
@@ -180,6 +190,8 @@ class Settings(Section):
     network: NetworkSettings
     rules: Rules
     metrics: MetricsSettings = MetricsSettings()
+    http: HttpSettings | None = None
+    quotes: QuoteSettings = QuoteSettings()
     cycle: CycleSettings = CycleSettings()
     prices: PriceSettings = PriceSettings()
     marks: Annotated[Any, table_of(AggregationRules)] = AggregationRules()

@@ -69,11 +69,13 @@ class Loops:
         mind: Mind,
         telemetry: Telemetry,
         settings: LoopSettings,
+        heed: Callable[[CycleResult], None] = lambda _: None,
     ) -> None:
         self._hands = hands
         self._mind = mind
         self._telemetry = telemetry
         self._settings = settings
+        self._heed = heed
         self._stopping = asyncio.Event()
         # One turn a loop at a time; a slow venue in the risk cycle must not hold up prices. What
         # both need, the account that posts, has an order of its own.
@@ -163,6 +165,7 @@ class Loops:
 
     async def _cycle(self) -> None:
         result: CycleResult = await risk_cycle(self._hands, self._mind, self._marks_seen)
+        self._heed(result)
         self._telemetry.cycle(result)
 
     async def _guarded(self, kind: Kind, turn: Callable[[], Awaitable[None]]) -> None:

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from agent.quoting_assessment import Assessment
 from agent.quoting_passing import NOTHING_PASSES, Passing, what_passes
 from agent.quoting_risk import Forecasts, Risk, Stand, risk_of
+from agent.quoting_rules import DEFAULTS, QuoteSettings
 from agent.quoting_trial import Ask, Trial, attempt, terms_of
-from agent.settings import Field, Section
 from agent.terms import Allowance, Ratios, Wish, ratios_for, written
 from contracts.book import Book, Refused
 from contracts.book_readings import Readings
@@ -38,17 +38,6 @@ from models.accounts import AccountScore
 
 NOT_YET = bytes(32)
 NO_MODEL_MULTIPLIER_PPM = Ppm(750_000)  # the middle of [0.5, 1]: who is unknown is never the best
-
-
-class QuoteSettings(Section):
-    """How terms are offered."""
-
-    judged_within_s: int = Field(default=600, ge=1)
-    # How much worse the price may get before the order is executed; money is asked for with it.
-    slippage_ppm: int = Field(default=5_000, ge=0, le=100_000)
-
-
-DEFAULTS = QuoteSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +135,9 @@ def unfit(ask: Ask, ground: Footing) -> NoOffer | None:
 
 def untimely(ask: Ask, ground: Footing) -> NoOffer | None:
     """Refuse while the agent has not judged the market, or holds it."""
+    if ground.book.pool.assets == 0:
+        detail = "the liquidity pool holds nothing, so there is nobody to trade against yet"
+        return NoOffer(reason="pool_empty", field="market", detail=detail)
     judged = ground.assessment.markets.get(ask.market)
     age_s = (ground.now_ms - ground.assessment.as_of_ms) // 1_000
     symbol = ground.symbols[ask.market]

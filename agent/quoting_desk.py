@@ -10,9 +10,10 @@ import numpy as np
 
 from agent.cycle import CycleResult
 from agent.ports import Attestation, Clock, Evidence
-from agent.quoting import DEFAULTS, Footing, NoOffer, Offer, QuoteSettings, quote
+from agent.quoting import Footing, NoOffer, Offer, quote
 from agent.quoting_assessment import NOT_JUDGED, Assessment, assessment_of
 from agent.quoting_risk import Chances, Forecasts, chances_of
+from agent.quoting_rules import DEFAULTS, QuoteSettings
 from agent.quoting_trial import Ask
 from agent.record import encode_scores, shallow
 from agent.world import domain_of

@@ -45,6 +45,7 @@ class Stage:
     async def cycle(self) -> CycleResult:
         """Decide once."""
         result = await risk_cycle(self.daemon.hands, self.daemon.mind, self.seen[-1])
+        self.daemon.judged.take(result)
         self.daemon.telemetry.cycle(result)
         return result
 

@@ -65,7 +65,7 @@ async def _play(folder: Path) -> list[Row]:
 
     settings = load_settings("local")
     settings = settings.model_copy(
-        update={"metrics": settings.metrics.model_copy(update={"port": 0})}
+        update={"metrics": settings.metrics.model_copy(update={"port": 0}), "http": None}
     )
     world = client.status(folder).state
     network = local_network(world, folder)

@@ -30,6 +30,10 @@ async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopper.ask)
         report(f"metrics at http://127.0.0.1:{running.metrics_port}/metrics")
+        if running.http is not None:
+            report(
+                f"interfaces at {running.http.url}, described at {running.http.url}/openapi.json"
+            )
         await loops.run()
         report(f"stopped after {loops.cycles_done} risk cycles")
 

@@ -36,7 +36,7 @@ def command(*arguments: str, state: Path) -> list[str]:
     """Write a command with the local network's own configuration, on a free metrics port."""
     config = state / "free-port.toml"
     if not config.exists():
-        config.write_text((FOLDER / "local.toml").read_text().replace("port = 9108", "port = 0"))
+        config.write_text((FOLDER / "local.toml").read_text().replace("port = 910", "port = 0 # "))
     return [*AML, *arguments, "--network", str(config), "--state", str(state)]
 
 

@@ -81,7 +81,7 @@ def configuration() -> str:
             probe.bind(("127.0.0.1", 0))
         urls = [f"http://127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
     peers = "".join(f'\n[[signers.peers]]\nurl = "{url}"\n' for url in urls)
-    local = (FOLDER / "local.toml").read_text().replace("port = 9108", "port = 0")
+    local = (FOLDER / "local.toml").read_text().replace("port = 910", "port = 0 # ")
     return local + "\n[signers]\ntimeout_s = 10.0\n" + peers
 
 
