@@ -26,6 +26,8 @@ from contracts.risk_oracle import MarketState, decode_slot, encode_slot
 from contracts.units import MarketId, UnixMs
 from models.features import BookDepth
 from relayer.market.aggregate import AggregationRules
+from relayer.market.book_measures import BookMeasures
+from relayer.market.books import Slippage
 from relayer.market.values import CandleSeries, Quote, QuoteRound, StablecoinQuote
 
 HOUR_MS: Final = 3_600_000
@@ -228,6 +230,7 @@ def _encode_history(
     return {
         "symbol": history.symbol,
         "depth": None if depth is None else [list(depth.bid_usdc), list(depth.ask_usdc)],
+        "book": None if history.book is None else asdict(history.book),
         "hours": _encode_series(history.hours, DAY_MS, as_of_ms, chunks),
         "minutes": _encode_series(history.minutes, HOUR_MS, as_of_ms, chunks),
     }
@@ -269,7 +272,15 @@ def _decode_history(market: MarketId, value: Fields, get_blob: GetBlob) -> Marke
         depth=None
         if depth is None
         else BookDepth(bid_usdc=tuple(depth[0]), ask_usdc=tuple(depth[1])),
+        book=_decode_measures(value.get("book")),
     )
+
+
+def _decode_measures(value: Fields | None) -> BookMeasures | None:
+    if value is None:
+        return None
+    ladder = tuple(Slippage(**rung) for rung in value["slippage"])
+    return BookMeasures(**{**value, "slippage": ladder})
 
 
 def _decode_series(market: MarketId, value: Fields, get_blob: GetBlob) -> CandleSeries:

@@ -56,8 +56,7 @@ async def price_tick(
         quotes = await hands.world.quotes()
         now_ms = await hands.clock.now_ms()
         ids = [MarketId(market) for market in range(len(feed.posted))]
-        made = aggregate_round(quotes, ids, now_ms, rules)
-        found, seen = seen.confirmed(made)
+        found, seen = seen.confirmed(aggregate_round(quotes, ids, now_ms, rules))
         marks = {market: mark for market, mark in found.items() if isinstance(mark, Mark)}
         holds = tuple(hold_of(mark) for mark in found.values() if isinstance(mark, NoMark))
         posted = dict(zip(ids, feed.posted, strict=True))

@@ -14,6 +14,7 @@ from contracts.risk_oracle import MarketState
 from contracts.units import MarketId, UnixMs, UnixS
 from models.features import BookDepth, Candles, MarketWindow
 from relayer.market.aggregate import AggregationRules, Mark, NoMark, NoMarkReason, aggregate_round
+from relayer.market.book_measures import BookMeasures
 from relayer.market.jumps import JumpWatch, unconfirmed
 from relayer.market.values import CandleSeries, QuoteRound
 
@@ -68,6 +69,7 @@ class MarketHistory:
     hours: CandleSeries
     minutes: CandleSeries
     depth: BookDepth | None
+    book: BookMeasures | None = None  # kept as evidence; no model reads it yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -22,15 +22,19 @@ from relayer.chain.requests import OBSERVED_AFTER_MS, RequestWatch, WaitingReque
 from relayer.chain.values import Deployment
 from relayer.errors import StorageFailed
 from relayer.market.aggregate import AggregationRules, ConversionRate, NoMark, conversion_rates
+from relayer.market.book_measures import BookMeasures
 from relayer.market.depth import depth_within
 from relayer.market.feeds import FeedRules, FeedWatch
 from relayer.market.history import HistoryStore
+from relayer.market.records import RecordKind
 from relayer.market.values import E18, SETTLEMENT_CURRENCY, Book, Market, QuoteRound
 from relayer.market.venues import VenuePool
 
 FUNDING_A_CYCLE = 5  # markets whose settled funding is asked for in one cycle
 BOOK_STALE_MS = 30_000  # an older book says nothing of what may be sold into it now
 
+SeenBook = tuple[BookDepth | None, BookMeasures | None]
+NO_BOOK: SeenBook = (None, None)
 Rates = Mapping[str, ConversionRate | NoMark]
 
 
@@ -82,8 +86,8 @@ class LiveWorld:
         )
         as_of_ms = await self._clock.now_ms()
         rates = conversion_rates(quotes.stablecoins, as_of_ms, self._rules)
-        depths = {
-            book.market: depth_of(book, rates)
+        seen = {
+            book.market: (depth_of(book, rates), self._pool.measures(book))
             for book in books.books
             if as_of_ms - book.observed_at_ms <= BOOK_STALE_MS
         }
@@ -93,7 +97,7 @@ class LiveWorld:
             quotes=quotes,
             rules=self._rules,
             histories=tuple(
-                self._history_of(market, as_of_ms, depths.get(market.market))
+                self._history_of(market, as_of_ms, seen.get(market.market, NO_BOOK))
                 for market in self._pool.markets
             ),
             notices=(
@@ -110,22 +114,26 @@ class LiveWorld:
             records = self._history.records(now_ms)
             records.add_books(books)
             for market in self._pool.markets:
-                records.add_trades(market.market, self._pool.trades(market.market), now_ms)
+                number = market.market
+                records.add_trades(number, self._pool.trades(number), now_ms)
+                forced = self._pool.liquidations(number)
+                records.add_trades(number, forced, now_ms, RecordKind.FORCED)
             for fault in await records.fill_funding(self._pool, now_ms, FUNDING_A_CYCLE):
                 log.info("funding_not_fetched", detail=str(fault))
             records.settle(now_ms)
         except StorageFailed as refused:
             log.warning("records_not_stored", detail=str(refused))
 
-    def _history_of(self, market: Market, as_of_ms: int, depth: BookDepth | None) -> MarketHistory:
-        """Take one market's closed bars."""
+    def _history_of(self, market: Market, as_of_ms: int, seen: SeenBook) -> MarketHistory:
+        """Take one market's closed bars, and what its book said."""
         window = self._history.window(market.market, as_of_ms)
         return MarketHistory(
             market=market.market,
             symbol=market.symbol,
             hours=window.hours,
             minutes=window.minutes,
-            depth=depth,
+            depth=seen[0],
+            book=seen[1],
         )
 
 

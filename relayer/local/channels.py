@@ -24,7 +24,7 @@ from relayer.local.okx_rows import (
     ticker_row,
     trade_rows,
 )
-from relayer.local.synthetic import MAX_LEVELS, last_liquidation
+from relayer.local.synthetic import MAX_LEVELS, TRADE_MS, last_liquidation
 from relayer.local.tape import Bar
 from relayer.local.venue import Venue, View
 
@@ -214,13 +214,15 @@ class Trades(_Paced):
 
     def __init__(self, venue: Venue, argument: Argument) -> None:
         super().__init__(venue, argument, 100)
-        self._last_id = max((int(str(row["tradeId"])) for row in self._newest()), default=0)
+        self._last_id = max((int(str(row["tradeId"])) for row in self._newest(1)), default=0)
 
     def step(self) -> list[Message]:
         """Give the trades since the last message."""
         if not self.is_due():
             return []
-        rows = [row for row in self._newest() if int(str(row["tradeId"])) > self._last_id]
+        fresh = self.venue.clock_ms() // TRADE_MS - self._last_id  # numbered by their seconds
+        newest = self._newest(min(MOST_TRADES, fresh)) if fresh > 0 else []
+        rows = [row for row in newest if int(str(row["tradeId"])) > self._last_id]
         if not rows:
             return []
         rows.reverse()
@@ -230,10 +232,10 @@ class Trades(_Paced):
         symbol = None if listed is None else listed.tape.symbol
         return [message, message] if self.venue.is_(VenueMode.REPEATS, symbol) else [message]
 
-    def _newest(self) -> list[Row]:
+    def _newest(self, count: int) -> list[Row]:
         """List the newest trades, newest first."""
         views = _views(self.venue, self.argument)
-        return [row for view in views for row in trade_rows(view, MOST_TRADES)]
+        return [row for view in views for row in trade_rows(view, count)]
 
 
 class Candles(_Paced):

@@ -112,13 +112,19 @@ class RecordArchive:
             if book.observed_at_ms // SAMPLE_MS > last // SAMPLE_MS:
                 self._merge(key, [depth_row(book)])
 
-    def add_trades(self, market: MarketId, trades: Sequence[AnyTrade], now_ms: int) -> None:
-        """Keep the flow of trades; what is given again replaces what was known of it.
+    def add_trades(
+        self,
+        market: MarketId,
+        trades: Sequence[AnyTrade],
+        now_ms: int,
+        kind: RecordKind = RecordKind.FLOW,
+    ) -> None:
+        """Keep the flow of trades or liquidations; what is given again replaces what was known.
 
         Only whole five minutes count: those in progress are given again later.
         """
         start = now_ms - now_ms % SAMPLE_MS
-        key = self._markets[market].symbol, RecordKind.FLOW
+        key = self._markets[market].symbol, kind
         known = {row[:2]: row[2] for row in self._rows.get(key, [])}
         rows = [row for row in flow_rows(trades) if row[0] < start]
         # Fewer trades than before: the tape has let the older ones go.

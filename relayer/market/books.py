@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,7 @@ from typing import Final
 from contracts.units import PPM, MarketId, UnixMs
 from relayer.market.values import E18, Book, BookLevel, Listing, MarketDataError
 
+KEPT_SHOCKS: Final = 100  # the half-life is the median of so many, the newest
 LADDER_USDC: Final = (10_000, 50_000, 100_000, 500_000, 1_000_000)
 
 Levels = Iterable[tuple[int, int]]  # price × 10^18, size × 10^18
@@ -202,7 +204,7 @@ class Resiliency:
         self._weight = weight
         self._usual: float | None = None
         self._shock: tuple[int, float] | None = None  # when it began, and half way back
-        self._half_lives_ms: list[int] = []
+        self._half_lives_ms: deque[int] = deque(maxlen=KEPT_SHOCKS)
 
     @property
     def half_life_ms(self) -> int | None:
@@ -212,7 +214,7 @@ class Resiliency:
 
     @property
     def shocks(self) -> int:
-        """How many shocks have recovered."""
+        """How many shocks have recovered, of the newest."""
         return len(self._half_lives_ms)
 
     def observe(self, at_ms: int, depth: float) -> None:
@@ -232,13 +234,14 @@ class Resiliency:
 def _away(levels: Sequence[BookLevel], value_e18: int, mid: int) -> int | None:
     """Say how far the average price of a value lies from the mid, in ppm, rounded up."""
     whole = left = value_e18 * E18  # value × 10^36, as price × size is
-    size = Fraction(0)
+    size = 0
     for level in levels:
-        taken = min(left, level.price_e18 * level.size_e18)
-        size += Fraction(taken, level.price_e18)
-        left -= taken
-        if left == 0:
-            return math.ceil(abs(Fraction(whole) / size - mid) * PPM / mid)
+        worth = level.price_e18 * level.size_e18
+        if worth < left:
+            size, left = size + level.size_e18, left - worth
+            continue
+        average = Fraction(whole) / (size + Fraction(left, level.price_e18))
+        return math.ceil(abs(average - mid) * PPM / mid)
     return None
 
 

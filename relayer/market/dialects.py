@@ -41,6 +41,7 @@ class Dialect:
     stamps_last_trade: bool = False  # ccxt gives the last trade's time as the ticker's
     private: frozenset[str] = frozenset()  # calls that `has` lists and that need an account
     liquidations_name_position: bool = False  # a "buy" there is a long that was closed, by selling
+    streamed_levels: int | None = None  # of a streamed book; None: ccxt's own number
 
     def market_types(self, *, spot: bool) -> tuple[str, ...]:
         """Name the market types to load; empty where the class takes no such choice."""
@@ -56,6 +57,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         perpetuals="linear",
         spot="spot",
         liquidations_name_position=True,
+        streamed_levels=1_000,  # ccxt asks for 50, which do not reach a basis point on Bitcoin
     ),
     # ccxt takes the time of the last trade for the ticker's; `serverTime` is when it was made.
     "krakenfutures": Dialect(

@@ -24,6 +24,7 @@ class RecordKind(StrEnum):
 
     DEPTH = "depth"  # of one venue's book, in its quote currency, every five minutes
     FLOW = "flow"  # one venue's trades of five minutes, summed up by the taker's side
+    FORCED = "forced"  # its liquidations, summed up in the same way
     FUNDING = "funding"  # settled rates
 
 
@@ -40,13 +41,20 @@ def _schema(numbers: Sequence[str], counts: Sequence[str] = ()) -> pa.Schema:
 SCHEMAS: Final[Mapping[RecordKind, pa.Schema]] = {
     RecordKind.DEPTH: _schema([f"{side}_{band}bp" for side in ("bid", "ask") for band in BANDS_BP]),
     RecordKind.FLOW: _schema(("bought", "sold", "value"), counts=("trades",)),
+    RecordKind.FORCED: _schema(("bought", "sold", "value"), counts=("trades",)),
     RecordKind.FUNDING: _schema(("rate",)),
 }
 # What is kept, and what of it is in memory. 200 markets at 3 venues: about 15 MB of disk a day.
-KEPT_DAYS: Final = {RecordKind.DEPTH: 30, RecordKind.FLOW: 30, RecordKind.FUNDING: 365}
+KEPT_DAYS: Final = {
+    RecordKind.DEPTH: 30,
+    RecordKind.FLOW: 30,
+    RecordKind.FORCED: 30,
+    RecordKind.FUNDING: 365,
+}
 IN_MEMORY_MS: Final = {
     RecordKind.DEPTH: DAY_MS,
     RecordKind.FLOW: DAY_MS,
+    RecordKind.FORCED: DAY_MS,
     RecordKind.FUNDING: 30 * DAY_MS,
 }
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relayer.market.dialects import dialect_of
 
-StreamKind = Literal["quotes", "trades", "liquidations"]
+StreamKind = Literal["quotes", "trades", "liquidations", "books"]
 
 
 class VenueSettings(BaseModel):

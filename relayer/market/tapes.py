@@ -44,6 +44,11 @@ class Liquidation:
     size_e18: int  # base units
     liquidated_at_ms: UnixMs
 
+    @property
+    def traded_at_ms(self) -> UnixMs:
+        """When it was traded, as of any trade."""
+        return self.liquidated_at_ms
+
 
 @reading("a trade")
 def parse_trade(

@@ -80,6 +80,12 @@ class Market:
         """Map each venue to its ccxt symbol of this market."""
         return {listing.venue: listing.symbol for listing in self.listings}
 
+    @property
+    def book_venue(self) -> str | None:
+        """The venue whose book is asked for first; the markets' ids spread the load."""
+        listings = self.listings
+        return listings[self.market % len(listings)].venue if listings else None
+
     def listing(self, venue: str) -> Listing | None:
         """Find this market's listing at a venue."""
         return next((each for each in self.listings if each.venue == venue), None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from contracts.units import MarketId
 from relayer.errors import BadAnswer, RelayerError, Unreachable
+from relayer.market.books import Resiliency
 from relayer.market.capabilities import VenueReads
 from relayer.market.dialects import QuoteCall, dialect_of
 from relayer.market.events import MarketEvents, Repair, StreamEvent, Uncounted
@@ -82,7 +84,14 @@ class VenueClient:
         self.id = settings.id
         self.events = events or Uncounted()
         self.link = VenueLink(settings, markets, exchange)
-        self.streams = VenueStreams(self.link.exchange, settings, self.link.listings, self.events)
+        here = (each for each in markets if each.book_venue == settings.id)
+        self.streams = VenueStreams(
+            self.link.exchange,
+            settings,
+            self.link.listings,
+            followed=[self.link.listings[each.market].symbol for each in here],
+            events=self.events,
+        )
         self.reads = VenueReads(self.link, self.events)
         self._rest = RestQuotes(self.link.exchange, self.link.symbols, settings.timeout_s)
 
@@ -122,17 +131,21 @@ class VenueClient:
             faults=_told_once([each for each in found if isinstance(each, VenueFault)]),
         )
 
-    async def book(self, market: MarketId, away: set[str]) -> Book:
-        """Ask for one market's order book."""
+    async def book(self, market: MarketId, away: set[str], now_ms: int | None = None) -> Book:
+        """Give one market's order book: the streamed one where it is fresh, else ask for it."""
         exchange, listing = self.link.exchange, self.link.listings[market]
         levels = self.settings.book_levels
+        kept = None if now_ms is None else self.streams.books.newest(listing.symbol, now_ms)
+        if kept is not None:
+            with suppress(BadAnswer):  # it is counted, and REST may have a better one
+                return self._book(market, kept)
         async with self.link.lane(away):
             raw = await self.link.ask(lambda: exchange.fetch_order_book(listing.symbol, levels))
-        try:
-            return parse_book(listing, market, raw, self.link.contract_size(market))
-        except BadAnswer:
-            self.events.repaired(self.id, Repair.BOOK_REFUSED)
-            raise
+        return self._book(market, raw)
+
+    def resiliency(self, market: MarketId) -> Resiliency | None:
+        """Give what streams told of how fast a market's depth comes back."""
+        return self.streams.books.resiliency(self.link.listings[market].symbol)
 
     async def candles(self, market: MarketId, ask: CandleAsk, away: set[str]) -> CandleSeries:
         """Ask for one page of bars."""
@@ -150,6 +163,15 @@ class VenueClient:
         return bars
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _book(self, market: MarketId, raw: Mapping[str, Any]) -> Book:
+        """Read a book; one that is none is counted."""
+        listing = self.link.listings[market]
+        try:
+            return parse_book(listing, market, raw, self.link.contract_size(market))
+        except BadAnswer:
+            self.events.repaired(self.id, Repair.BOOK_REFUSED)
+            raise
 
     async def _quotes(self, received_at_ms: int) -> list[Quote | RefusedQuote | VenueFault]:
         """Take what the streams say; where that is not all, and fresh, ask by REST as well."""

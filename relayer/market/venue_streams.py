@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from contracts.units import MarketId
 from relayer.market.asking import FOREIGN
+from relayer.market.book_streams import BookStreams
 from relayer.market.dialects import QuoteStream, dialect_of
 from relayer.market.event_streams import EventStreams
 from relayer.market.events import MarketEvents, StreamEvent
@@ -40,13 +41,17 @@ Listings = Mapping[MarketId, Listing]
 
 
 class VenueStreams:
-    """What one venue's streams say; begins with `start`, ends with `close`."""
+    """What one venue's streams say; begins with `start`, ends with `close`.
+
+    `followed` are the symbols whose books are followed here, where books are.
+    """
 
     def __init__(
         self,
         exchange: Any,  # noqa: ANN401 - ccxt is untyped
         settings: VenueSettings,
         listings: Listings,
+        followed: Sequence[str],
         events: MarketEvents,
     ) -> None:
         self._exchange = exchange
@@ -62,6 +67,9 @@ class VenueStreams:
         self.marks: dict[str, Ticker] = {}
         self._heard: dict[str, float] = {}  # when a market last said something newer
         self.happened = EventStreams(exchange, settings, listings, events)
+        self.books = BookStreams(
+            exchange, settings, followed, events, crossed=partial(self._gap, "the book is crossed")
+        )
 
     def start(self) -> None:
         """Begin to follow what is configured and what ccxt says that the venue has."""
@@ -128,6 +136,8 @@ class VenueStreams:
         channels: list[Channel] = []
         if "quotes" in wanted and self.has(_NEEDS[self._call]):
             channels += self._quote_channels()
+        if not (channels and self._call is QuoteStream.BOOKS):  # else the same books once more
+            channels += self.books.channels()
         return channels + self.happened.channels()
 
     def _quote_channels(self) -> list[Channel]:
@@ -164,6 +174,7 @@ class VenueStreams:
         book = self._exchange.orderbooks.get(symbol)
         if book is not None and book["bids"] and book["asks"]:
             self._note(symbol, top_of(book))
+            self.books.sample(symbol)
 
     def _stamped(self, entry: Ticker | None) -> Ticker | None:
         """Add the exchange's stamp where ccxt leaves it in the message."""
@@ -185,9 +196,14 @@ class VenueStreams:
             return
         with reading(symbol):
             crossed = bid > ask
-        if crossed and self._supervisor is not None:
-            self._supervisor.restart(StreamEvent.GAP, f"{symbol}: bid {bid} above ask {ask}")
+        if crossed:
+            self._gap(f"bid {bid} above ask {ask}", symbol)
         self._keep_newer(self.tops, symbol, entry)
+
+    def _gap(self, detail: str, symbol: str) -> None:
+        """Start anew, from new snapshots: messages must be missing."""
+        if self._supervisor is not None:
+            self._supervisor.restart(StreamEvent.GAP, f"{symbol}: {detail}")
 
     def _keep_newer(self, kept: dict[str, Ticker], symbol: str, entry: Ticker) -> None:
         """Keep an entry unless a newer one is there."""

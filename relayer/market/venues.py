@@ -10,11 +10,12 @@ from typing import Protocol, TypeVar
 from contracts.units import MarketId, UnixMs
 from relayer.errors import Misconfigured, RelayerError, Unreachable
 from relayer.market.agreement import COMPARED_BARS, CandlePage, is_settled, settle
+from relayer.market.book_measures import BookMeasures, measure
 from relayer.market.derivatives import OpenInterest
 from relayer.market.records import FundingRate
 from relayer.market.settings import VenueSettings
 from relayer.market.standings import Standings
-from relayer.market.tapes import Trade
+from relayer.market.tapes import Liquidation, Trade
 from relayer.market.values import (
     Book,
     CandleSeries,
@@ -135,18 +136,24 @@ class VenuePool:
         return (*faults, *self._standings.faults())
 
     async def books(self, markets: Sequence[MarketId]) -> BookRound:
-        """Ask for one book a market, from the first of its venues that answers.
+        """Give one book a market, from the first of its venues that answers, or streams it.
 
         A venue that once does not answer in time is passed over for the other markets.
         """
         taken_at_ms = await self._clock.now_ms()
         away: set[str] = set()
-        outcomes = await asyncio.gather(*(self._book(market, away) for market in markets))
+        outcomes = await asyncio.gather(
+            *(self._book(market, away, taken_at_ms) for market in markets)
+        )
         return BookRound(
             books=tuple(book for book, _ in outcomes if book is not None),
             faults=tuple(fault for _, faults in outcomes for fault in faults),
             taken_at_ms=taken_at_ms,
         )
+
+    def measures(self, book: Book) -> BookMeasures:
+        """Read off a book what it says besides its depth."""
+        return measure(book, self._venues[book.venue].resiliency(book.market))
 
     async def candles(
         self, market: MarketId, bar_ms: int, since_ms: int, limit: int, away: set[str]
@@ -196,14 +203,21 @@ class VenuePool:
         tapes = (venue.streams.happened.tapes.get(market) for venue in self._venues.values())
         return tuple(trade for tape in tapes if tape is not None for trade in tape.trades)
 
-    async def _book(self, market: MarketId, away: set[str]) -> tuple[Book | None, list[VenueFault]]:
+    def liquidations(self, market: MarketId) -> tuple[Liquidation, ...]:
+        """Give the liquidations of a market that its streams keep, venue by venue."""
+        kept = (each for venue in self.venues for each in venue.streams.happened.liquidations)
+        return tuple(each for each in kept if each.market == market)
+
+    async def _book(
+        self, market: MarketId, away: set[str], now_ms: int
+    ) -> tuple[Book | None, list[VenueFault]]:
         """Ask for one market's book."""
 
         def ask(venue: VenueClient) -> Awaitable[Book]:
             wrong = self._standings.size_fault(venue.id, market)
             if wrong is not None:
                 raise Misconfigured(wrong)
-            return venue.book(market, away)
+            return venue.book(market, away, now_ms)
 
         return await self._first(market, ask)
 

@@ -11,8 +11,11 @@ import pytest
 from agent.bundle import decode_observation, encode_observation
 from agent.errors import EvidenceError
 from agent.snapshot import snapshot_of
+from contracts.units import MarketId
 from relayer.evidence import canonical_json
-from tests.agent.builders import HOUR_MS, candles, history, observation
+from relayer.market.book_measures import BookMeasures
+from relayer.market.books import Slippage
+from tests.agent.builders import HOUR_MS, NOW_MS, candles, history, observation
 
 
 def test_bundle__decoded__encodes_to_the_same_bytes() -> None:
@@ -20,6 +23,23 @@ def test_bundle__decoded__encodes_to_the_same_bytes() -> None:
     again = encode_observation(decode_observation(first.fields, lambda h: bytes(first.chunks[h])))
     assert canonical_json(again.fields) == canonical_json(first.fields)
     assert again.chunks.keys() == first.chunks.keys()
+
+
+def test_bundle__what_a_book_said_and_a_jump_that_waits__read_back() -> None:
+    book = BookMeasures(
+        venue="a",
+        observed_at_ms=NOW_MS,
+        slippage=(Slippage(value=10_000, buy_ppm=12, sell_ppm=None),),
+        imbalance_ppm=-40_000,
+        half_life_ms=2_500,
+        shocks=3,
+    )
+    told = dataclasses.replace(history(0), book=book)
+    seen = observation(histories=(told, history(1)), unconfirmed=(MarketId(1),))
+    encoded = encode_observation(seen)
+    read = decode_observation(encoded.fields, lambda h: bytes(encoded.chunks[h]))
+    assert [each.book for each in read.histories] == [book, None]
+    assert read.unconfirmed == (1,)
 
 
 def test_bundle__decoded__gives_the_same_snapshot() -> None:

@@ -78,3 +78,10 @@ async def test_report__streams_followed__live(network: Network) -> None:
     report = await report_venues(replace(network, venues=tuple(followed)), RULES, follow_s=2.0)
     assert report.sound
     assert [row[5] for row in report.health[1:]] == ["live"] * 3
+
+
+def test_network__local__follows_everything_and_signers_quotes_alone(network: Network) -> None:
+    followed = {venue.streams for venue in network.venues}
+    assert followed == {("quotes", "trades", "liquidations", "books")}
+    assert {venue.streams for venue in network.for_signers.venues} == {("quotes",)}
+    assert network.for_signers.markets == network.markets

@@ -18,7 +18,7 @@ from relayer.errors import (
 )
 from relayer.market.archive import RecordArchive
 from relayer.market.records import FundingRate, RecordKind, decode_rows, encode_rows, parse_rates
-from relayer.market.tapes import Trade
+from relayer.market.tapes import Liquidation, Trade
 from relayer.market.values import DAY_MS, E18, HOUR_MS, MINUTE_MS, Book, BookLevel
 from tests.relayer.market.builders import MARKET, market
 
@@ -103,6 +103,22 @@ def test_flow__whole_five_minutes_only_and_given_again_replaces(tmp_path: Path) 
     assert archive.rows(MARKET, RecordKind.FLOW, START_MS, NOW_MS)[0][2] == 4
     archive.add_trades(MARKET, first[:1], START_MS + 7 * MINUTE_MS)  # a tape that lost some
     assert archive.rows(MARKET, RecordKind.FLOW, START_MS, NOW_MS)[0][2] == 4
+
+
+def test_forced__liquidations_summed_up_apart_from_trades(tmp_path: Path) -> None:
+    archive = _archive(tmp_path)
+    forced = Liquidation(
+        venue="a",
+        market=MARKET,
+        side="sell",
+        price_e18=10 * E18,
+        size_e18=2 * E18,
+        liquidated_at_ms=UnixMs(START_MS + 1),
+    )
+    archive.add_trades(MARKET, [forced], START_MS + 7 * MINUTE_MS, RecordKind.FORCED)
+    rows = archive.rows(MARKET, RecordKind.FORCED, START_MS, NOW_MS)
+    assert rows == [(START_MS, "a", 1, 0.0, 2.0, 20.0)]
+    assert archive.rows(MARKET, RecordKind.FLOW, START_MS, NOW_MS) == []
 
 
 def test_settle__day_over__sealed_by_hash_and_read_back(tmp_path: Path) -> None:

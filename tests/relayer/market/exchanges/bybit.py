@@ -55,6 +55,9 @@ class Bybit(Exchange):
             kept = fields if whole else {k: fields[k] for k in CHANGING}
             kind = "snapshot" if whole else "delta"
             return {"topic": topic, "type": kind, "data": kept, "cs": 1, "ts": self.clock()}
+        if topic.startswith("orderbook."):
+            levels = self._levels(name)
+            return {"topic": topic, "type": "snapshot", "ts": self.clock(), "data": levels}
         return None
 
     def trade(self, name: str, number: int) -> Message:
@@ -118,11 +121,13 @@ class Bybit(Exchange):
         return self._answer({"category": "linear", "list": [self._ticker(n) for n in names]})
 
     async def _book(self, request: web.Request) -> web.Response:
-        name = request.query["symbol"]
-        price, at_ms = self._price(name), self.clock()
+        return self._answer({**self._levels(request.query["symbol"]), "ts": self.clock()})
+
+    def _levels(self, name: str) -> Message:
+        price = self._price(name)
         bids = [[f"{price * (1 - 0.0001 * n):.10g}", "3"] for n in range(1, 6)]
         asks = [[f"{price * (1 + 0.0001 * n):.10g}", "3"] for n in range(1, 6)]
-        return self._answer({"s": name, "b": bids, "a": asks, "ts": at_ms, "u": 1, "seq": 1})
+        return {"s": name, "b": bids, "a": asks, "u": 1, "seq": 1}
 
     async def _trades(self, request: web.Request) -> web.Response:
         name = request.query["symbol"]

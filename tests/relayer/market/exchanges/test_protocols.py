@@ -305,6 +305,18 @@ async def test_stream__liquidation_of_a_long_at_bybit__a_sale(bybit: Bybit) -> N
     assert (seen.market, seen.side, seen.size_e18) == (BTC, "sell", 2 * 10**18)
 
 
+async def test_stream__books_at_bybit__given_without_a_rest_call(bybit: Bybit) -> None:
+    client = _client("bybit", bybit, streams=("books",))
+    await client.load()
+    await _until(lambda: len(client.link.exchange.orderbooks) == 2)
+    before = bybit.asked.copy()
+    book = await client.book(PEPE, set(), _now_ms())
+    await client.close()
+    assert bybit.asked == before
+    assert book.bids[0].price_e18 / 1e18 == pytest.approx(0.000009999)
+    assert book.bids[0].size_e18 == 3_000 * 10**18
+
+
 async def test_stream__one_market_alone_ends__lagging_and_started_anew(bybit: Bybit) -> None:
     events = Events()
     client = _client("bybit", bybit, events, streams=("quotes",), silent_after_s=0.3)
