@@ -137,14 +137,14 @@ class MarketSettings(Section):
 
 
 class KeySettings(Section):
-    """Files of the keys; each role has its own, and none is in this configuration."""
+    """Where the keys are (`relayer.signing.keys_source`); each role has its own, none is here."""
 
-    password_file: Path | None = None
-    gas_payer: Path
-    price_signers: tuple[Path, ...] = ()  # none where signers are processes of their own
-    risk_signers: tuple[Path, ...] = ()
-    guardian: Path | None = None
-    deployer: Path | None = None
+    password_file: str | None = None
+    gas_payer: str
+    price_signers: tuple[str, ...] = ()  # none where signers are processes of their own
+    risk_signers: tuple[str, ...] = ()
+    guardian: str | None = None
+    deployer: str | None = None
 
 
 class SignerPeerSettings(Section):
@@ -159,9 +159,9 @@ class SignerPeerSettings(Section):
 class OwnSignerSettings(Section):
     """On a signer's own host only: its keys, and the endpoint that it sees the chain through."""
 
-    price_key: Path
-    risk_key: Path
-    transport_key: Path
+    price_key: str
+    risk_key: str
+    transport_key: str
     rpc_url: str | None = None
 
 
@@ -170,9 +170,9 @@ class SignersSettings(Section):
 
     peers: tuple[SignerPeerSettings, ...] = Field(min_length=1, max_length=16)
     relays: tuple[Annotated[str, Field(pattern=ADDRESS)], ...] = ()  # whose proposals are judged
-    relay_key: Path | None = None  # on the daemon's host only
+    relay_key: str | None = None  # on the daemon's host only
     own: OwnSignerSettings | None = None
-    password_file: Path | None = None
+    password_file: str | None = None
     timeout_s: float = Field(default=5.0, gt=0, le=60)
     hedge_after_s: float = Field(default=1.0, gt=0, le=60)
 
@@ -181,7 +181,7 @@ class StorageSettings(Section):
     """Where journal and outbox are kept: SQLite in the state folder, unless a URL is named."""
 
     url: str | None = Field(default=None, pattern=r"^postgresql(\+pg8000)?://[^/]*/[^/]+$")
-    password_file: Path | None = None
+    password_file: str | None = None
 
 
 class Settings(Section):

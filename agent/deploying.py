@@ -21,7 +21,8 @@ from relayer.chain.margin import MarginPlan
 from relayer.chain.values import Deployment
 from relayer.delivery.fees import FeeRules
 from relayer.market.values import Market
-from relayer.signing.keys import Key, load
+from relayer.signing.keys import Key
+from relayer.signing.keys_source import open_key
 
 
 async def deploy_network(
@@ -142,7 +143,7 @@ def deployer_key(network: Network, settings: Settings) -> Key:
         return local_role("owner")
     if settings.keys is None or settings.keys.deployer is None:
         raise ConfigError("keys.deployer: is required to deploy")
-    return load(settings.keys.deployer, settings.keys.password_file)
+    return open_key(settings.keys.deployer, settings.keys.password_file)
 
 
 def owner_address(network: Network, settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import coincurve
@@ -17,7 +17,8 @@ from relayer.local.client import LocalClock
 from relayer.local.state import WorldState
 from relayer.market.settings import VenueSettings
 from relayer.market.values import Listing, Market
-from relayer.signing.keys import Key, load
+from relayer.signing.keys import Key
+from relayer.signing.keys_source import open_key
 
 LOCAL = "local"
 
@@ -47,15 +48,6 @@ class Network:
     history: Path
 
     @property
-    def for_signers(self) -> Network:
-        """The same, with venues that follow nothing but quotes: all that signers look at."""
-        venues = tuple(
-            venue.model_copy(update={"streams": tuple(x for x in venue.streams if x == "quotes")})
-            for venue in self.venues
-        )
-        return replace(self, venues=venues)
-
-    @property
     def deployment_file(self) -> Path:
         """Where `aml deploy` writes, and every other command reads, the contracts' addresses."""
         return self.state / "deployment.json"
@@ -71,7 +63,7 @@ def local_network(world: WorldState, folder: Path) -> Network:
             stablecoin_symbol=None if world.markets[0].quote == "USDC" else "USDC/USDT",
             urls={"rest": venue.url, "ws": venue.ws_url},
             rate_limit_ms=1,
-            streams=("quotes", "trades", "liquidations", "books"),
+            streams=("quotes",),
         )
         for venue in world.venues
     )
@@ -166,7 +158,7 @@ def live_keys(settings: Settings) -> Keyring:
         return Keyring(gas_payer=None, price_signers=(), risk_signers=())
     password = files.password_file
     return Keyring(
-        gas_payer=load(files.gas_payer, password),
-        price_signers=tuple(load(path, password) for path in files.price_signers),
-        risk_signers=tuple(load(path, password) for path in files.risk_signers),
+        gas_payer=open_key(files.gas_payer, password),
+        price_signers=tuple(open_key(path, password) for path in files.price_signers),
+        risk_signers=tuple(open_key(path, password) for path in files.risk_signers),
     )

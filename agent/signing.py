@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 from agent.config import SignerPeerSettings, SignersSettings
 from agent.errors import ConfigError
@@ -14,7 +14,8 @@ from agent.signers import EmbeddedViews, Quorums, ViewSources
 from contracts.fields import checksummed
 from relayer.chain.configuration import read_configuration
 from relayer.chain.reads import read_chain
-from relayer.signing.keys import Key, load
+from relayer.signing.keys import Key
+from relayer.signing.keys_source import open_key
 from relayer.signing.memory import SignedRounds
 from relayer.signing.peers import connected
 from relayer.signing.quorum import Quorum
@@ -89,7 +90,7 @@ async def signer_ports(ground: Ground, stack: AsyncExitStack) -> SignerPorts:
     sources = ViewSources(
         endpoint=await open_endpoint(ground.network.rpc_url, ground.deployment, stack),
         deployment=ground.deployment,
-        pool=await open_venues(ground.network.for_signers, ground.metrics, stack),
+        pool=await open_venues(ground.network, ground.metrics, stack),
         clock=ground.network.clock,
         rules=ground.settings.marks,
         feeds=ground.settings.feeds,
@@ -111,7 +112,7 @@ async def _remote(
     found = await stack.enter_async_context(
         connected(
             [peer for each in peers.values() for peer in each],
-            relay_key(network, settings),
+            await asyncio.to_thread(relay_key, network, settings),
             hedge_after_s=settings.hedge_after_s,
             timeout_s=settings.timeout_s,
         )
@@ -122,7 +123,7 @@ async def _remote(
 def relay_key(network: Network, settings: SignersSettings) -> Key:
     """Open the key that proposals are sealed with."""
     if settings.relay_key is not None:
-        return load(settings.relay_key, settings.password_file)
+        return open_key(settings.relay_key, settings.password_file)
     return _local_only(network, "signers.relay_key", "relay-transport")
 
 
@@ -163,8 +164,8 @@ def _local_only(network: Network, field: str, role: str) -> Key:
     return local_role(role)
 
 
-def own_key(network: Network, path: Path | None, password: Path | None, role: str) -> Key:
+def own_key(network: Network, source: str | None, password: str | None, role: str) -> Key:
     """Open a signer process's own key."""
-    if path is not None:
-        return load(path, password)
+    if source is not None:
+        return open_key(source, password)
     return _local_only(network, "signers.own: its three keys", role)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ async def signer_process(
         )
         exposed = ground.metrics.serve(place.metrics_port)
         stack.callback(exposed.close)
-        keys = _keys(network, signers, place.number)
+        keys = await asyncio.to_thread(_keys, network, signers, place.number)
         ports, rules = await signer_ports(ground, stack), signer_rules(ground)
         price, risk = (Signer(f"{kind}-{place.number}", keys[kind], ports, rules) for kind in KINDS)
         door = Door(

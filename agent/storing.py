@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from agent.config import StorageSettings
 from agent.errors import ConfigError
 from relayer.signing.keys import require_private
+from relayer.signing.keys_source import file_of
 
 
 def database_url(settings: StorageSettings, state: Path) -> URL:
@@ -28,5 +29,6 @@ def database_url(settings: StorageSettings, state: Path) -> URL:
         raise ConfigError("storage.url: has a password in it; put it into storage.password_file")
     if settings.password_file is None:
         return url
-    require_private(settings.password_file)
-    return url.set(password=settings.password_file.read_text("utf-8").rstrip("\r\n"))
+    file = file_of(settings.password_file)
+    require_private(file)
+    return url.set(password=file.read_text("utf-8").rstrip("\r\n"))

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from agent.cli import demo, deploy, local, models, run, signer, status, venues, verify
+from agent.cli import demo, deploy, keys, local, models, run, signer, status, venues, verify
 from agent.errors import AgentError
 
 # The faster Keccak must be named before any library chooses one.
@@ -30,6 +30,7 @@ app.command("venues")(venues.venues)
 app.command("verify")(verify.verify)
 app.add_typer(local.app, name="local")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 EXIT_FAULT = 1
 EXIT_STOPPED = 130

@@ -14,7 +14,7 @@ from relayer.delivery.nonces import Nonces
 from relayer.delivery.outbox import Attempt, Delivery, Purpose
 from relayer.delivery.ports import DeliveryRules, Ports
 from relayer.delivery.states import Failed, FailureReason
-from relayer.delivery.transactions import Transaction, sign
+from relayer.delivery.transactions import Transaction, sign_off_loop
 from relayer.errors import Retry
 from relayer.signing.keys import Key
 
@@ -153,7 +153,7 @@ class Sender:
             recipient=delivery.contract if posting else self.address,
             payload=delivery.payload if posting else b"",
         )
-        signed = sign(transaction, self._key)
+        signed = await sign_off_loop(transaction, self._key)
         attempt = Attempt(
             purpose=purpose,
             nonce=nonce,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -52,6 +53,13 @@ def sign(transaction: Transaction, key: Key) -> SignedTransaction:
     r, s, parity = key.sign_parts(keccak256(_TYPE + _rlp(fields)))
     raw = _TYPE + _rlp([*fields, parity, r, s])
     return SignedTransaction(raw=raw, tx_hash=keccak256(raw))
+
+
+async def sign_off_loop(transaction: Transaction, key: Key) -> SignedTransaction:
+    """Encode and sign without holding up the event loop where the key is asked over a network."""
+    if key.remote:
+        return await asyncio.to_thread(sign, transaction, key)
+    return sign(transaction, key)
 
 
 def created_address(sender: str, nonce: int) -> str:

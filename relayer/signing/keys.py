@@ -7,6 +7,7 @@ touch one return a reason instead of raising, so that no traceback has a frame w
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -25,16 +26,18 @@ from relayer.errors import KeyRefused
 SCRYPT_ROUNDS: Final = 262_144  # eth-account's own: 1 s and 256 MB to open, and to try a password
 _RAW_KEY: Final = re.compile(r"(?:0x)?(?P<digits>[0-9a-fA-F]{64})\s*\Z")
 _LARGEST_KEY_FILE: Final = 16_384  # bytes; a keystore has about 500
-_HOW_TO_MAKE_ONE: Final = (
-    "create it with relayer.signing.keys.new, or write 64 hexadecimal digits to a file of mode 0600"
-)
+_HOW_TO_MAKE_ONE: Final = "create it with `aml keys new`, or take one in with `aml keys import`"
 _RECOVERY_BIT: Final = 255  # EIP-2098: the recovery bit is the top bit of s
 
 
 class Key:
-    """A private key that signs digests and says its address, and nothing else."""
+    """A private key that signs digests and says its address, and nothing else.
+
+    `remote`: it is asked over a network, and never on the event loop (`signed_by`).
+    """
 
     __slots__ = ("_private", "address")
+    remote = False
 
     def __init__(self, private: coincurve.PrivateKey) -> None:
         self._private = private
@@ -60,6 +63,13 @@ class Key:
         raise TypeError("a key is not to be copied out of the process")
 
 
+async def signed_by(key: Key, digest: bytes) -> bytes:
+    """Sign 32 bytes without holding up the event loop."""
+    if key.remote:
+        return await asyncio.to_thread(key.sign_digest, digest)
+    return key.sign_digest(digest)
+
+
 def address_of(public: coincurve.PublicKey) -> str:
     """Return the address of a public key, in EIP-55 case."""
     return checksummed("0x" + keccak256(public.format(compressed=False)[1:])[-20:].hex())
@@ -74,7 +84,7 @@ def recover(digest: bytes, signature: bytes) -> str | None:
         return None
     packed = int.from_bytes(signature[32:], "big")
     recovery, s = packed >> _RECOVERY_BIT, packed & ((1 << _RECOVERY_BIT) - 1)
-    if s > _HALF_ORDER:
+    if s > HALF_ORDER:
         return None
     plain = signature[:32] + s.to_bytes(32, "big") + bytes([recovery])
     try:
@@ -85,7 +95,8 @@ def recover(digest: bytes, signature: bytes) -> str | None:
         return None
 
 
-_HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+HALF_ORDER: Final = ORDER // 2
 
 
 def load(path: Path, password_path: Path | None = None) -> Key:
@@ -170,26 +181,63 @@ def new(path: Path, password_path: Path, *, scrypt_rounds: int = SCRYPT_ROUNDS) 
     return address(path)
 
 
+def take_in(
+    path: Path,
+    password_path: Path,
+    ask: Callable[[], str],
+    *,
+    scrypt_rounds: int = SCRYPT_ROUNDS,
+) -> str:
+    """Put an existing key into a new keystore v3 and return its address.
+
+    `ask` gives its 64 hexadecimal digits; it is called where no traceback can show its answer.
+    """
+    if not password_path.exists():
+        _create(password_path, lambda: secrets.token_hex(32).encode() + b"\n")
+    require_private(password_path)
+    _create(path, lambda: _taken_in(ask, password_path, scrypt_rounds))
+    return address(path)
+
+
+def _taken_in(ask: Callable[[], str], password_path: Path, rounds: int) -> bytes | None:
+    try:
+        given = _RAW_KEY.match(ask())
+        if given is None:
+            return None
+        private = coincurve.PrivateKey(bytes.fromhex(given["digits"])).secret
+    except ValueError:  # not text, or a number that is no private key
+        return None
+    return _keystore(private, password_path, rounds)
+
+
 def _new_keystore(password_path: Path, rounds: int) -> bytes:
+    return _keystore(coincurve.PrivateKey().secret, password_path, rounds)
+
+
+def _keystore(private: bytes, password_path: Path, rounds: int) -> bytes:
     password = password_path.read_text("utf-8").rstrip("\r\n")
-    private = coincurve.PrivateKey().secret
     keystore = Account.encrypt(private, password, kdf="scrypt", iterations=rounds)
     return json.dumps(keystore, indent=1).encode() + b"\n"
 
 
-def _create(path: Path, content: Callable[[], bytes]) -> None:
+def _create(path: Path, content: Callable[[], bytes | None]) -> None:
     if fault := _write_new(path, content):
         raise KeyRefused(f"key file {path}: {fault}")
 
 
-def _write_new(path: Path, content: Callable[[], bytes]) -> str | None:
+def _write_new(path: Path, content: Callable[[], bytes | None]) -> str | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(content())
-            file.flush()
-            os.fsync(file.fileno())
+            written = content()
+            if written is not None:
+                file.write(written)
+                file.flush()
+                os.fsync(file.fileno())
+        if written is None:
+            path.unlink()
+            return "what was given is not 64 hexadecimal digits of a valid key"
     except FileExistsError:
         return "exists, and is not overwritten" if path.is_file() else "its folder is a file"
     except OSError as exc:

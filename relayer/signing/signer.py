@@ -7,7 +7,7 @@ from typing import Protocol
 
 from contracts.messages import PositionAction, PositionTerms
 from relayer.errors import RelayerError, StorageFailed
-from relayer.signing.keys import Key
+from relayer.signing.keys import Key, signed_by
 from relayer.signing.memory import SignedRounds
 from relayer.signing.review import review
 from relayer.signing.values import (
@@ -69,7 +69,11 @@ class Signer:
         if standing != verdict.digest:
             detail = f"0x{standing.hex()} was signed for this round"
             return Refusal(reason=RefusalReason.SIGNED_ANOTHER, field="round", detail=detail)
-        return SignerAnswer(address=self.address, signature=self._key.sign_digest(verdict.digest))
+        try:
+            signature = await signed_by(self._key, verdict.digest)
+        except RelayerError as exc:
+            return Refusal(reason=RefusalReason.NO_KEY, field="key", detail=str(exc))
+        return SignerAnswer(address=self.address, signature=signature)
 
     async def _standing(self, proposal: Proposal, now_ms: int) -> bytes:
         """Give the digest that stands for the proposal's round, on disk before it is signed."""

@@ -63,6 +63,7 @@ class RefusalReason(StrEnum):
     SIGNED_ANOTHER = "signed_another"
     NO_VIEW = "no_view"
     NO_MEMORY = "no_memory"
+    NO_KEY = "no_key"
     BAD_SIGNATURE = "bad_signature"
     NO_ANSWER = "no_answer"
     NO_POSITION = "no_position"

@@ -24,7 +24,7 @@ def test_database_url__password_file__is_in_the_url_and_not_in_its_text(tmp_path
     password = tmp_path / "password"
     password.write_text("planted-secret\n")
     password.chmod(0o600)
-    url = database_url(StorageSettings(url=SERVER, password_file=password), tmp_path)
+    url = database_url(StorageSettings(url=SERVER, password_file=str(password)), tmp_path)
     assert url.password == "planted-secret"
     assert "planted" not in f"{url} {url!r}"
 
@@ -34,7 +34,7 @@ def test_database_url__password_file_open_to_others__is_refused(tmp_path: Path) 
     password.write_text("planted-secret\n")
     password.chmod(0o644)
     with pytest.raises(KeyRefused, match="chmod 600"):
-        database_url(StorageSettings(url=SERVER, password_file=password), tmp_path)
+        database_url(StorageSettings(url=SERVER, password_file=str(password)), tmp_path)
 
 
 def test_database_url__password_in_it__is_refused_without_showing_it(tmp_path: Path) -> None:
