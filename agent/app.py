@@ -22,6 +22,8 @@ from agent.delivering import JournalledDelivery
 from agent.dry import DryRun
 from agent.errors import ConfigError
 from agent.ground import Ground, open_database, open_endpoint, open_venues
+from agent.index_build import open_positions
+from agent.index_loop import PositionLoop
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
@@ -68,6 +70,7 @@ class Daemon:
     mind: Mind
     telemetry: Telemetry
     metrics_port: int
+    positions: PositionLoop | None
     judged: LatestJudgement
     http: Listening | None
 
@@ -93,6 +96,7 @@ async def daemon(
         stack.callback(server.close)
         hands = await _hands(ground, stack, progress)
         await hands.delivery.resume()
+        positions = await open_positions(ground, hands, stack)
         judged = LatestJudgement()
         listening = await _answer(ground, hands, model, judged, stack)
         gc.collect()
@@ -105,6 +109,7 @@ async def daemon(
             mind=mind_of(model, settings, _serving(ground, model)),
             telemetry=Telemetry(ground.metrics, tuple(m.symbol for m in network.markets)),
             metrics_port=server.port,
+            positions=positions,
             judged=judged,
             http=listening,
         )
@@ -179,7 +184,7 @@ def _serve_metrics(metrics: Metrics, port: int) -> MetricsServer:
 
 def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
     """Put the two loops around a daemon."""
-    return Loops(
+    made = Loops(
         running.hands,
         running.mind,
         running.telemetry,
@@ -192,6 +197,7 @@ def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
         ),
         running.judged.take,
     )
+    return made.follow(running.positions)
 
 
 def load_model(settings: Settings) -> LoadedModel:

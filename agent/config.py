@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field
 
 from agent.judge import Rules
+from agent.keeper import KeeperSettings
 from agent.prices import PriceSettings
 from agent.quoting_rules import QuoteSettings
 from agent.settings import Section, read
@@ -56,6 +57,7 @@ class NetworkSettings(Section):
     name: str
     chain_id: int | None = None
     rpc_url: str | None = None
+    witness_rpc_urls: tuple[str, ...] = ()  # of others: asked when the contracts' sums differ
 
 
 class MetricsSettings(Section):
@@ -204,6 +206,7 @@ class Settings(Section):
     keys: KeySettings | None = None
     signers: SignersSettings | None = None
     storage: StorageSettings = StorageSettings()
+    keeper: KeeperSettings = KeeperSettings()
 
 
 def load_settings(network: str) -> Settings:

@@ -7,6 +7,7 @@ import gc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
@@ -14,6 +15,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from agent.cycle import CycleResult, Mind, risk_cycle
 from agent.decisions import HoldReason
+from agent.index_loop import PositionLoop
 from agent.ports import Hands
 from agent.posting import Kind
 from agent.prices import PriceSettings, price_tick
@@ -84,7 +86,13 @@ class Loops:
         self._marks_seen = JumpWatch(rules=settings.jumps)
         self._next_cycle_ms = 0
         self._fault: BaseException | None = None
+        self._positions: PositionLoop | None = None
         self.cycles_done = 0
+
+    def follow(self, positions: PositionLoop | None) -> Loops:
+        """Take a turn over positions after each tick, and compare totals after each cycle."""
+        self._positions = positions
+        return self
 
     def stop(self) -> None:
         """End after the turn that is under way."""
@@ -100,14 +108,18 @@ class Loops:
         )
         # APScheduler knows only wall time; the clock says whether a cycle is due.
         scheduler.add_job(self._cycle_if_due, "interval", seconds=POLL_S, id="risk_cycle")
-        pricing = asyncio.create_task(self._price_loop())
-        pricing.add_done_callback(self._priced)
+        beside = {asyncio.create_task(self._price_loop())}
+        if self._positions is not None:
+            faults = partial(self._telemetry.fault, "keeper")
+            beside.add(asyncio.create_task(self._positions.run(self._stopping, faults)))
+        for each in beside:
+            each.add_done_callback(self._ended)
         scheduler.start()
         try:
             await self._stopping.wait()
         finally:
             scheduler.pause()
-            await asyncio.wait({pricing})
+            await asyncio.wait(beside)
             async with self._turns["risk"]:  # it ends before the loop that it runs in is gone
                 scheduler.shutdown(wait=False)
         if self._fault is not None:
@@ -130,8 +142,8 @@ class Loops:
             # Ticks that were slept through are not made up for: only the newest price counts.
             await self._sleep_until(began_ms + tick_ms)
 
-    def _priced(self, ended: asyncio.Task[None]) -> None:
-        """End the process with the fault that ended the price loop, if one did."""
+    def _ended(self, ended: asyncio.Task[None]) -> None:
+        """End the process with the fault that ended a loop, if one did."""
         if not ended.cancelled() and ended.exception() is not None:
             self._fault = ended.exception()
             self.stop()
@@ -150,6 +162,8 @@ class Loops:
         result = await price_tick(self._hands, marks, prices, self._marks_seen)
         self._marks_seen = result.seen
         self._telemetry.tick(result)
+        if self._positions is not None:
+            self._positions.wake()
 
     async def _cycle_if_due(self) -> None:
         """Run a cycle when the clock has come to it."""
@@ -167,6 +181,8 @@ class Loops:
         result: CycleResult = await risk_cycle(self._hands, self._mind, self._marks_seen)
         self._heed(result)
         self._telemetry.cycle(result)
+        if self._positions is not None:
+            await self._positions.reconcile(result.entry.finished_at_ms)
 
     async def _guarded(self, kind: Kind, turn: Callable[[], Awaitable[None]]) -> None:
         """Run one turn; a fault that passes is a hold, any other ends the process."""

@@ -15,7 +15,7 @@ from contracts.units import PPM
 from models.promises import SIDES
 from models.tails import LEVELS
 from relayer.delivery.states import Effective
-from relayer.journal import CycleEntry
+from relayer.journal import CycleEntry, TurnKind
 from relayer.market.values import QuoteRound
 from relayer.metrics import Metrics
 
@@ -67,7 +67,7 @@ class Telemetry:
             self._metrics.price_rounds["held"].inc()
             self._count_holds(entry)
 
-    def fault(self, kind: Kind, reason: str, detail: str) -> None:
+    def fault(self, kind: TurnKind, reason: str, detail: str) -> None:
         """Report a turn that could not run."""
         self._log.warning("turn_held", kind=kind, reason=reason, detail=detail)
         self._metrics.holds[reason].inc()

@@ -183,10 +183,17 @@ class Watch:
         self._holders = Holders(accounts, columns, {m: place_of(each) for m, each in now.items()})
 
 
-def decide(book: Book, readings: Readings, found: Iterable[PositionId]) -> list[Health]:
-    """Give the candidates that the contract would liquidate, in the law's exact integers."""
-    looked_at = (health(book, readings, identity) for identity in found)
-    return [each for each in looked_at if is_liquidatable(each.equity, each.maintenance)]
+def decide(book: Book, readings: Readings, found: Iterable[PositionId]) -> dict[PositionId, Health]:
+    """Give the candidates that the contract would liquidate, in the law's exact integers.
+
+    Of a cross account, each position: which goes first is the liquidator's to say.
+    """
+    looked_at = {identity: health(book, readings, identity) for identity in found}
+    return {
+        identity: each
+        for identity, each in looked_at.items()
+        if each.standing.position.size and is_liquidatable(each.equity, each.maintenance)
+    }
 
 
 def markets_now(book: Book, readings: Readings) -> dict[MarketId, MarketNow]:

@@ -12,6 +12,7 @@ from relayer.chain.values import SkippedItem
 from relayer.storage import Database, cycles, decisions
 
 DecisionKind = Literal["price", "risk"]
+TurnKind = Literal["price", "risk", "keeper"]
 
 # A decision that no signer put its name to and that never reached the outbox: its round is free.
 UNSIGNED: Final = "unsigned"
@@ -28,9 +29,9 @@ class HoldEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleEntry:
-    """One turn of the price loop or of the risk cycle, with everything it held back."""
+    """One turn of a loop, with everything it held back."""
 
-    kind: DecisionKind
+    kind: TurnKind
     started_at_ms: int
     finished_at_ms: int
     result: str

@@ -208,6 +208,11 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"aml_{name}", text, labels, registry=self._registry)
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where further metrics of the same process are declared."""
+        return self._registry
+
     def describe_build(self, facts: Mapping[str, str]) -> None:
         """Publish version and commit."""
         self.build.info(dict(facts))

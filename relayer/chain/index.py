@@ -6,7 +6,7 @@ them together, so that every function of the law answers for the chain as it was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -92,14 +92,16 @@ class Index:
         every = ((PositionId(key), self.position(PositionId(key))) for key in self._keys_of_open())
         return dict(every)
 
+    def has_positions(self) -> bool:
+        """Tell whether anybody holds a position."""
+        return any(words[0] for words in self.ledger.tables[Table.POSITION].values())
+
     def positions_of(self, account: str | Account) -> Mapping[PositionId, Position]:
         """Give an account's open positions of both modes."""
         owner = account_number(account) if isinstance(account, str) else account
-        return {
-            PositionId(key): self.position(PositionId(key))
-            for key in self._keys_of_open()
-            if key >> 24 == owner
-        }
+        markets = self.ledger.tables[Table.MARKET]
+        every = (position_id(owner, MarketId(m), mode) for m in markets for mode in (1, CROSS))
+        return {key: held for key in every if (held := self.position(key)).size}
 
     def holders(self, market: MarketId) -> tuple[Account, ...]:
         """Give the accounts with a cross position in a market."""
@@ -156,6 +158,21 @@ class Index:
             credited=owed + collateral + escrow + sum(each.pot for each in markets.values()),
             escrow=UsdcE6(escrow),
             debts=UsdcE6(-sum(balance for balance in balances if balance < 0)),
+        )
+
+    def part(self, accounts: Iterable[Account]) -> Book:
+        """Put together what concerns some accounts: theirs, every market, the pool.
+
+        What an action of theirs does and who refuses it is as in the whole; the sums are not.
+        """
+        chosen = frozenset(accounts)
+        requests = (each.request for each in self.requests())
+        return Book(
+            positions={k: held for each in chosen for k, held in self.positions_of(each).items()},
+            accounts={each: self.account(each) for each in chosen},
+            markets=self.markets(),
+            requests=frozenset(each for each in requests if each.account in chosen),
+            pool=self.pool(),
         )
 
     def _keys(self, table: Table) -> list[int]:

@@ -1,0 +1,50 @@
+"""Builds what follows positions, where margin contracts are deployed."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from agent.ground import Ground, open_endpoint
+from agent.index import Chain, PositionPorts, Positions
+from agent.index_loop import Guardian, PositionLoop
+from agent.index_telemetry import PositionTelemetry
+from agent.keeper import TaskKind
+from agent.ports import Hands
+from agent.reconcile import Sum
+from relayer.chain.index import Index
+from relayer.chain.index_reader import IndexReader
+from relayer.chain.index_store import IndexStore
+from relayer.position_metrics import PositionMetrics, PositionVocabulary
+
+
+async def open_positions(
+    ground: Ground, hands: Hands, stack: AsyncExitStack
+) -> PositionLoop | None:
+    """Take the index up where it was left; None where no margin contracts are deployed."""
+    deployment, settings = ground.deployment, ground.settings
+    if deployment.margin is None:
+        return None
+    store = IndexStore(ground.database, deployment.chain_id, deployment.margin.engine)
+    reader = IndexReader(deployment, store, Index(await store.load()))
+    endpoint = await open_endpoint(ground.network.rpc_url, deployment, stack)
+    witnesses = [
+        await open_endpoint(url, deployment, stack) for url in settings.network.witness_rpc_urls
+    ]
+    payer = ground.network.keys.gas_payer
+    ports = PositionPorts(
+        clock=hands.clock,
+        delivery=hands.delivery,
+        journal=hands.journal,
+        payer=None if payer is None else payer.address,
+    )
+    chain = Chain(endpoint=endpoint, deployment=deployment, witnesses=tuple(witnesses))
+    vocabulary = PositionVocabulary(
+        tasks=tuple(kind.value for kind in TaskKind),
+        sums=tuple(each.value for each in Sum),
+        levels=(),
+        notices=(),
+    )
+    telemetry = PositionTelemetry(PositionMetrics(ground.metrics.registry, vocabulary))
+    positions = Positions(chain, reader, ports, settings.keeper)
+    guardian = Guardian(None, deployment.chain_id, deployment.risk_oracle)
+    return PositionLoop(positions, telemetry, guardian, hands.delivery)

@@ -1,0 +1,87 @@
+"""What Prometheus hears of positions: the index, the watch, the keeper, the totals, warnings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from relayer.metrics import Labelled
+
+CALL_RESULTS = ("effective", "deferred", "superseded", "expired", "failed")
+_WATCH_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionVocabulary:
+    """The closed label values that only the agent knows."""
+
+    tasks: tuple[str, ...]
+    sums: tuple[str, ...]
+    levels: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+class PositionMetrics:
+    """Every metric of positions, as attributes; labels stand at 0 from the first scrape."""
+
+    def __init__(self, registry: CollectorRegistry, known: PositionVocabulary) -> None:
+        self._registry = registry
+        self.index_block_number = self._gauge("index_block_number", "Block that the index is at")
+        self.index_rows = Labelled(
+            self._gauge("index_rows", "What the index holds", "kind"),
+            ("accounts", "positions", "requests"),
+        )
+        self.index_dropped_blocks = self._counter(
+            "index_dropped_blocks", "Blocks that the chain took back"
+        )
+        self.index_rebuilds = self._counter("index_rebuilds", "Times that it was read anew")
+        self.totals_differing = Labelled(
+            self._gauge("totals_differing", "Sums that differ from the contracts' own", "sum"),
+            known.sums,
+        )
+        self.totals_harmful = self._gauge(
+            "totals_harmful", "Sums that differ in the harmful direction"
+        )
+        self.totals_confirmed = self._counter(
+            "totals_confirmed", "Harmful differences that two endpoints showed"
+        )
+        self.positions_screened = self._gauge(
+            "positions_screened", "Positions that a price may have reached, at the last tick"
+        )
+        self.positions_at_risk = self._gauge(
+            "positions_at_risk", "Positions that the law would liquidate, at the last tick"
+        )
+        self.watch_seconds = Histogram(
+            "aml_watch_seconds",
+            "From prices to the list of positions at risk",
+            buckets=_WATCH_BUCKETS_S,
+            registry=registry,
+        )
+        self._count_calls(known)
+
+    def _count_calls(self, known: PositionVocabulary) -> None:
+        self.keeper_calls = Labelled(
+            self._counter("keeper_calls", "Calls of the keeper, by what became of them", *_CALL),
+            known.tasks,
+            CALL_RESULTS,
+        )
+        self.keeper_waiting = Labelled(
+            self._gauge("keeper_waiting", "What the law would refuse now", "task"), known.tasks
+        )
+        self.warnings = Labelled(
+            self._gauge("warnings", "Positions and accounts at a level", "level"), known.levels
+        )
+        self.warnings_sent = Labelled(
+            self._counter("warnings_sent", "Messages handed over, or kept for later", "result"),
+            known.notices,
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"aml_{name}", text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"aml_{name}", text, labels, registry=self._registry)
+
+
+_CALL = ("task", "result")
