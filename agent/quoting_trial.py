@@ -131,7 +131,14 @@ def _carried_out(
     account = account_number(ask.account)
     fee = book.market(ask.market).rules.execution_fee
     nonce = book.account(account).nonce + 1
-    holding = Holding(account=account, mode=int(ask.mode), fee=fee, margin=margin, nonce=nonce)
+    holding = Holding(
+        account=account,
+        market=ask.market,
+        mode=int(ask.mode),
+        fee=fee,
+        margin=margin,
+        nonce=nonce,
+    )
     order = Order(
         account=account,
         market=ask.market,

@@ -36,6 +36,12 @@ event LiquidationDeferred:
     average: uint256
     observed_ms: uint256
 
+event GraceBegun:
+    account: indexed(address)
+    equity: int256
+    absent: uint256
+    maintenance: uint256
+
 event PositionLiquidated:
     position_id: indexed(uint256)
     caller: indexed(address)
@@ -122,6 +128,8 @@ pool: public(immutable(ILiquidityPool))
 
 # used_e6 64 | window_begun_s 40 | note_observed_ms 44 | note_s 40 | note_above 1
 pace: public(HashMap[uint256, uint256])
+# When an account was first found to lack nothing but live prices (Unix s); it is closed no sooner than the grace later.
+graces: public(HashMap[address, uint256])
 
 
 @deploy
@@ -148,7 +156,7 @@ def liquidate(account: address, market: uint256, mode: uint256) -> uint256:
     @param account Whose it is.
     @param market Its market. In a cross account the one of the largest maintenance margin goes first.
     @param mode 1 isolated, 2 cross.
-    @return The size that was closed; 0 where a second round has to agree first.
+    @return The size that was closed; 0 where a second round has to agree first, or a grace began.
     """
     # Beyond its field a market or mode would name another position.
     if market > MARKET_MASK or mode > margin_words.CROSS:
@@ -165,7 +173,7 @@ def liquidate_signed(action: IRiskOracle.PositionAction, signatures: DynArray[by
     @notice Liquidate the position that the signers chose; above two thirds of maintenance at most their size.
     @param action Kind 3, for this version of the position.
     @param signatures Exactly k pairs (r, vs), signers ascending.
-    @return The size that was closed; 0 where a second round has to agree first.
+    @return The size that was closed; 0 where a second round has to agree first, or a grace began.
     """
     action_hash: bytes32 = self._verified(action, signatures, KIND_LIQUIDATE)
     health: IMarginEngine.Health = self._health(action.position_id)
@@ -303,7 +311,7 @@ def _liquidate(
     @notice Close what has to be closed now of a position that may be closed.
     @param max_size Signed; no limit for the formula.
     @param action_hash 0 for the formula.
-    @return The size that was closed; 0 where a second round has to agree first.
+    @return The size that was closed; 0 where a second round has to agree first, or a grace began.
     """
     # Strictly below: who is at the maintenance margin keeps the position.
     if not liquidation_math.is_liquidatable(health.equity, health.maintenance):
@@ -313,6 +321,10 @@ def _liquidate(
     cross: bool = position_id & MODE_MASK == margin_words.CROSS
     if cross and action_hash == empty(bytes32) and health.largest_market != market:
         refusals.refuse(refusals.NOT_THE_LARGEST)
+    # A profit without a live price is not counted, but it is not lost either: who lacks only that may add margin first.
+    if liquidation_math.lacks_prices(health.equity, health.absent, health.maintenance):
+        if not self._waited(convert(position_id >> margin_words.ID_ACCOUNT_AT, address), health):
+            return 0
     if not self._agreed(position_id, health):
         return 0
     penalty_ppm: uint256 = liquidation_math.penalty_ppm(
@@ -346,6 +358,28 @@ def _liquidate(
         msg.sender,
     )
     return size
+
+
+@internal
+def _waited(account: address, health: IMarginEngine.Health) -> bool:
+    """
+    @notice Whether an account that lacks only live prices has had its grace. The first call begins it. It serves for two
+            minutes after its end; what is found later is another want.
+    """
+    begun_s: uint256 = self.graces[account]
+    if block.timestamp >= begun_s + GRACE_S + NOTE_S:
+        self.graces[account] = block.timestamp
+        log GraceBegun(
+            account=account,
+            equity=health.equity,
+            absent=health.absent,
+            maintenance=health.maintenance,
+        )
+        return False
+    # A freeze, or a feed that is silent for a minute, must not take what no price has taken.
+    if block.timestamp < begun_s + GRACE_S:
+        refusals.refuse(refusals.GRACE_RUNNING)
+    return True
 
 
 @internal

@@ -56,7 +56,7 @@ struct Position:
     long: bool
     managed: bool
     adjusted: bool
-    collateral: uint256
+    collateral: int256  # never below 0
     maintenance_ppm: uint256
     ceiling_ppm: uint256
     version: uint256
@@ -72,13 +72,8 @@ struct Reading:
 
 
 struct Sums:
-    equity: int256
-    opening_equity: int256
-    initial: uint256
-    maintenance: uint256
-    notional: uint256
-    widening: uint256
-    ready: bool
+    margin: IMarginEngine.AccountMargin
+    absent: uint256  # profit that only the want of a live price keeps out of equity
     permissions: uint256
     largest_market: uint256
 
@@ -95,7 +90,7 @@ struct Trade:
     rules: uint256
     was_open: bool  # as stored, before its cuts
     was_adjusted: bool
-    collateral: uint256  # as stored
+    collateral: int256  # as stored
     held: Position
     word: uint256  # the account's, as it will be
     balance: int256  # as it will be
@@ -204,6 +199,7 @@ SETTLEMENT_AGE_MS: constant(uint256) = 86_400_000  # a price this old is not com
 ALL_PERMISSIONS: constant(uint256) = 31
 NO_MARKET: constant(uint256) = max_value(uint256)
 MAX_CUTS: constant(uint256) = 32_767
+LEAST_EXECUTION_FEE: constant(uint256) = 10_000  # USDC e6: what a keeper's transaction may cost
 LEAST_KEEP_E27: constant(uint256) = 10**9  # below it, rounding would take more than 1e-9 of a share
 
 feed: public(immutable(IPriceFeed))
@@ -269,9 +265,7 @@ def enter():
     """
     @notice Take the lock for a call into vault or pool.
     """
-    # Anybody else could leave the whole system locked for the transaction, or open it in the middle of an action.
-    if msg.sender != vault.address and msg.sender != pool.address:
-        refusals.refuse(refusals.NOT_POOL)
+    self._only_vault_or_pool()
     self._enter()
 
 
@@ -280,8 +274,7 @@ def leave():
     """
     @notice Give the lock back.
     """
-    if msg.sender != vault.address and msg.sender != pool.address:
-        refusals.refuse(refusals.NOT_POOL)
+    self._only_vault_or_pool()
     self._leave()
 
 
@@ -297,8 +290,7 @@ def deposit(amount: uint256):
     before: int256 = self.balances[msg.sender]
     owed: int256 = self._store_balance(msg.sender, before, before + convert(amount, int256))
     extcall vault.pull(msg.sender, amount)
-    self._settle(owed - convert(amount, int256), 0, 0)
-    self._leave()
+    self._finish(owed - convert(amount, int256), 0, 0)
 
 
 @external
@@ -310,8 +302,7 @@ def withdraw(amount: uint256):
     """
     self._enter()
     self._counts(amount)
-    if not staticcall oracle.withdrawals_open():
-        refusals.refuse(refusals.WITHDRAWALS_PAUSED)
+    self._check_withdrawals_open()
     before: int256 = self.balances[msg.sender]
     self._check_free(msg.sender, before, amount, True)
     self._store_balance(msg.sender, before, before - convert(amount, int256))
@@ -336,12 +327,11 @@ def add_margin(market: uint256, amount: uint256, from_wallet: bool):
     else:
         self._check_free(msg.sender, trade.balance, amount, False)
         trade.balance -= change
-    trade.held.collateral += amount
+    trade.held.collateral = unsafe_add(trade.held.collateral, change)
     owed: int256 = self._store(trade)
     if from_wallet:
         extcall vault.pull(msg.sender, amount)
-    self._settle(owed, 0, trade.shortfall)
-    self._leave()
+    self._finish(owed, 0, trade.shortfall)
 
 
 @external
@@ -353,13 +343,10 @@ def remove_margin(market: uint256, amount: uint256):
     """
     self._enter()
     self._counts(amount)
-    trade: Trade = self._open_position(msg.sender, market, margin_words.ISOLATED)
-    if not staticcall oracle.withdrawals_open():
-        refusals.refuse(refusals.WITHDRAWALS_PAUSED)
-    trade.reading = self._reading(market, trade.flow)
+    trade: Trade = self._priced_position(msg.sender, market, margin_words.ISOLATED)
+    self._check_withdrawals_open()
     # Margin leaves only at a price that could carry a new position.
-    if not self._is_ready(trade.reading):
-        refusals.refuse(refusals.PRICE_NOT_READY)
+    self._check_ready(self._is_ready(trade.reading))
     if trade.reading.margin & margin_words.MAY_WITHDRAW == 0:
         refusals.refuse(refusals.WITHDRAWALS_PAUSED)
     price: uint256 = trade.reading.price
@@ -369,29 +356,26 @@ def remove_margin(market: uint256, amount: uint256):
     )
     widening: uint256 = margin_math.charge(size, price, trade.reading.mark & margin_words.BITS_20)
     # Profit keeps margin free, but nobody has paid it yet: only collateral can leave.
-    if (
-        trade.held.collateral < amount
-        or self._isolated_equity(trade) - convert(widening + amount, int256) < convert(locked, int256)
-    ):
+    change: int256 = convert(amount, int256)
+    trade.held.collateral = unsafe_sub(trade.held.collateral, change)
+    if trade.held.collateral < 0 or self._isolated_equity(trade) < convert(widening + locked, int256):
         refusals.refuse(refusals.MARGIN_LOCKED)
-    trade.held.collateral -= amount
-    trade.balance += convert(amount, int256)
-    self._settle(self._store(trade), 0, trade.shortfall)
-    self._leave()
+    trade.balance += change
+    self._finish(self._store(trade), 0, trade.shortfall)
 
 
 @external
-def hold(account: address, nonce: uint256, mode: uint256, fee: uint256, margin: uint256):
+def hold(account: address, nonce: uint256, market: uint256, mode: uint256, fee: uint256, margin: uint256):
     """
     @notice Desk only: use terms up, and hold what a request costs until it is executed or cancelled.
     @param account Whose request.
     @param nonce Of its terms, above the last one used; 0 without terms.
+    @param market The order's.
     @param mode Isolated: fee and margin leave the balance into escrow. Cross: the fee is promised, and stays margin.
     @param fee USDC e6, for the executor.
     @param margin USDC e6, isolated only.
     """
-    self._only_desk()
-    self._enter()
+    self._enter_as_desk()
     if nonce != 0:
         self._use_nonce(account, nonce)
     balance: int256 = self.balances[account]
@@ -406,7 +390,10 @@ def hold(account: address, nonce: uint256, mode: uint256, fee: uint256, margin: 
         if nonce == 0 and (short or mode != margin_words.CROSS):
             short = not self._survives(account, word, balance, promised)
         if short:
-            refusals.refuse(refusals.BALANCE_SHORT)
+            if nonce != 0 or mode == margin_words.CROSS:
+                refusals.refuse(refusals.BALANCE_SHORT)
+            self._hold_from_margin(account, market, fee)
+            return
         if mode == margin_words.CROSS:
             if promised > margin_words.BITS_28:
                 refusals.refuse(refusals.AMOUNT_OUT_OF_RANGE)
@@ -416,8 +403,9 @@ def hold(account: address, nonce: uint256, mode: uint256, fee: uint256, margin: 
     if mode != margin_words.CROSS:
         # It stays in the vault: what is owed to traders grows only by what the balance did not have.
         taken: int256 = convert(held, int256)
-        self._settle(unsafe_add(taken, self._store_balance(account, balance, unsafe_sub(balance, taken))), 0, 0)
-    self._leave()
+        self._finish(unsafe_add(taken, self._store_balance(account, balance, unsafe_sub(balance, taken))), 0, 0)
+    else:
+        self._leave()
 
 
 @external
@@ -430,8 +418,7 @@ def unhold(account: address, mode: uint256, fee: uint256, margin: uint256):
     @param fee As held.
     @param margin As held.
     """
-    self._only_desk()
-    self._enter()
+    self._enter_as_desk()
     balance: int256 = self.balances[account]
     owed: int256 = 0
     taken: uint256 = fee
@@ -446,8 +433,7 @@ def unhold(account: address, mode: uint256, fee: uint256, margin: uint256):
         owed = -convert(fee + margin, int256)
         if margin != 0:
             owed += self._store_balance(account, balance, balance + convert(margin, int256))
-    self._settle(owed, taken, 0)
-    self._leave()
+    self._finish(owed, taken, 0)
 
 
 @external
@@ -457,8 +443,7 @@ def execute(order: IMarginEngine.Order):
             unless it only reduces, opens the rest; each leg at its own costs, judged together by the price paid.
     @param order As the desk verified it; what it holds becomes the executor's fee and the position's margin.
     """
-    self._only_desk()
-    self._enter()
+    self._enter_as_desk()
     trade: Trade = self._begin(order.account, order.market, order.mode)
     self._check_window(trade, order.not_before_ms, order.not_after_ms)
     trade = self._touch(trade)
@@ -502,10 +487,9 @@ def execute(order: IMarginEngine.Order):
         fee=trade.fee,
     )
     self._check_margin(trade, opening != 0)
-    self._settle(
+    self._finish(
         unsafe_add(owed, self._credit(order.executor, order.fee)), trade.to_insurance, trade.shortfall
     )
-    self._leave()
 
 
 @external
@@ -530,21 +514,17 @@ def retune(
     @param maintenance_ppm The terms' ratio.
     @param ceiling_ppm The most that a managed one accepts.
     """
-    self._only_desk()
-    self._enter()
+    self._enter_as_desk()
     self._use_nonce(account, nonce)
-    trade: Trade = self._open_position(account, market, mode)
-    if trade.flow >> margin_words.SETTLED_AT != 0:
-        refusals.refuse(refusals.MARKET_SETTLED)
-    trade.reading = self._reading(market, trade.flow)
+    trade: Trade = self._priced_position(account, market, mode)
+    self._check_living(trade.flow)
     self._check_may_open(trade.reading)
     trade.held = self._under_terms(trade.held, leverage_e2, managed, maintenance_ppm, ceiling_ppm)
     self._check_terms(trade)
     trade.held.version += 1
     owed: int256 = self._store(trade)
     self._check_margin(trade, True)
-    self._settle(owed, 0, trade.shortfall)
-    self._leave()
+    self._finish(owed, 0, trade.shortfall)
 
 
 @external
@@ -567,14 +547,9 @@ def liquidate(
     @param reward The caller's fixed reward, USDC e6; never more than the penalty that was taken.
     @param recipient Whose balance gets the reward.
     """
-    self._only_liquidator()
-    self._enter()
+    self._enter_as_liquidator()
     trade: Trade = self._touch(
-        self._begin(
-            self._holder(position_id),
-            (position_id >> margin_words.ID_MARKET_AT) & margin_words.BITS_16,
-            position_id & 255,
-        )
+        self._begin(self._holder(position_id), self._market_of(position_id), position_id & 255)
     )
     self._exists(trade)
     closed: uint256 = min(size, trade.held.size)
@@ -582,7 +557,7 @@ def liquidate(
     # Never widened: a liquidation takes what closing costs, and its price is not the trader's choice.
     trade = self._costed(trade, not trade.held.long, closed, 0)
     trade = self._reduced(trade, closed)
-    own: int256 = unsafe_add(trade.profit, convert(trade.held.collateral, int256))
+    own: int256 = unsafe_add(trade.profit, trade.held.collateral)
     most: uint256 = available
     if not trade.cross:
         # A part realises its own profit only: what the rest is worth is not money yet.
@@ -611,10 +586,9 @@ def liquidate(
         reward=done.reward,
         shortfall=done.shortfall,
     )
-    self._settle(
+    self._finish(
         unsafe_add(owed, self._credit(recipient, done.reward)), trade.to_insurance, trade.shortfall
     )
-    self._leave()
     return done
 
 
@@ -628,8 +602,7 @@ def adjust(position_id: uint256, from_ppm: uint256, target_ppm: uint256, ramp_s:
     @param ramp_s How long it takes.
     @param ai_epoch The epoch in which it runs: when that ends, it stands still.
     """
-    self._only_liquidator()
-    self._enter()
+    self._enter_as_liquidator()
     word: uint256 = self.positions[position_id][0] | margin_words.ADJUSTED_BIT
     if word & margin_words.SIZE_MASK == 0:
         refusals.refuse(refusals.NO_POSITION)
@@ -657,8 +630,7 @@ def cut(market: uint256, long: bool, keep_e27: uint256) -> uint256:
     @param keep_e27 What is kept of each position, x 1e27.
     @return USDC e6 that the pool paid into the side's pot.
     """
-    self._only_liquidator()
-    self._enter()
+    self._enter_as_liquidator()
     trade: Trade = self._begin(empty(address), market, margin_words.ISOLATED)
     at: uint256 = margin_words.LONG_CUTS_AT if long else margin_words.SHORT_CUTS_AT
     number: uint256 = (trade.flow >> at) & margin_words.BITS_15
@@ -675,8 +647,7 @@ def cut(market: uint256, long: bool, keep_e27: uint256) -> uint256:
     trade.flow += 1 << at
     trade = self._reindexed(trade)
     log SideCut(market=market, long=long, number=number + 1, keep_e27=kept, cash=cash, payout=payout)
-    self._settle(convert(payout, int256), 0, 0)
-    self._leave()
+    self._finish(convert(payout, int256), 0, 0)
     return payout
 
 
@@ -689,22 +660,20 @@ def settle(account: address, market: uint256, mode: uint256):
     @param mode 1 isolated, 2 cross.
     """
     self._enter()
-    trade: Trade = self._open_position(account, market, mode)
+    trade: Trade = self._priced_position(account, market, mode)
     # Elsewhere a position is closed by its owner's order, at a price of later.
     if trade.flow >> margin_words.SETTLED_AT == 0:
         refusals.refuse(refusals.NOT_SETTLED)
-    trade.reading.net = convert(self.settlement_prices[market], int256) - margin_words.index_now(trade.flow)
     size: uint256 = trade.held.size
     trade = self._reduced(trade, size)
-    trade = self._left_over(trade, unsafe_add(trade.profit, convert(trade.held.collateral, int256)))
+    trade = self._left_over(trade, unsafe_add(trade.profit, trade.held.collateral))
     trade.held.version = unsafe_add(trade.held.version, 1)
     trade = self._forgiven(trade)
     self.markets[market].sizes = trade.sizes
     owed: int256 = self._store(trade)
     log MarketChanged(market=market, sizes=trade.sizes, flow=trade.flow)
     log PositionSettled(position_id=trade.id, size=size, profit=trade.profit)
-    self._settle(owed, 0, trade.shortfall)
-    self._leave()
+    self._finish(owed, 0, trade.shortfall)
 
 
 @external
@@ -715,18 +684,13 @@ def catch_up(position_id: uint256):
     """
     self._enter()
     trade: Trade = self._touch(
-        self._trade(
-            self._holder(position_id),
-            (position_id >> margin_words.ID_MARKET_AT) & margin_words.BITS_16,
-            position_id & 255,
-        )
+        self._trade(self._holder(position_id), self._market_of(position_id), position_id & 255)
     )
     # One that the cuts rounded away is still to be paid out.
     if not trade.was_open:
         refusals.refuse(refusals.NO_POSITION)
     trade = self._forgiven(trade)
-    self._settle(self._store(trade), 0, trade.shortfall)
-    self._leave()
+    self._finish(self._store(trade), 0, trade.shortfall)
 
 
 @external
@@ -747,8 +711,7 @@ def set_rules(market: uint256, rules: uint256):
         refusals.refuse(refusals.MARKET_OUT_OF_ORDER)
     flow: uint256 = self.markets[market].flow
     # Fixed for ever: what was promised to its positions stands.
-    if flow >> margin_words.SETTLED_AT != 0:
-        refusals.refuse(refusals.MARKET_SETTLED)
+    self._check_living(flow)
     # A market that feed or oracle does not know refuses here, not at its first order.
     reading: Reading = self._reading(market, 0)
     floor_ppm: uint256 = (reading.margin >> margin_words.FLOOR_AT) & margin_words.BITS_20
@@ -775,14 +738,12 @@ def begin_settlement(market: uint256):
     authority._consume(keccak256(slice(msg.data, 0, 36)))
     self._enter()
     flow: uint256 = self.markets[market].flow
-    self._known(self.markets[market].rules)
-    if flow >> margin_words.SETTLED_AT != 0:
-        refusals.refuse(refusals.MARKET_SETTLED)
+    self._rules(market)
+    self._check_living(flow)
     reading: Reading = self._reading(market, flow)
     observed_ms: uint256 = (reading.mark >> margin_words.OBSERVED_AT) & margin_words.BITS_48
     # There is no last good price where there never was one.
-    if observed_ms == 0:
-        refusals.refuse(refusals.PRICE_NOT_READY)
+    self._check_ready(observed_ms != 0)
     # While prices come, the market decides what a position is worth, and not the owner.
     if block.timestamp * 1_000 < observed_ms + SETTLEMENT_AGE_MS:
         refusals.refuse(refusals.PRICE_STILL_YOUNG)
@@ -809,9 +770,8 @@ def health(position_id: uint256) -> IMarginEngine.Health:
     @param position_id Which.
     """
     account: address = self._holder(position_id)
-    market: uint256 = (position_id >> margin_words.ID_MARKET_AT) & margin_words.BITS_16
-    rules: uint256 = self.markets[market].rules
-    self._known(rules)
+    market: uint256 = self._market_of(position_id)
+    rules: uint256 = self._rules(market)
     flow: uint256 = self.markets[market].flow
     sizes: uint256 = self.markets[market].sizes
     reading: Reading = self._reading(market, flow)
@@ -839,16 +799,18 @@ def health(position_id: uint256) -> IMarginEngine.Health:
         skew=self._skew(sizes),
         settled=flow >> margin_words.SETTLED_AT != 0,
         largest_market=market,
+        absent=0,
     )
     if position_id & 255 == margin_words.CROSS:
         sums: Sums = self._sums(account, self.accounts[account], self.balances[account], market, reading, True)
-        found.equity = sums.equity
-        found.maintenance = sums.maintenance
+        found.equity = sums.margin.equity
+        found.maintenance = sums.margin.maintenance
+        found.absent = sums.absent
         if sums.largest_market != NO_MARKET:
             found.largest_market = sums.largest_market
         return found
     profit: int256 = margin_math.profit(held.long, held.size, held.basis, reading.net)
-    found.equity = max(convert(held.collateral, int256) + cash, 0) + profit
+    found.equity = max(held.collateral + cash, 0) + profit
     return found
 
 
@@ -859,18 +821,10 @@ def account_margin(account: address) -> IMarginEngine.AccountMargin:
     @notice The sums of a cross account now, cuts applied.
     @param account Whose.
     """
-    balance: int256 = self.balances[account]
-    sums: Sums = self._sums(account, self.accounts[account], balance, NO_MARKET, empty(Reading), False)
-    return IMarginEngine.AccountMargin(
-        balance=balance,
-        equity=sums.equity,
-        opening_equity=sums.opening_equity,
-        initial=sums.initial,
-        maintenance=sums.maintenance,
-        notional=sums.notional,
-        widening=sums.widening,
-        ready=sums.ready,
+    sums: Sums = self._sums(
+        account, self.accounts[account], self.balances[account], NO_MARKET, empty(Reading), False
     )
+    return sums.margin
 
 
 @external
@@ -958,22 +912,33 @@ def _leave():
 
 @internal
 @view
-def _only_desk():
+def _only_vault_or_pool():
     """
-    @notice Refuse anybody but the desk, which has verified what it brings.
+    @notice Refuse anybody else: it could leave the whole system locked for the transaction, or open it in the middle of
+            an action.
     """
-    if msg.sender != desk:
-        refusals.refuse(refusals.NOT_DESK)
+    if msg.sender != vault.address and msg.sender != pool.address:
+        refusals.refuse(refusals.NOT_POOL)
 
 
 @internal
-@view
-def _only_liquidator():
+def _enter_as_desk():
     """
-    @notice Refuse anybody but the liquidator, which has judged what it closes.
+    @notice Take the lock; refuse anybody but the desk, which has verified what it brings.
+    """
+    if msg.sender != desk:
+        refusals.refuse(refusals.NOT_DESK)
+    self._enter()
+
+
+@internal
+def _enter_as_liquidator():
+    """
+    @notice Take the lock; refuse anybody but the liquidator, which has judged what it closes.
     """
     if msg.sender != liquidator:
         refusals.refuse(refusals.NOT_LIQUIDATOR)
+    self._enter()
 
 
 @internal
@@ -990,6 +955,16 @@ def _counts(amount: uint256):
 
 
 @internal
+@view
+def _check_withdrawals_open():
+    """
+    @notice Refuse to let money out while a doubt about the books holds it.
+    """
+    if not staticcall oracle.withdrawals_open():
+        refusals.refuse(refusals.WITHDRAWALS_PAUSED)
+
+
+@internal
 @pure
 def _holder(position_id: uint256) -> address:
     """
@@ -1003,12 +978,34 @@ def _holder(position_id: uint256) -> address:
 
 @internal
 @pure
-def _known(rules: uint256):
+def _market_of(position_id: uint256) -> uint256:
     """
-    @notice Refuse a market that the owner has not opened.
+    @return The market that a position is in.
     """
+    return (position_id >> margin_words.ID_MARKET_AT) & margin_words.BITS_16
+
+
+@internal
+@view
+def _rules(market: uint256) -> uint256:
+    """
+    @return A market's rules; refuses one that the owner has not opened.
+    """
+    rules: uint256 = self.markets[market].rules
     if rules == 0:
         refusals.refuse(refusals.UNKNOWN_MARKET)
+    return rules
+
+
+@internal
+@pure
+def _check_living(flow: uint256):
+    """
+    @notice Refuse what a settled market does not do any more.
+    @param flow Its funding word.
+    """
+    if flow >> margin_words.SETTLED_AT != 0:
+        refusals.refuse(refusals.MARKET_SETTLED)
 
 
 @internal
@@ -1030,6 +1027,16 @@ def _is_ready(reading: Reading) -> bool:
     return (
         reading.mark & margin_words.NEW_RISK_BIT != 0 and reading.margin & margin_words.HALTED_BIT == 0
     )
+
+
+@internal
+@pure
+def _check_ready(ready: bool):
+    """
+    @notice Refuse what waits for a better price.
+    """
+    if not ready:
+        refusals.refuse(refusals.PRICE_NOT_READY)
 
 
 @internal
@@ -1106,7 +1113,7 @@ def _position(position_id: uint256, market: uint256, flow: uint256) -> (Position
         long=long,
         managed=word & margin_words.MANAGED_BIT != 0,
         adjusted=word & margin_words.ADJUSTED_BIT != 0,
-        collateral=more & margin_words.BITS_64,
+        collateral=convert(convert(more & margin_words.BITS_64, bytes32), int256),
         maintenance_ppm=(more >> margin_words.MAINTENANCE_AT) & margin_words.BITS_20,
         ceiling_ppm=(more >> margin_words.CEILING_AT) & margin_words.BITS_20,
         version=(more >> margin_words.VERSION_AT) & margin_words.BITS_32,
@@ -1174,11 +1181,12 @@ def _sums(
            and pauses allow it now, of equal ones the first in the list; NO_MARKET where there is none.
     """
     sums: Sums = empty(Sums)
-    sums.ready = True
+    sums.margin.ready = True
     sums.permissions = ALL_PERMISSIONS
     sums.largest_market = NO_MARKET
-    sums.equity = balance
-    sums.opening_equity = balance
+    sums.margin.balance = balance
+    sums.margin.equity = balance
+    sums.margin.opening_equity = balance
     most: uint256 = 0
     markets: uint256 = word >> margin_words.MARKETS_AT
     for i: uint256 in range((word >> margin_words.COUNT_AT) & margin_words.BITS_4, bound=10):
@@ -1196,23 +1204,24 @@ def _sums(
         carried: int256 = profit
         if profit > 0:
             if now.mark & margin_words.FRESH_BIT == 0 or now.margin & margin_words.HALTED_BIT != 0:
+                sums.absent = unsafe_add(sums.absent, convert(profit, uint256))
                 profit = 0
             share_ppm: uint256 = (now.margin >> margin_words.PROFIT_SHARE_AT) & margin_words.BITS_20
             carried = convert(unsafe_div(unsafe_mul(convert(profit, uint256), share_ppm), PPM), int256)
-        sums.equity = unsafe_add(sums.equity, unsafe_add(profit, cash))
-        sums.opening_equity = unsafe_add(sums.opening_equity, unsafe_add(carried, cash))
+        sums.margin.equity = unsafe_add(sums.margin.equity, unsafe_add(profit, cash))
+        sums.margin.opening_equity = unsafe_add(sums.margin.opening_equity, unsafe_add(carried, cash))
         worth: uint256 = unsafe_mul(held.size, now.price)
-        sums.initial = unsafe_add(sums.initial, margin_math.initial_of(worth, held.leverage_e2))
+        sums.margin.initial = unsafe_add(sums.margin.initial, margin_math.initial_of(worth, held.leverage_e2))
         ratio_ppm: uint256 = held.maintenance_ppm
         if held.managed:
             ratio_ppm = self._ratio(held, position_id, now.margin)
         maintenance: uint256 = margin_math.charge_of(worth, ratio_ppm)
-        sums.maintenance = unsafe_add(sums.maintenance, maintenance)
-        sums.notional = unsafe_add(sums.notional, margin_math.ceil_div(worth, margin_math.E30))
-        sums.widening = unsafe_add(sums.widening, margin_math.charge_of(worth, now.mark & margin_words.BITS_20))
+        sums.margin.maintenance = unsafe_add(sums.margin.maintenance, maintenance)
+        sums.margin.notional = unsafe_add(sums.margin.notional, margin_math.ceil_div(worth, margin_math.E30))
+        sums.margin.widening = unsafe_add(sums.margin.widening, margin_math.charge_of(worth, now.mark & margin_words.BITS_20))
         sums.permissions &= now.margin
         if now.mark & margin_words.NEW_RISK_BIT == 0 or now.margin & margin_words.HALTED_BIT != 0:
-            sums.ready = False
+            sums.margin.ready = False
         if seek and maintenance > most and self._may_be_liquidated(market, flow, now, held.stamp_ms):
             most = maintenance
             sums.largest_market = market
@@ -1250,12 +1259,11 @@ def _check_free(account: address, balance: int256, amount: uint256, pauses: bool
         return
     sums: Sums = self._sums(account, word, balance, NO_MARKET, empty(Reading), False)
     # A price that cannot carry a new position cannot say what is free either.
-    if not sums.ready:
-        refusals.refuse(refusals.PRICE_NOT_READY)
+    self._check_ready(sums.margin.ready)
     if pauses and sums.permissions & margin_words.MAY_WITHDRAW == 0:
         refusals.refuse(refusals.WITHDRAWALS_PAUSED)
-    locked: uint256 = margin_math.locked_margin(sums.initial, sums.notional)
-    if sums.equity - taken < convert(sums.widening + locked, int256):
+    locked: uint256 = margin_math.locked_margin(sums.margin.initial, sums.margin.notional)
+    if sums.margin.equity - taken < convert(sums.margin.widening + locked, int256):
         refusals.refuse(refusals.MARGIN_LOCKED)
 
 
@@ -1263,13 +1271,27 @@ def _check_free(account: address, balance: int256, amount: uint256, pauses: bool
 @view
 def _survives(account: address, word: uint256, balance: int256, fee: uint256) -> bool:
     """
-    @return Whether an account can pay a fee: out of its balance, or, while it holds cross positions, so that nothing
-            becomes liquidatable by it.
+    @return Whether an account can pay a fee without anything becoming liquidatable by it; one without cross positions
+            out of its balance.
     """
-    if (word >> margin_words.COUNT_AT) & margin_words.BITS_4 == 0:
-        return balance >= convert(fee, int256)
     sums: Sums = self._sums(account, word, balance, NO_MARKET, empty(Reading), False)
-    return sums.equity - convert(fee, int256) >= convert(sums.maintenance, int256)
+    return sums.margin.equity - convert(fee, int256) >= convert(sums.margin.maintenance, int256)
+
+
+@internal
+def _hold_from_margin(account: address, market: uint256, fee: uint256):
+    """
+    @notice Escrow the fee of an isolated position's close out of its collateral: whose money is all in the position
+            need not bring more to get it out.
+    """
+    trade: Trade = self._priced_position(account, market, margin_words.ISOLATED)
+    taken: int256 = convert(fee, int256)
+    trade.held.collateral = unsafe_sub(trade.held.collateral, taken)
+    if trade.held.collateral < 0:
+        refusals.refuse(refusals.BALANCE_SHORT)
+    trade.owed = unsafe_add(trade.owed, taken)
+    self._check_margin(trade, False)
+    self._finish(self._store(trade), 0, trade.shortfall)
 
 
 @internal
@@ -1310,8 +1332,7 @@ def _begin(account: address, market: uint256, mode: uint256) -> Trade:
     """
     @notice Begin an action on a position at the market's price of now.
     """
-    rules: uint256 = self.markets[market].rules
-    self._known(rules)
+    rules: uint256 = self._rules(market)
     trade: Trade = self._trade(account, market, mode)
     trade.rules = rules
     trade.sizes = self.markets[market].sizes
@@ -1327,6 +1348,16 @@ def _open_position(account: address, market: uint256, mode: uint256) -> Trade:
     trade: Trade = self._touch(self._trade(account, market, mode))
     self._exists(trade)
     trade.sizes = self.markets[market].sizes
+    return trade
+
+
+@internal
+def _priced_position(account: address, market: uint256, mode: uint256) -> Trade:
+    """
+    @notice The same, at its market's price of now.
+    """
+    trade: Trade = self._open_position(account, market, mode)
+    trade.reading = self._reading(market, trade.flow)
     return trade
 
 
@@ -1352,7 +1383,7 @@ def _touch(begun: Trade) -> Trade:
         return trade
     self.pots[trade.market] -= cash
     trade.owed = unsafe_sub(trade.owed, cash)
-    trade = self._left_over(trade, unsafe_add(convert(trade.held.collateral, int256), cash))
+    trade = self._left_over(trade, unsafe_add(trade.held.collateral, cash))
     log CutsApplied(position_id=trade.id, size=trade.held.size, cash=cash)
     return trade
 
@@ -1370,7 +1401,7 @@ def _left_over(begun: Trade, amount: int256) -> Trade:
     if trade.cross or (amount >= 0 and trade.held.size == 0):
         trade.balance = unsafe_add(trade.balance, amount)
     elif amount >= 0:
-        trade.held.collateral = convert(amount, uint256)
+        trade.held.collateral = amount
     else:
         trade.shortfall = unsafe_add(trade.shortfall, convert(unsafe_sub(0, amount), uint256))
     return trade
@@ -1382,8 +1413,7 @@ def _check_window(trade: Trade, not_before_ms: uint256, not_after_ms: uint256):
     """
     @notice Refuse what cannot be executed now whatever the position is.
     """
-    if trade.flow >> margin_words.SETTLED_AT != 0:
-        refusals.refuse(refusals.MARKET_SETTLED)
+    self._check_living(trade.flow)
     observed_ms: uint256 = (trade.reading.mark >> margin_words.OBSERVED_AT) & margin_words.BITS_48
     # A price known when the order was made would be a free look; one of much later an option.
     if observed_ms < not_before_ms or observed_ms > not_after_ms:
@@ -1464,29 +1494,31 @@ def _close(begun: Trade, size: uint256) -> Trade:
         refusals.refuse(refusals.CLOSING_PAUSED)
     # At an old or unconfirmed price whoever closes could know better.
     flags: uint256 = trade.reading.mark & (margin_words.FRESH_BIT | margin_words.UNCONFIRMED_BIT)
-    if flags != margin_words.FRESH_BIT:
-        refusals.refuse(refusals.PRICE_NOT_READY)
+    self._check_ready(flags == margin_words.FRESH_BIT)
     # Confidence widens no further than liquidation's least penalty: closing is never dearer than being liquidated.
     widen_ppm: uint256 = min(
         trade.reading.mark & margin_words.BITS_20,
         (trade.rules >> margin_words.PENALTY_MIN_AT) & margin_words.BITS_16,
     )
     trade = self._costed(trade, not trade.held.long, size, widen_ppm)
-    collateral: uint256 = trade.held.collateral
+    collateral: int256 = trade.held.collateral
     # 64 bits x 120; what is released is not above what there is.
-    released: uint256 = unsafe_div(unsafe_mul(collateral, size), trade.held.size)
+    released: int256 = unsafe_div(
+        unsafe_mul(collateral, convert(convert(size, bytes32), int256)),
+        convert(convert(trade.held.size, bytes32), int256),
+    )
     trade = self._reduced(trade, size)
     payout: int256 = unsafe_sub(trade.profit, convert(unsafe_add(trade.cost, trade.fee), int256))
-    if trade.cross:
-        trade.balance = unsafe_add(trade.balance, payout)
-    else:
-        payout = unsafe_add(payout, convert(released, int256))
-        left: int256 = unsafe_add(convert(unsafe_sub(collateral, released), int256), min(payout, 0))
+    if not trade.cross:
+        trade.held.collateral = unsafe_add(collateral, payout)
         # Nobody else pays for it: margin is added, or the position is liquidated.
-        if left < 0:
+        if trade.held.collateral < 0:
             refusals.refuse(refusals.LOSS_EXCEEDS_MARGIN)
-        trade.held.collateral = convert(left, uint256)
-        trade.balance = unsafe_add(trade.balance, max(payout, 0))
+        # The part's share, as far as it is beyond the rest's initial margin: who reduces a position that has little
+        # left makes it safer, never weaker. Of a whole close no rest asks for anything.
+        payout = max(min(unsafe_add(payout, released), self._above_initial(trade)), 0)
+        trade.held.collateral = unsafe_sub(trade.held.collateral, payout)
+    trade.balance = unsafe_add(trade.balance, payout)
     # A rest of dust would not pay for its own liquidation.
     if trade.held.size != 0 and self._is_dust(trade):
         refusals.refuse(refusals.BELOW_MINIMUM_SIZE)
@@ -1542,15 +1574,16 @@ def _open(begun: Trade, order: IMarginEngine.Order, size: uint256) -> Trade:
     trade.to_insurance = unsafe_add(
         trade.to_insurance, unsafe_div(unsafe_sub(trade.fee, fee), INSURANCE_FEE_DIVISOR)
     )
-    charged: uint256 = unsafe_sub(unsafe_add(trade.cost, trade.fee), closed_for)
+    charged: int256 = convert(unsafe_sub(unsafe_add(trade.cost, trade.fee), closed_for), int256)
     if trade.cross:
-        trade.balance = unsafe_sub(trade.balance, convert(charged, int256))
+        trade.balance = unsafe_sub(trade.balance, charged)
         return trade
-    collateral: uint256 = trade.held.collateral + order.margin
+    trade.held.collateral = unsafe_add(
+        trade.held.collateral, unsafe_sub(convert(order.margin, int256), charged)
+    )
     # Costs come out of what the position brings; it could not start in debt.
-    if collateral < charged:
+    if trade.held.collateral < 0:
         refusals.refuse(refusals.MARGIN_SHORT)
-    trade.held.collateral = unsafe_sub(collateral, charged)
     return trade
 
 
@@ -1579,8 +1612,7 @@ def _check_may_open(reading: Reading):
     """
     if reading.margin & margin_words.MAY_OPEN == 0:
         refusals.refuse(refusals.OPENING_PAUSED)
-    if not self._is_ready(reading):
-        refusals.refuse(refusals.PRICE_NOT_READY)
+    self._check_ready(self._is_ready(reading))
 
 
 @internal
@@ -1679,16 +1711,14 @@ def _check_margin(trade: Trade, opened: bool):
         return
     if trade.held.size == 0:
         return
-    price: uint256 = trade.reading.price
-    equity: int256 = self._isolated_equity(trade)
     if opened:
-        initial: uint256 = margin_math.initial_margin(trade.held.size, price, trade.held.leverage_e2)
-        if equity < convert(initial, int256):
+        if self._above_initial(trade) < 0:
             refusals.refuse(refusals.MARGIN_SHORT)
         return
     ratio_ppm: uint256 = self._ratio(trade.held, trade.id, trade.reading.margin)
+    least: uint256 = margin_math.charge(trade.held.size, trade.reading.price, ratio_ppm)
     # What would be liquidated in the next block was no reduction worth making; close it all, or add margin.
-    if equity < convert(margin_math.charge(trade.held.size, price, ratio_ppm), int256):
+    if self._isolated_equity(trade) < convert(least, int256):
         refusals.refuse(refusals.WOULD_BE_LIQUIDATABLE)
 
 
@@ -1702,13 +1732,12 @@ def _check_account(trade: Trade, opened: bool):
     sums: Sums = self._sums(trade.account, word, trade.balance, trade.market, trade.reading, False)
     if not opened:
         # Where nothing is open nothing is asked for, but the balance may not be owed.
-        if sums.equity < convert(sums.maintenance, int256):
+        if sums.margin.equity < convert(sums.margin.maintenance, int256):
             refusals.refuse(refusals.WOULD_BE_LIQUIDATABLE)
         return
     # New risk is carried by prices that could carry it, all of them.
-    if not sums.ready:
-        refusals.refuse(refusals.PRICE_NOT_READY)
-    if sums.opening_equity < convert(sums.initial, int256):
+    self._check_ready(sums.margin.ready)
+    if sums.margin.opening_equity < convert(sums.margin.initial, int256):
         refusals.refuse(refusals.MARGIN_SHORT)
 
 
@@ -1719,9 +1748,21 @@ def _isolated_equity(trade: Trade) -> int256:
     @return What an isolated position owns at its market's price.
     """
     return unsafe_add(
-        convert(trade.held.collateral, int256),
+        trade.held.collateral,
         margin_math.profit(trade.held.long, trade.held.size, trade.held.basis, trade.reading.net),
     )
+
+
+@internal
+@pure
+def _above_initial(trade: Trade) -> int256:
+    """
+    @return What an isolated position owns beyond its initial margin.
+    """
+    initial: uint256 = margin_math.initial_margin(
+        trade.held.size, trade.reading.price, trade.held.leverage_e2
+    )
+    return unsafe_sub(self._isolated_equity(trade), convert(initial, int256))
 
 
 @internal
@@ -1787,7 +1828,7 @@ def _store(trade: Trade) -> int256:
     first: uint256 = 0
     second: uint256 = trade.held.version << margin_words.VERSION_AT
     # A version never starts again: an action that was signed for an earlier position stays void.
-    if trade.held.version > margin_words.BITS_32 or trade.held.collateral > margin_words.BITS_64:
+    if trade.held.version > margin_words.BITS_32 or trade.held.collateral >> 64 != 0:
         refusals.refuse(refusals.AMOUNT_OUT_OF_RANGE)
     if trade.held.size != 0:
         first = (
@@ -1799,7 +1840,7 @@ def _store(trade: Trade) -> int256:
             | (convert(trade.held.adjusted, uint256) << margin_words.ADJUSTED_AT)
         )
         second |= (
-            trade.held.collateral
+            convert(trade.held.collateral, uint256)
             | (trade.held.maintenance_ppm << margin_words.MAINTENANCE_AT)
             | (trade.held.ceiling_ppm << margin_words.CEILING_AT)
             | (trade.held.stamp_ms << margin_words.STAMP_AT)
@@ -1817,7 +1858,7 @@ def _store(trade: Trade) -> int256:
         if word != self.accounts[trade.account]:
             self._store_account(trade.account, word)
     owed: int256 = unsafe_add(
-        trade.owed, unsafe_sub(convert(trade.held.collateral, int256), convert(trade.collateral, int256))
+        trade.owed, unsafe_sub(trade.held.collateral, trade.collateral)
     )
     before: int256 = self.balances[trade.account]
     if trade.balance != before:
@@ -1890,14 +1931,15 @@ def _credit(account: address, amount: uint256) -> int256:
 
 
 @internal
-def _settle(owed: int256, to_insurance: uint256, shortfall: uint256):
+def _finish(owed: int256, to_insurance: uint256, shortfall: uint256):
     """
-    @notice End an action: the pool takes what traders are owed less, or gives what they are owed more.
+    @notice End an action: the pool takes what traders are owed less, or gives what they are owed more. The lock opens.
     @param owed Growth of what the vault owes traders, less what came in from a wallet.
     """
     to_pool: int256 = unsafe_sub(unsafe_sub(0, owed), convert(to_insurance, int256))
     if to_pool != 0 or to_insurance != 0 or shortfall != 0:
         extcall pool.settle(to_pool, to_insurance, shortfall)
+    self._leave()
 
 
 @internal
@@ -1953,6 +1995,8 @@ def _sound(rules: uint256, floor_ppm: uint256) -> bool:
         # The least penalty of the least position pays the caller; so there is no reward to farm.
         and penalty_min_ppm * min_notional >= (rules >> margin_words.REWARD_AT) & margin_words.BITS_24
         and min_notional != 0
+        # Nobody executes for nothing: an order that waits for its own owner to execute it is an option.
+        and (rules >> margin_words.EXECUTION_FEE_AT) & margin_words.BITS_24 >= LEAST_EXECUTION_FEE
         and (rules >> margin_words.IMPACT_AT) & margin_words.BITS_20 <= PPM
         and (rules >> margin_words.FUNDING_AT) & margin_words.BITS_20 <= PPM
         and interest_share_ppm != 0

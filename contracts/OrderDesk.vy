@@ -323,7 +323,9 @@ def _wait(request: IOrderDesk.Request, nonce: uint256, terms_hash: bytes32) -> b
         terms_hash=terms_hash,
         request=request,
     )
-    extcall engine.hold(request.account, nonce, request.mode, request.fee, request.margin)
+    extcall engine.hold(
+        request.account, nonce, request.market, request.mode, request.fee, request.margin
+    )
     return id
 
 

@@ -197,6 +197,7 @@ class Book:
     accounts: Mapping[Account, AccountBook] = field(default_factory=lambda: MappingProxyType({}))
     markets: Mapping[MarketId, MarketBook] = field(default_factory=lambda: MappingProxyType({}))
     paces: Mapping[MarketId, Pace] = field(default_factory=lambda: MappingProxyType({}))
+    graces: Mapping[Account, UnixS] = field(default_factory=lambda: MappingProxyType({}))
     requests: frozenset[Request] = frozenset()
     pool: PoolState = EMPTY_POOL
     credited: int = 0
@@ -214,6 +215,10 @@ class Book:
     def pace(self, market: MarketId) -> Pace:
         """Give the liquidator's slot of a market."""
         return self.paces.get(market, STEADY)
+
+    def grace(self, account: Account) -> UnixS:
+        """Give when an account was first found to lack only live prices; 0 never."""
+        return self.graces.get(account, NEVER_S)
 
     def market(self, market: MarketId) -> MarketBook:
         """Give a market; refuse one without rules."""

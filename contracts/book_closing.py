@@ -37,6 +37,8 @@ from contracts.units import MS_PER_S, PPM, MarketId, Ppm, UsdcE6
 
 SETTLEMENT_AGE_S: Final = 86_400
 MAX_MARKETS: Final = 256
+LEAST_EXECUTION_FEE: Final = 10_000
+"""What a keeper's transaction may cost; an order that only its owner executes is an option."""
 LEAST_BAND_PPM: Final = 10_000
 """Within it a price is near its average in every market: the liquidator reads no rules for it."""
 
@@ -201,7 +203,9 @@ def is_coherent(rules: MarketRules, floor_ppm: Ppm) -> bool:
     bearable = rules.penalty_max_ppm + rules.fee_ppm < floor_ppm
     paid = rules.penalty_min_ppm * rules.min_notional >= rules.reward * PPM
     watched = rules.band_ppm >= LEAST_BAND_PPM
-    return max(shares) <= PPM and min(needed) > 0 and ordered and bearable and paid and watched
+    executed = rules.execution_fee >= LEAST_EXECUTION_FEE
+    fit = ordered and bearable and paid and watched and executed
+    return max(shares) <= PPM and min(needed) > 0 and fit
 
 
 def _open_position(action: Action, identity: PositionId) -> Position:

@@ -153,7 +153,11 @@ def cancel(book: Book, readings: Readings, request: Request) -> Book:
     if milliseconds(readings.now_s) <= request.requested_at_ms + WINDOW_MS:
         raise Refused(Refusal.OUTSIDE_WINDOW)
     holding = Holding(
-        account=request.account, mode=request.mode, fee=request.fee, margin=request.margin
+        account=request.account,
+        market=request.market,
+        mode=request.mode,
+        fee=request.fee,
+        margin=request.margin,
     )
     return unhold(ended, readings, holding)
 
@@ -229,6 +233,7 @@ def _wait(book: Book, readings: Readings, request: Request, nonce: int) -> tuple
     waiting = replace(book, requests=book.requests | {request})
     holding = Holding(
         account=request.account,
+        market=request.market,
         mode=request.mode,
         fee=request.fee,
         margin=request.margin,

@@ -32,13 +32,14 @@ from contracts.margin import (
     charge,
     is_liquidatable,
 )
-from contracts.margin_losses import is_backstop, penalty_ppm
+from contracts.margin_losses import is_backstop, lacks_prices, penalty_ppm
 from contracts.margin_pace import (
     NEVER_S,
     Agreement,
     Look,
     Pace,
     grace_until_s,
+    price_grace,
     second_round,
 )
 from contracts.margin_sides import LEAST_KEEP_E27, WHOLE_E27, cut_e27, side_profit
@@ -158,7 +159,7 @@ def _liquidate(
     is_cross = split_position_id(identity)[2] == CROSS
     if is_cross and max_size == _NO_LIMIT and found.largest_market != market:
         raise Refused(Refusal.NOT_THE_LARGEST)
-    noted = _agreed(book, readings, identity)
+    noted = _graced(book, readings, identity, found) or _agreed(book, readings, identity)
     if noted is not None:
         return noted, SizeE18(0)
     rules = own.now.book.rules
@@ -183,6 +184,22 @@ def _close(found: Health, size: SizeE18, penalty: Ppm, caller: Account) -> Close
         reward=found.standing.now.book.rules.reward,
         recipient=caller,
     )
+
+
+def _graced(book: Book, readings: Readings, identity: PositionId, found: Health) -> Book | None:
+    """Ask for the grace of an account that lacks only live prices.
+
+    None where it lacks more, or had it; the book with its beginning where it begins now.
+    """
+    if not lacks_prices(found.equity, found.absent, found.maintenance):
+        return None
+    account = split_position_id(identity)[0]
+    agreement = price_grace(book.grace(account), readings.now_s)
+    if agreement is Agreement.AWAITED:
+        raise Refused(Refusal.GRACE_RUNNING)
+    if agreement is Agreement.AGREED:
+        return None
+    return replace(book, graces={**book.graces, account: readings.now_s})
 
 
 def _agreed(book: Book, readings: Readings, identity: PositionId) -> Book | None:

@@ -105,6 +105,11 @@ class Standing:
         return self.profit if self.now.live else UsdcE6(min(0, self.profit))
 
     @property
+    def absent(self) -> UsdcE6:
+        """What of it only the want of a live price keeps out of a cross account."""
+        return UsdcE6(self.profit - self.counted)
+
+    @property
     def equity(self) -> UsdcE6:
         """What an isolated position owns."""
         return UsdcE6(self.position.collateral + self.profit)
@@ -132,7 +137,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossMargin:
-    """The sums of a cross account; `permissions`: what all its markets allow."""
+    """The sums of a cross account; `permissions`: what all its markets allow.
+
+    `absent`: profit that only the want of a live price keeps out of equity.
+    """
 
     balance: int
     equity: int
@@ -143,6 +151,7 @@ class CrossMargin:
     widening: UsdcE6
     ready: bool
     permissions: int
+    absent: UsdcE6
 
     @property
     def is_liquidatable(self) -> bool:
@@ -159,6 +168,7 @@ class Health:
     own_maintenance: UsdcE6
     standing: Standing
     largest_market: MarketId
+    absent: UsdcE6 = NOTHING
 
 
 def market_now(book: Book, readings: Readings, market: MarketId) -> MarketNow:
@@ -257,7 +267,7 @@ def cross_margin(book: Book, readings: Readings, account: Account) -> CrossMargi
 def sum_up(balance: int, standings: tuple[Standing, ...]) -> CrossMargin:
     """Add up a balance and positions."""
     equity = opening = balance
-    initial = maintenance = notional = widening = 0
+    initial = maintenance = notional = widening = absent = 0
     permissions = ALL_PERMISSIONS
     for each in standings:
         counted = each.counted
@@ -268,6 +278,7 @@ def sum_up(balance: int, standings: tuple[Standing, ...]) -> CrossMargin:
         maintenance += each.maintenance
         notional += each.notional
         widening += each.widening
+        absent += each.absent
         permissions &= each.now.permissions
     return CrossMargin(
         balance=balance,
@@ -279,6 +290,7 @@ def sum_up(balance: int, standings: tuple[Standing, ...]) -> CrossMargin:
         widening=UsdcE6(widening),
         ready=all(each.now.ready for each in standings),
         permissions=permissions,
+        absent=UsdcE6(absent),
     )
 
 
@@ -302,6 +314,7 @@ def health(book: Book, readings: Readings, identity: PositionId) -> Health:
         own_maintenance=own.maintenance,
         standing=own,
         largest_market=_largest(standings, market),
+        absent=sums.absent,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from contracts.book import Book, Refused
 from contracts.book_action import Action, begin, touch
-from contracts.book_margin import MarketNow, cross_margin, market_now, standing
+from contracts.book_margin import MarketNow, cross_margin, is_safe, market_now, standing
 from contracts.book_readings import MAY_WITHDRAW, Readings
 from contracts.book_words import (
     CROSS,
@@ -33,6 +33,7 @@ class Holding:
     """What the desk has the engine hold for a request; `nonce` 0 where it needs no terms."""
 
     account: Account
+    market: MarketId
     mode: int
     fee: UsdcE6
     margin: UsdcE6
@@ -100,7 +101,8 @@ def remove_margin(
 def hold(book: Book, readings: Readings, holding: Holding) -> Book:
     """Use terms up, and hold what a request costs: in escrow, or as a cross account's promise.
 
-    A close, which needs no terms, may be owed for by an account that stays above maintenance.
+    A close, which needs no terms, may be owed for by an account that stays above maintenance; else
+    an isolated one's fee comes out of its collateral.
     """
     action = begin(book)
     account = holding.account
@@ -115,12 +117,29 @@ def hold(book: Book, readings: Readings, holding: Holding) -> Book:
     elif not (is_cross and held.balance >= promised) and (
         holding.nonce or not _can_pay(book, readings, account, promised)
     ):
-        raise Refused(Refusal.BALANCE_SHORT)
+        if holding.nonce or is_cross:
+            raise Refused(Refusal.BALANCE_SHORT)
+        return _held_from_margin(action, readings, holding)
     if not is_cross:
         return action.with_balance(account, -amount).with_escrow(amount).done()
     if promised > MAX_PROMISED:
         raise Refused(Refusal.AMOUNT_OUT_OF_RANGE)
     return action.with_account(account, replace(held, promised=promised)).done()
+
+
+def _held_from_margin(action: Action, readings: Readings, holding: Holding) -> Book:
+    """Escrow the fee of an isolated position's close out of its collateral."""
+    identity = position_id(holding.account, holding.market, ISOLATED)
+    action = touch(action, identity)
+    position = _open_isolated(action, identity)
+    collateral = position.collateral - holding.fee
+    if collateral < 0:
+        raise Refused(Refusal.BALANCE_SHORT)
+    rest = replace(position, collateral=UsdcE6(collateral))
+    action = action.with_position(identity, rest).with_escrow(holding.fee)
+    if not is_safe(action.book, readings, identity):
+        raise Refused(Refusal.WOULD_BE_LIQUIDATABLE)
+    return action.done()
 
 
 def unhold(book: Book, readings: Readings, holding: Holding) -> Book:
@@ -178,13 +197,10 @@ def _check_ready(now: MarketNow) -> None:
 
 
 def _can_pay(book: Book, readings: Readings, account: Account, fee: UsdcE6) -> bool:
-    """Tell whether an account can pay a fee: out of its balance, or by its equity.
+    """Tell whether an account can pay a fee without anything becoming liquidatable by it.
 
-    The latter while it holds cross positions, so that nothing becomes liquidatable by it.
+    One without cross positions pays out of its balance.
     """
-    held = book.account(account)
-    if not held.markets:
-        return held.balance >= fee
     sums = cross_margin(book, readings, account)
     return sums.equity - fee >= sums.maintenance
 

@@ -36,6 +36,7 @@ from contracts.margin import (
     NOTHING,
     SizeE18,
     average_entry_price,
+    initial_margin,
     notional_down,
     notional_up,
 )
@@ -155,7 +156,9 @@ def _close(now: MarketNow, order: Order, leg: _Leg) -> _Leg:
     costs = leg_costs(now, now.book.skew, order.direction, size, widen_ppm)
     profit = profit_of(now, position, size)
     paid = UsdcE6(profit - costs.total)
-    collateral, payout = _released_margin(position, size, paid, is_cross=order.is_cross)
+    collateral, payout = NOTHING, paid
+    if not order.is_cross:
+        collateral, payout = _released_margin(now, position, size, paid)
     action = reduced(leg.action, order.position_id, size, collateral)
     action = action.with_balance(order.account, payout)
     rest = SizeE18(position.size - size)
@@ -165,17 +168,22 @@ def _close(now: MarketNow, order: Order, leg: _Leg) -> _Leg:
 
 
 def _released_margin(
-    position: Position, size: SizeE18, paid: UsdcE6, *, is_cross: bool
+    now: MarketNow, position: Position, size: SizeE18, paid: UsdcE6
 ) -> tuple[UsdcE6, UsdcE6]:
-    """Give the collateral that stays with the rest, and what goes to the balance."""
-    if is_cross:
-        return NOTHING, paid
-    released = position.collateral * size // position.size
-    left, payout = position.collateral - released, released + paid
-    left += min(0, payout)
+    """Give the collateral that stays with the rest, and what goes to the balance.
+
+    That is the part's share, as far as it is beyond the initial margin of the rest: who reduces a
+    position that has little left makes it safer, never weaker.
+    """
+    left = position.collateral + paid
     if left < 0:
         raise Refused(Refusal.LOSS_EXCEEDS_MARGIN)
-    return UsdcE6(left), UsdcE6(max(0, payout))
+    rest = SizeE18(position.size - size)
+    asked = initial_margin(rest, now.price, position.leverage_e2)
+    free = left + profit_of(now, position, rest) - asked
+    share = position.collateral * size // position.size + paid
+    payout = max(0, min(share, free))
+    return UsdcE6(left - payout), UsdcE6(payout)
 
 
 def _insured(action: Action, costs: Costs) -> Action:

@@ -2,8 +2,8 @@
 """
 @title Liquidation math: how much of a position is closed, and at what penalty
 @license Apache-2.0
-@notice Pure. Equal to partial_close_size and close_grid in contracts/margin.py, is_backstop and penalty_ppm in
-        margin_losses.py and close_cost_ppm in margin_price.py, bit for bit; each rounding is against the trader.
+@notice Pure. Equal to partial_close_size and close_grid in contracts/margin.py, is_backstop, lacks_prices and penalty_ppm
+        in margin_losses.py and close_cost_ppm in margin_price.py, bit for bit; each rounding is against the trader.
 @dev Prices and sizes x 1e18, USDC x 1e6, ratios in ppm. While a position's worth is below 2**62 (USDC e6) and
      equity below 2**80, nothing here passes 2**224.
 """
@@ -48,6 +48,19 @@ def is_backstop(equity: int256, maintenance: uint256) -> bool:
     @return Whether equity is below two thirds of maintenance, strictly: all is closed, now.
     """
     return maintenance > 0 and 3 * equity < convert(2 * maintenance, int256)
+
+
+@internal
+@pure
+def lacks_prices(equity: int256, absent: uint256, maintenance: uint256) -> bool:
+    """
+    @param absent Profit that only the want of a live price keeps out of equity.
+    @return Whether, with it, an account that is liquidatable would not be, or in part where it now is whole.
+    """
+    priced: int256 = equity + convert(absent, int256)
+    return not self.is_liquidatable(priced, maintenance) or (
+        self.is_backstop(equity, maintenance) and not self.is_backstop(priced, maintenance)
+    )
 
 
 @internal

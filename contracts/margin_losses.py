@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.margin import check
+from contracts.margin import check, is_liquidatable
 from contracts.units import PPM, Ppm, UnitError, UsdcE6, ceil_div
 
 
@@ -39,6 +39,17 @@ class Settlement:
 def is_backstop(equity: int, maintenance: int) -> bool:
     """Tell whether equity is below two thirds of maintenance, strictly: all is closed, now."""
     return maintenance > 0 and 3 * equity < 2 * maintenance
+
+
+def lacks_prices(equity: int, absent: int, maintenance: int) -> bool:
+    """Tell whether a liquidatable account lacks only profit that has no live price.
+
+    With it, it would not be liquidatable, or in part where it now is whole.
+    """
+    priced = equity + absent
+    return not is_liquidatable(priced, maintenance) or (
+        is_backstop(equity, maintenance) and not is_backstop(priced, maintenance)
+    )
 
 
 def penalty_ppm(equity: int, maintenance: int, minimum_ppm: Ppm, maximum_ppm: Ppm) -> Ppm:

@@ -53,7 +53,7 @@ MARGIN_MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
         Refusal.MARGIN_SHORT: "Equity would be below the initial margin; add margin, or take less.",
         Refusal.TOO_MANY_POSITIONS: "A cross account holds ten positions at most; close one first.",
         Refusal.RULES_INVALID: (
-            "The packed rules hold a field that is zero, at its limit or incoherent."
+            "The packed rules hold a field that is zero, too low, at its limit or incoherent."
         ),
         Refusal.PRICE_STILL_YOUNG: "The market's price is not a day old: it may still come back.",
         Refusal.NOT_SETTLED: "The market is not being settled; close the position instead.",
@@ -105,7 +105,7 @@ MARGIN_MEANINGS: Final[Mapping[Refusal, str]] = MappingProxyType(
         ),
         Refusal.GRACE_RUNNING: (
             "A partial liquidation waits five minutes after a pause of liquidation or a gap in "
-            "prices."
+            "prices, any other where only profit without a live price is missing."
         ),
         Refusal.WINDOW_USED_UP: (
             "The market's partial liquidations of this minute are used up; try in the next."

@@ -80,6 +80,16 @@ def second_round(pace: Pace, look: Look) -> tuple[Agreement, Pace]:
     return Agreement.NOTED, noted
 
 
+def price_grace(begun_s: UnixS, now_s: UnixS) -> Agreement:
+    """Judge the grace of an account that lacks only live prices: over, to begin now, or running.
+
+    It serves as long after its end as a note; what is found later is another want.
+    """
+    if now_s >= begun_s + GRACE_S + NOTE_S:
+        return Agreement.NOTED
+    return Agreement.AGREED if now_s >= begun_s + GRACE_S else Agreement.AWAITED
+
+
 def window_at(pace: Pace, now_s: UnixS) -> Pace:
     """Give the window that runs now: an old one is over."""
     if now_s >= pace.begun_s + WINDOW_S:

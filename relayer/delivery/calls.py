@@ -25,12 +25,15 @@ CallKind: TypeAlias = Literal["keeper", "guardian"]
 CALL_KINDS: Final = ("keeper", "guardian")
 SECOND_ROUND: Final = "SECOND_ROUND"
 """Why a liquidation closed nothing although it took effect: its price was noted, not used."""
+GRACE: Final = "GRACE"
+"""The same: the account lacks only profit without a live price, and its grace began."""
 
 PAUSE: Final = view("pause(uint256,uint256)")
 _PENDING: Final = view("pending(bytes32)", "uint256")
 _CLOSED: Final = "PositionLiquidated(uint256,address,uint256,bool,uint256,int256,uint256,bytes32)"
 _PAUSED: Final = "Paused(uint256,uint256,uint256,bool)"
 _NOTED: Final = "LiquidationDeferred(uint256,uint256,uint256,uint256)"
+_GRACED: Final = "GraceBegun(address,int256,uint256,uint256)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ async def confirm_call(
         tx_hash=receipt.tx_hash,
         block_number=receipt.block_number,
         gas_used=receipt.gas_used,
-        skipped=_deferred(logs),
+        skipped=_deferred(logs, payload),
     )
 
 
@@ -121,7 +124,8 @@ def _effects(payload: bytes) -> list[tuple[bytes, ...]]:
         account, market, mode = (int.from_bytes(word, "big") for word in words)
         identity = position_id(Account(account), MarketId(market), mode)
         closed = (_topic(_CLOSED), identity.to_bytes(32, "big"))
-        return [closed, (_topic(_NOTED),)]  # of any market of a cross account
+        begun = (_topic(_GRACED), words[0])
+        return [closed, begun, (_topic(_NOTED),)]  # a note: of any market of a cross account
     if selector == calls.SETTLE.selector:
         account, market, mode = (int.from_bytes(word, "big") for word in words)
         identity = position_id(Account(account), MarketId(market), mode)
@@ -131,8 +135,11 @@ def _effects(payload: bytes) -> list[tuple[bytes, ...]]:
     return [(_topic(_PAUSED), words[0])]
 
 
-def _deferred(logs: Sequence[Log]) -> tuple[SkippedItem, ...]:
-    """Name the markets whose price was only noted, where nothing was closed."""
+def _deferred(logs: Sequence[Log], payload: bytes) -> tuple[SkippedItem, ...]:
+    """Name the markets whose price was only noted, or that wait for a grace; none where closed."""
+    if all(log.topics[0] == _topic(_GRACED) for log in logs):
+        market = MarketId(int.from_bytes(_words(payload)[1], "big"))
+        return (SkippedItem(market=market, code=0, reason=GRACE),)
     noted = [log for log in logs if log.topics[0] == _topic(_NOTED)]
     if len(noted) < len(logs):
         return ()

@@ -206,10 +206,17 @@ class EngineWorld:
             amount,
         )
 
-    def hold(self, account: str, mode: int, margin: int = 0, nonce: int = 0) -> Outcome:
+    def hold(
+        self, account: str, mode: int, margin: int = 0, nonce: int = 0, market: int = 0
+    ) -> Outcome:
         fee = RULES.execution_fee
         holding = Holding(
-            account=account_number(account), mode=mode, fee=fee, margin=margin, nonce=nonce
+            account=account_number(account),
+            market=market,
+            mode=mode,
+            fee=fee,
+            margin=margin,
+            nonce=nonce,
         )
         return self.both(
             lambda: book_money.hold(self.book, self.readings, holding),
@@ -217,6 +224,7 @@ class EngineWorld:
             "hold",
             account,
             nonce,
+            market,
             mode,
             fee,
             margin,
@@ -224,7 +232,9 @@ class EngineWorld:
 
     def unhold(self, account: str, mode: int, margin: int = 0) -> Outcome:
         fee = RULES.execution_fee
-        holding = Holding(account=account_number(account), mode=mode, fee=fee, margin=margin)
+        holding = Holding(
+            account=account_number(account), market=0, mode=mode, fee=fee, margin=margin
+        )
         return self.both(
             lambda: book_money.unhold(self.book, self.readings, holding),
             DESK,

@@ -543,7 +543,7 @@ class Walk(Calls):
             impact_ppm=self.pick(0, 500, 2_000, 50_000),
             min_notional_usdc=self.pick(100, 100, 400),
             reward=self.pick(0, 200_000, 250_000),
-            execution_fee=self.pick(0, 100_000, 100_000, 9_000_000),
+            execution_fee=self.pick(0, 10_000, 100_000, 9_000_000),
         )
         self.set_rules(market, changed)
 

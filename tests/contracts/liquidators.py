@@ -70,6 +70,7 @@ class Health:
     skew: int
     settled: bool
     largest_market: int
+    absent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

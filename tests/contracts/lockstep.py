@@ -262,6 +262,9 @@ class Twin:
             self.compare_account(account)
         for market in changed(before.markets, book.markets):
             self.compare_market(market)
+        for account in changed(before.graces, book.graces):
+            (found,) = self.read(self.world.liquidator, "graces", account)
+            assert found == book.grace(account), f"grace of {account:#x}"
         for market in changed(before.paces, book.paces):
             (found,) = self.read(self.world.liquidator, "pace", market)
             assert found == encode_pace(book.pace(market)), f"pace of market {market}"
@@ -334,8 +337,9 @@ class Twin:
             own.ratio_ppm,
             own.position.version,
             asked.largest_market,
+            asked.absent,
         )
-        theirs = (signed(found[0]), found[1], found[2], found[3], found[6], found[8], found[17])
+        theirs = (signed(found[0]), *found[1:4], found[6], found[8], *found[17:19])
         assert theirs == ours, f"health of {identity:#x}: {theirs}, the model {ours}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from contracts.book_words import ISOLATED
 from contracts.messages import ActionKind, Adjustment, MarginMode
 from contracts.refusals import Refusal
 from tests.contracts.margin_world import (
@@ -84,7 +85,7 @@ class TestLockedIn:
         assert world.held(TRADER).size == 0
         world.invariants()
 
-    def test_isolated__fee_that_would_make_the_account_liquidatable__refuses_balance_short(
+    def test_isolated__fee_that_the_cross_account_cannot_bear__comes_out_of_the_position(
         self, world
     ):
         isolated(world)
@@ -94,6 +95,53 @@ class TestLockedIn:
         world.refresh()
         found = world.view("account_view", TRADER)
         assert found["liquidatable"]
+        collateral, balance = world.held(TRADER).collateral, world.holder(TRADER).balance
+        world.request_close(TRADER)
+        assert world.held(TRADER).collateral == collateral - FEE_E6
+        assert world.holder(TRADER).balance == balance
+        assert world.escrow() == FEE_E6
+        world.invariants()
+
+    def all_in(self, world):
+        """Leave an account all of whose money is one position's margin."""
+        isolated(world)
+        world.engine.send(TRADER, "withdraw", world.holder(TRADER).balance)
+        assert world.holder(TRADER).balance == 0
+
+    def test_isolated__all_money_is_its_margin__closes_and_pays_out_of_it(self, world):
+        self.all_in(world)
+        collateral, before = world.held(TRADER).collateral, world.holder(KEEPER).balance
+        requested = world.request_close(TRADER)
+        assert world.held(TRADER).collateral == collateral - FEE_E6
+        world.fill(requested)
+        assert world.held(TRADER).size == 0
+        assert 0 < world.holder(TRADER).balance < collateral - FEE_E6
+        assert world.holder(KEEPER).balance == before + FEE_E6
+        world.invariants()
+
+    def test_isolated__all_money_is_its_margin_and_the_close_lapses__costs_its_fee(self, world):
+        self.all_in(world)
+        collateral, insurance = world.held(TRADER).collateral, world.totals()["insurance"]
+        requested = world.request_close(TRADER)
+        world.wait(18)
+        world.cancel(requested)
+        assert world.held(TRADER).collateral == collateral - FEE_E6
+        assert world.totals()["insurance"] == insurance + FEE_E6
+        world.invariants()
+
+    def test_isolated__fee_that_would_make_the_position_liquidatable__is_refused(self, world):
+        self.all_in(world)
+        world.rest(0, 79 * E18)
+        found = world.view("position_view", TRADER, 0, ISOLATED)
+        assert found["liquidatable"]
+        with world.refuses(Refusal.WOULD_BE_LIQUIDATABLE):
+            world.request_close(TRADER)
+
+    def test_isolated__fee_that_only_profit_could_pay__refuses_balance_short(self, world):
+        self.all_in(world)
+        world.rest(0, 190 * E18)
+        world.engine.send(TRADER, "remove_margin", 0, world.held(TRADER).collateral - FEE_E6 + 1)
+        world.engine.send(TRADER, "withdraw", world.holder(TRADER).balance)
         with world.refuses(Refusal.BALANCE_SHORT):
             world.request_close(TRADER)
 

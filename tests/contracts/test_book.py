@@ -99,7 +99,7 @@ def walk_and_check(walk: Walk, steps: int) -> None:
     check_words(walk.book)
 
 
-@pytest.mark.parametrize("seed", [4, 7, 11])
+@pytest.mark.parametrize("seed", [4, 5, 11])
 def test_walk__any_history__keeps_every_sum_and_takes_nothing_from_the_pool(seed):
     walk = Walk(seed)
     walk_and_check(walk, STEPS)

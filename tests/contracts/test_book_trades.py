@@ -391,6 +391,7 @@ def test_rules__incoherent__are_refused():
         {"penalty_min_ppm": 6_000},  # above the maximum
         {"min_notional_usdc": 0},
         {"liquidation_age_s": 0},
+        {"execution_fee": 9_999},  # who executes would be paid for nothing
     ):
         rules = replace(RULES, **bad)
         assert refusal(book_closing.set_rules, book, seen, 0, rules) is Refusal.RULES_INVALID

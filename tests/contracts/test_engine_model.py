@@ -229,6 +229,7 @@ class Walk:
             now.book.skew,
             now.book.settled,
             found.largest_market,
+            found.absent,
         )
         account = self.account()
         sums = cross_margin(world.book, world.readings, account_number(account))

@@ -607,6 +607,112 @@ class TestLiquidation:
         world.invariants()
 
 
+class TestProfitWithoutALivePrice:
+    """A freeze, or a minute without prices: the profit does not count, but a grace comes first."""
+
+    def on_profit(self, world, balance=100 * USDC):
+        """A cross account that lives on its profit in market 0, and holds a little in market 1."""
+        cross(world, size=1_000 * E18)
+        cross(world, size=E18, market=1)
+        world.rest(0, 160 * E18)
+        world.refresh()
+        world.engine.send(TRADER, "withdraw", world.holder(TRADER).balance - balance)
+        world.pass_time(40)
+        with world.refuses(Refusal.NOT_LIQUIDATABLE):
+            world.liquidate(TRADER, 0, CROSS)
+
+    def frozen(self, world, market=0):
+        world.oracle.send(GUARDIAN, "freeze_market", market)
+
+    def closes_after_its_grace(self, world):
+        """The first call begins the grace; 300 s later, and not before, the account is closed."""
+        receipt = world.liquidate(TRADER, 0, CROSS)
+        (begun,) = events(receipt, "GraceBegun")
+        assert receipt.output == bytes(32)
+        assert begun["equity"] < begun["maintenance"] <= begun["equity"] + begun["absent"]
+        world.pass_time(299)
+        with world.refuses(Refusal.GRACE_RUNNING):
+            world.liquidate(TRADER, 0, CROSS)
+        world.pass_time(1)
+        assert events(world.liquidate(TRADER, 0, CROSS), "Liquidation")
+        assert world.held(TRADER, 0, CROSS).size == 0
+        world.invariants()
+
+    def test_freeze__of_the_market_it_lives_on__closes_after_a_grace(self, world):
+        self.on_profit(world)
+        self.frozen(world)
+        self.closes_after_its_grace(world)
+
+    def test_pause__of_the_market_it_lives_on__closes_what_else_it_holds_after_a_grace(self, world):
+        self.on_profit(world)
+        world.oracle.send(GUARDIAN, "pause_market", 0, 3_000)
+        assert events(world.liquidate(TRADER, 1, CROSS), "GraceBegun")
+        world.pass_time(300)
+        assert events(world.liquidate(TRADER, 1, CROSS), "Liquidation")
+
+    def test_freeze__margin_added_in_the_grace__keeps_the_position(self, world):
+        self.on_profit(world)
+        self.frozen(world)
+        world.liquidate(TRADER, 0, CROSS)
+        world.deposit(TRADER, 40_000 * USDC)
+        world.pass_time(300)
+        with world.refuses(Refusal.NOT_LIQUIDATABLE):
+            world.liquidate(TRADER, 0, CROSS)
+
+    def test_freeze__lifted_in_the_grace__keeps_the_position(self, world):
+        self.on_profit(world)
+        self.frozen(world)
+        world.liquidate(TRADER, 0, CROSS)
+        world.oracle.send(OWNER, "unfreeze_market", 0)
+        world.pass_time(300)
+        with world.refuses(Refusal.NOT_LIQUIDATABLE):
+            world.liquidate(TRADER, 0, CROSS)
+
+    def test_freeze__found_again_after_the_grace_has_lapsed__has_a_grace_of_its_own(self, world):
+        self.on_profit(world)
+        self.frozen(world)
+        world.liquidate(TRADER, 0, CROSS)
+        world.pass_time(419)
+        first = world.liquidator.read("graces", TRADER)
+        world.pass_time(1)
+        assert events(world.liquidate(TRADER, 0, CROSS), "GraceBegun")
+        assert world.liquidator.read("graces", TRADER) == first + 420
+
+    def test_no_price_for_46_s__closes_nothing(self, world):
+        self.on_profit(world)
+        world.wait(46)
+        assert events(world.liquidate(TRADER, 0, CROSS), "GraceBegun")
+        world.post()
+        with world.refuses(Refusal.NOT_LIQUIDATABLE):
+            world.liquidate(TRADER, 0, CROSS)
+
+    def test_freeze__of_an_account_that_lacks_more_than_prices__closes_it_at_once(self, world):
+        self.on_profit(world)
+        world.rest(0, 102 * E18)
+        self.frozen(world)
+        assert world.view("account_view", TRADER)["equity"] < 5_000 * USDC
+        assert events(world.liquidate(TRADER, 0, CROSS), "Liquidation")
+
+    def test_dust_that_wins_in_a_frozen_market__shields_nobody(self, world):
+        cross(world, size=1_000 * E18)
+        cross(world, size=E18 // 10, market=1)
+        world.rest(1, 2_400 * E18)
+        world.rest(0, 52 * E18)
+        self.frozen(world, 1)
+        world.pass_time(900)
+        found = world.view("account_view", TRADER)
+        assert found["maintenance"] * 2 < found["equity"] * 3 < found["maintenance"] * 3
+        assert events(world.liquidate(TRADER, 0, CROSS), "Liquidation")
+
+    def test_freeze__signed_liquidation__waits_as_long(self, world):
+        self.on_profit(world)
+        self.frozen(world)
+        action = world.action(world.held_id(TRADER, 0, CROSS), ActionKind.LIQUIDATE)
+        world.wait(3)
+        world.post()
+        assert events(world.act("liquidate_signed", action), "GraceBegun")
+
+
 def refused(refusal):
     """Give the bytes of a refusal."""
     return REFUSED_SELECTOR + int(refusal).to_bytes(32, "big")

@@ -17,7 +17,7 @@ from tests.contracts.margin_world import (
     WINDOW_S,
     MarginWorld,
 )
-from tests.contracts.world import OWNER, STRANGER
+from tests.contracts.world import GUARDIAN, OWNER, STRANGER
 
 HOUR_S, WEEK_S, DAY_S = 3_600, 604_800, 86_400
 SIZE = 1_000 * E18
@@ -91,6 +91,17 @@ def liquidations(world):
     world.liquidate(TRADERS[1])
 
 
+def freezing(world):
+    """A market frozen on whose profit an account lives."""
+    world.deposit(TRADER, MARGIN)
+    world.open(world.terms(margin_mode=MarginMode.CROSS), SIZE)
+    world.rest(0, 160 * E18)
+    world.engine.send(TRADER, "withdraw", world.holder(TRADER).balance - 10 * USDC)
+    world.oracle.send(GUARDIAN, "freeze_market", 0)
+    world.pass_time(40)
+    assert world.liquidate(TRADER, 0, CROSS).output == bytes(32)
+
+
 def sides_and_settlement(world):
     """A side cut and caught up with, and a market whose oracle is dead."""
     world.deposit(TRADER, 10 * MARGIN)
@@ -111,7 +122,7 @@ def sides_and_settlement(world):
 def told() -> set[str]:
     """Every event that the journeys told."""
     found = set()
-    for journey in (orders, pool, liquidations, sides_and_settlement):
+    for journey in (orders, pool, liquidations, freezing, sides_and_settlement):
         world = MarginWorld()
         journey(world)
         world.invariants()

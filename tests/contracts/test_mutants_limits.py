@@ -49,9 +49,9 @@ def test_price_paid__as_acceptable__fills(long):
 
 
 def test_promises__as_many_as_fit__are_held(world):
-    world.engine.send(DESK, "hold", TRADER, 1, CROSS, MAX_PROMISED, 0)
+    world.engine.send(DESK, "hold", TRADER, 1, 0, CROSS, MAX_PROMISED, 0)
     with pytest.raises(RefusedError) as caught:
-        world.engine.send(DESK, "hold", TRADER, 2, CROSS, 1, 0)
+        world.engine.send(DESK, "hold", TRADER, 2, 0, CROSS, 1, 0)
     assert caught.value.refusal is Refusal.AMOUNT_OUT_OF_RANGE
 
 
@@ -168,7 +168,7 @@ def test_reduction__that_leaves_maintenance_to_the_unit__is_made(mode):
         world.deposit(TRADER, amount if mode == CROSS else usd(10_000))
         margin = amount if mode == ISOLATED else 0
         assert world.trade(TRADER, 0, mode, SIZE, margin=margin).refusal is None
-        world.move(0, e18(82) if mode == ISOLATED else e18(81))
+        world.move(0, e18(81))
         if mode == ISOLATED:
             world.deposit(TRADER, usd(10_000))
         done = world.trade(TRADER, 0, mode, SIZE // 2, margin=0, long=False, reduce_only=True)

@@ -101,7 +101,7 @@ class TestCallers:
 
     @pytest.mark.parametrize("caller", [STRANGER, OWNER, GUARDIAN, LIQUIDATOR, TRADER])
     def test_orders__of_another__refuses_not_desk(self, world, caller):
-        sending(world, Refusal.NOT_DESK, caller, "hold", TRADER, 1, ISOLATED, 1, 1)
+        sending(world, Refusal.NOT_DESK, caller, "hold", TRADER, 1, 0, ISOLATED, 1, 1)
         sending(world, Refusal.NOT_DESK, caller, "unhold", TRADER, ISOLATED, 1, 1)
         terms = (1, 100, False, 50_000, 50_000)
         sending(world, Refusal.NOT_DESK, caller, "retune", TRADER, 0, ISOLATED, *terms)
@@ -167,14 +167,14 @@ class TestMoney:
     @both
     def test_hold__more_than_the_balance__refuses_balance_short(self, world, mode):
         world.withdraw(TRADER, usd(10_000) - RULES.execution_fee + 1)
-        refused(world, Refusal.BALANCE_SHORT, lambda: world.hold(TRADER, mode))
+        refused(world, Refusal.BALANCE_SHORT, lambda: world.hold(TRADER, mode, nonce=1))
 
     def test_hold__promises_beyond_their_field__refuses_amount_out_of_range(self, world):
-        call = ("hold", TRADER, 0, CROSS, MAX_PROMISED + 1, 0)
+        call = ("hold", TRADER, 0, 0, CROSS, MAX_PROMISED + 1, 0)
         sending(world, Refusal.AMOUNT_OUT_OF_RANGE, DESK, *call)
 
     def test_hold__nonce_beyond_its_field__refuses_amount_out_of_range(self, world):
-        sending(world, Refusal.AMOUNT_OUT_OF_RANGE, DESK, "hold", TRADER, 2**64, CROSS, 1, 0)
+        sending(world, Refusal.AMOUNT_OUT_OF_RANGE, DESK, "hold", TRADER, 2**64, 0, CROSS, 1, 0)
 
     def test_hold__terms_used_before__refuses_terms_used(self, world):
         world.hold(TRADER, CROSS, nonce=7)
@@ -532,6 +532,8 @@ class TestOthers:
             {"cut_share_ppm": 1_000_001},
             {"liquidation_age_s": 0},
             {"band_ppm": 9_999},
+            {"execution_fee": 0},
+            {"execution_fee": 9_999},
         ],
         ids=str,
     )

@@ -97,7 +97,7 @@ def health(id: uint256) -> IMarginEngine.Health:
 
 
 @external
-def hold(account: address, nonce: uint256, mode: uint256, fee: uint256, margin: uint256):
+def hold(account: address, nonce: uint256, market: uint256, mode: uint256, fee: uint256, margin: uint256):
     """
     @notice Write down.
     """

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from contracts.book_words import Account, position_id
+from contracts.book_words import Account, position_id, split_position_id
 from contracts.fields import keccak256
 from contracts.refusals import Refusal
 from contracts.units import MarketId
 from relayer.chain.rpc import Log, Receipt
 from relayer.chain.values import SkippedItem
 from relayer.delivery.calls import (
+    GRACE,
     SECOND_ROUND,
     ContractCall,
     catch_up,
@@ -158,6 +159,15 @@ async def test_confirm__a_price_that_was_only_noted__says_so() -> None:
     outcome = await confirmed(liquidate(IDENTITY), receipt((NOTED, 4)))
     assert isinstance(outcome, Effective)
     assert outcome.skipped == (SkippedItem(market=MarketId(4), code=0, reason=SECOND_ROUND),)
+
+
+async def test_confirm__a_grace_that_began__says_so() -> None:
+    begun = ("GraceBegun(address,int256,uint256,uint256)", split_position_id(IDENTITY)[0])
+    outcome = await confirmed(liquidate(IDENTITY), receipt(begun))
+    assert isinstance(outcome, Effective)
+    market = split_position_id(IDENTITY)[1]
+    assert outcome.skipped == (SkippedItem(market=market, code=0, reason=GRACE),)
+    assert isinstance(await confirmed(liquidate(IDENTITY), receipt((begun[0], 77))), Failed)
 
 
 async def test_confirm__still_waiting_at_the_desk__is_no_success() -> None:
