@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from agent.cli import demo, deploy, keys, local, models, run, signer, status, venues, verify
+from agent.cli import demo, deploy, keys, local, models, quote, run, signer, status, venues, verify
 from agent.errors import AgentError
 
 # The faster Keccak must be named before any library chooses one.
@@ -25,6 +25,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("signer")(signer.signer)
 app.command("deploy")(deploy.deploy)
+app.command("quote")(quote.quote)
 app.command("status")(status.status)
 app.command("venues")(venues.venues)
 app.command("verify")(verify.verify)
