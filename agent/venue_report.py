@@ -66,8 +66,11 @@ def _report(
     marks = aggregate_round(taken, list(markets), now_ms, rules)
     health = {each.venue: each for each in venue_health(taken, marks, now_ms)}
     missing = [each for each in marks.values() if isinstance(each, NoMark)]
+    silent = {fault.venue for fault in faults if fault.reason == "unreachable"}
+    none = len(silent) == len(pool.venues)
     told = dict.fromkeys(
         (
+            *((NOBODY,) if none else ()),
             *(f"{fault.venue}: {fault.reason}: {fault.detail}" for fault in faults),
             *(f"{fault.venue}: {fault.reason}: {fault.detail}" for fault in taken.faults),
             *(
@@ -86,6 +89,7 @@ def _report(
     )
 
 
+NOBODY = "no exchange answers: does this machine reach the network that they are on?"
 _HEALTH = ("venue", "quotes", "used", "weight", "age ms", "streams", "left alone s")
 
 

@@ -23,7 +23,7 @@ from relayer.market.parsing import (
     parse_stablecoin,
     reading,
 )
-from relayer.market.quoting import RestQuotes, Tickers
+from relayer.market.quoting import TOP_LEVELS, RestQuotes, Tickers, top_of
 from relayer.market.settings import VenueSettings
 from relayer.market.values import (
     HOUR_MS,
@@ -257,12 +257,18 @@ class VenueClient:
         ]
 
     async def _stablecoin(self) -> StablecoinQuote | None:
-        """Ask for the stablecoin's price, where one is configured."""
+        """Ask for the stablecoin's price, where one is configured.
+
+        Its book is asked for where the venue's tickers carry no time of their own.
+        """
         symbol, exchange = self.settings.stablecoin_symbol, self.link.exchange
         if symbol is None:
             return None
-        ticker = await self.link.polite(lambda: exchange.fetch_ticker(symbol))
-        return parse_stablecoin(self.id, symbol, ticker)
+        if dialect_of(self.settings.ccxt_class).quotes is QuoteCall.TICKERS:
+            ticker = await self.link.polite(lambda: exchange.fetch_ticker(symbol))
+            return parse_stablecoin(self.id, symbol, ticker)
+        book = await self.link.polite(lambda: exchange.fetch_order_book(symbol, TOP_LEVELS))
+        return parse_stablecoin(self.id, symbol, top_of(book))
 
     async def _or_fault(self, call: Awaitable[Answer]) -> Answer | VenueFault:
         """Give a fault instead of raising it."""

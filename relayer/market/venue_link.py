@@ -94,6 +94,9 @@ class VenueLink:
         await self.polite(lambda: within(self.exchange.load_markets(), OPEN_TIMEOUT_S, self.id))
         known = self.exchange.markets
         wrong = [listing_fault(self.id, each, known) for each in self.listings.values()]
+        spot = self.settings.stablecoin_symbol
+        if spot is not None and spot not in known:
+            wrong.append(nearest(f"venue {self.id} lists no {spot}", spot, known))
         if any(wrong):
             raise Misconfigured("; ".join(each for each in wrong if each is not None))
 

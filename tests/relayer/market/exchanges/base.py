@@ -21,7 +21,7 @@ class Exchange:
     """One exchange: REST and websocket on one port; prices are what the test sets."""
 
     def __init__(self) -> None:
-        self.price = {"BTC": 60_000.0, "PEPE": 0.00001}
+        self.price = {"BTC": 60_000.0, "PEPE": 0.00001, "USDC": 1.0}
         self.silent = False  # sockets stay open and answer pings, and say nothing
         self.limited_s: int | None = None  # what Retry-After says, on REST and at the handshake
         self.removed: set[str] = set()  # markets that are no longer listed

@@ -11,6 +11,14 @@ from tests.relayer.market.exchanges.base import Exchange, Message
 BASES = {"BTCUSDT": ("BTC", 1), "1000PEPEUSDT": ("PEPE", 1_000)}
 CHANGING = ("symbol", "markPrice", "bid1Price", "ask1Price")
 HOUR_MS = 3_600_000
+SPOT = {
+    "symbol": "USDCUSDT", "baseCoin": "USDC", "quoteCoin": "USDT", "status": "Trading",
+    "marginTrading": "none", "innovation": "0", "priceFilter": {"tickSize": "0.0001"},
+    "lotSizeFilter": {
+        "basePrecision": "0.01", "quotePrecision": "0.0001", "minOrderQty": "1",
+        "maxOrderQty": "1000000", "minOrderAmt": "1", "maxOrderAmt": "1000000",
+    },
+}  # fmt: skip
 
 
 class Bybit(Exchange):
@@ -75,7 +83,7 @@ class Bybit(Exchange):
         return {"topic": f"allLiquidation.{name}", "type": "snapshot", "ts": at_ms, "data": [row]}
 
     def _price(self, name: str) -> float:
-        base, units = BASES[name]
+        base, units = BASES.get(name, ("USDC", 1))
         return self.price[base] * units
 
     def _names(self) -> list[str]:
@@ -98,6 +106,8 @@ class Bybit(Exchange):
         return web.json_response({**body, "time": self.clock()})
 
     async def _instruments(self, request: web.Request) -> web.Response:
+        if request.query["category"] == "spot":
+            return self._answer({"category": "spot", "list": [SPOT], "nextPageCursor": ""})
         names = [] if request.query.get("status") == "PreLaunch" else self._names()
         rows = [
             {

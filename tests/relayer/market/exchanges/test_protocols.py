@@ -317,6 +317,26 @@ async def test_stream__books_at_bybit__given_without_a_rest_call(bybit: Bybit) -
     assert book.bids[0].size_e18 == 3_000 * 10**18
 
 
+async def test_rest__stablecoin_at_bybit__from_the_book_since_tickers_have_no_time(
+    bybit: Bybit,
+) -> None:
+    client = _client("bybit", bybit, stablecoin_symbol="USDC/USDT")
+    bybit.price["USDC"] = 1.001
+    answer = await client.answer(_now_ms())
+    await client.close()
+    assert answer.faults == ()
+    [found] = answer.stablecoins
+    assert found.value_e18 / 1e18 == pytest.approx(1 / 1.001)
+    assert abs(_now_ms() - found.observed_at_ms) < 1_000
+
+
+async def test_load__stablecoin_that_the_venue_does_not_list__nearest_offered(bybit: Bybit) -> None:
+    client = _client("bybit", bybit, stablecoin_symbol="USDC/USD")
+    with pytest.raises(Misconfigured, match="did you mean USDC/USDT"):
+        await client.load()
+    await client.close()
+
+
 async def test_stream__one_market_alone_ends__lagging_and_started_anew(bybit: Bybit) -> None:
     events = Events()
     client = _client("bybit", bybit, events, streams=("quotes",), silent_after_s=0.3)
