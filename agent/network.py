@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import coincurve
@@ -48,6 +48,15 @@ class Network:
     history: Path
 
     @property
+    def for_signers(self) -> Network:
+        """The same, with venues that follow nothing but quotes: all that signers look at."""
+        venues = tuple(
+            venue.model_copy(update={"streams": tuple(x for x in venue.streams if x == "quotes")})
+            for venue in self.venues
+        )
+        return replace(self, venues=venues)
+
+    @property
     def deployment_file(self) -> Path:
         """Where `aml deploy` writes, and every other command reads, the contracts' addresses."""
         return self.state / "deployment.json"
@@ -63,7 +72,7 @@ def local_network(world: WorldState, folder: Path) -> Network:
             stablecoin_symbol=None if world.markets[0].quote == "USDC" else "USDC/USDT",
             urls={"rest": venue.url, "ws": venue.ws_url},
             rate_limit_ms=1,
-            streams=("quotes",),
+            streams=("quotes", "trades", "liquidations", "books"),
         )
         for venue in world.venues
     )

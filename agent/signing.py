@@ -90,7 +90,7 @@ async def signer_ports(ground: Ground, stack: AsyncExitStack) -> SignerPorts:
     sources = ViewSources(
         endpoint=await open_endpoint(ground.network.rpc_url, ground.deployment, stack),
         deployment=ground.deployment,
-        pool=await open_venues(ground.network, ground.metrics, stack),
+        pool=await open_venues(ground.network.for_signers, ground.metrics, stack),
         clock=ground.network.clock,
         rules=ground.settings.marks,
         feeds=ground.settings.feeds,
