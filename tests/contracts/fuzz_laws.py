@@ -13,7 +13,7 @@ from contracts.book import Book, Order, Refused, Request
 from contracts.book_margin import cross_margin, cross_standings, market_now, standing
 from contracts.book_readings import Readings
 from contracts.book_trades import execute as execute_order
-from contracts.book_views import exposure
+from contracts.book_views import DUST, exposure
 from contracts.book_words import (
     CROSS,
     ISOLATED,
@@ -25,7 +25,7 @@ from contracts.book_words import (
 )
 from contracts.margin import LONG, SHORT, charge, is_liquidatable
 from contracts.margin_account import locked_margin
-from contracts.margin_sides import side_profit
+from contracts.margin_sides import side_numerator
 from contracts.pool import VIRTUAL_SHARES, Tranche, leave
 from contracts.pool import Refused as PoolRefused
 from contracts.refusals import Refusal
@@ -35,6 +35,7 @@ from tests.contracts.chain import Contract
 from tests.contracts.fuzz import Walk
 from tests.contracts.lockstep import changed, signed
 
+UNIT = 10**30  # of USDC x 10^6, in what a size times a price is
 CLOSES = {"liquidate", "liquidate_signed", "deleverage"}
 RISKY = {
     "adjust",
@@ -275,16 +276,27 @@ class Watched(Walk):
     # the pool
 
     def shares_keep(self, before: Book) -> None:
-        """Those who stay lose nothing to those who enter or leave."""
+        """Those who stay lose nothing to those who enter or leave.
+
+        Worth is exact here, W: assets and debts less profit x, no rounding, at the mark. The pool
+        floors each side's profit at both ends of the price's confidence.
+
+        Entering: the low end's floors are not above x, so the pool counts V >= W, and the shares
+        made, floor(amount (S + v) / (V + 1)), leave W + 1 a share as it was, or more: to nothing.
+        Leaving: the high end's floors are less than two units a market below x, n markets, so
+        V < W + 2 n; paid floor(shares (V + 1) / (S + v)), what is lost to rounding is less than
+        2 n units (10^-6 USDC) of all that they share: W + 1 + 2 n a share does not fall.
+        Dust that cuts leave is in no market's worth, and is worth less than a unit.
+        """
         old, new = before.pool, self.book.pool
-        worth = value(before, self.seen), value(self.book, self.seen)
+        worth, most = exact_value(before, self.seen), 1
+        if new.shares < old.shares:
+            most += 2 * len(self.book.markets)
+        after = exact_value(self.book, self.seen)
         supplies = old.shares + VIRTUAL_SHARES, new.shares + VIRTUAL_SHARES
-        # dust that cuts left open is not valued there: up to a unit a market, before and after
-        dust = len(self.book.markets)
-        if min(worth) >= 0:
-            after, before_it = worth[1] + 1 + dust, worth[0] + 1 - dust
-            kept = after * supplies[0] >= before_it * supplies[1]
-            assert kept, f"shares lost: {worth} {supplies} {old} {new}"
+        if min(worth, after) >= 0:
+            kept = (after + most * UNIT) * supplies[0] >= (worth + most * UNIT) * supplies[1]
+            assert kept, f"shares lost: {worth} {after} {supplies} {old} {new}"
         supplies = old.insurance_shares + VIRTUAL_SHARES, new.insurance_shares + VIRTUAL_SHARES
         assert (new.insurance + 1) * supplies[0] >= (old.insurance + 1) * supplies[1]
         self.counted("shares")
@@ -296,15 +308,18 @@ class Watched(Walk):
                 assert isinstance(left, PoolRefused) or left.paid <= most, "in and out gained"
 
 
-def value(book: Book, seen: Readings) -> int:
-    """Give what the pool owns at these prices, traders' profit and debts counted in full."""
+def exact_value(book: Book, seen: Readings) -> int:
+    """Give what the pool owns at the marks, debts in it, in 10^-30 of a unit: nothing rounded."""
     profit = 0
     for market in book.markets:
         now = market_now(book, seen, market)
-        for side in (LONG, SHORT):
-            held = now.book.side(side)
-            profit += side_profit(side, held.size, held.basis_sum, now.net_price)
-    return book.pool.assets + book.debts - profit
+        sides = [(side, now.book.side(side)) for side in (LONG, SHORT)]
+        own = sum(side_numerator(s, held.size, held.basis_sum, now.net_price) for s, held in sides)
+        if max(held.size for _, held in sides) >= DUST:
+            profit += own
+        else:
+            assert abs(own) < UNIT, "dust is worth a unit"
+    return (book.pool.assets + book.debts) * UNIT - profit
 
 
 def wealth(book: Book, seen: Readings, identity: PositionId) -> int:
