@@ -22,6 +22,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.units import MarketId
+
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
@@ -42,6 +44,12 @@ class Columns:
     collateral: Floats
     least: Floats  # ratio that it is asked for whatever its market says
     most: Floats  # ratio that it is never asked more than
+
+    @classmethod
+    def of(cls, table: Floats) -> Columns:
+        """Take the columns of a table in this order."""
+        size, basis, collateral, least, most = table.T
+        return cls(size=size, basis=basis, collateral=collateral, least=least, most=most)
 
     def ratio(self, bound: float) -> Floats:
         """Give the most that each may be asked for while its market asks for at most `bound`."""
@@ -91,10 +99,10 @@ class Ladder:
         drift = index - self._index
         if self._long:
             least = price - self._grows * max(drift, 0.0)
-            first = int(np.searchsorted(self._fatal, least - FLOAT * abs(least), side="left"))
+            first = int(self._fatal.searchsorted(least - FLOAT * abs(least), side="left"))
             return list(self._ids[first:])
         most = price + max(-drift, 0.0)
-        last = int(np.searchsorted(self._fatal, most + FLOAT * abs(most), side="right"))
+        last = int(self._fatal.searchsorted(most + FLOAT * abs(most), side="right"))
         return list(self._ids[:last])
 
 
@@ -127,6 +135,21 @@ class CrossColumns:
     cash: Floats
     balance: Floats  # one an account
 
+    @classmethod
+    def of(cls, table: Floats, balance: Floats) -> CrossColumns:
+        """Take the columns of a table in this order, and the accounts' balances."""
+        account, market, size, basis, least, most, cash = table.T
+        return cls(
+            account=account.astype(np.int64),
+            market=market.astype(np.int64),
+            size=size,
+            basis=basis,
+            least=least,
+            most=most,
+            cash=cash,
+            balance=balance,
+        )
+
 
 def reaches(held: CrossColumns, places: Sequence[Place]) -> Floats:
     """Give, for each account, a relative move of its markets that it survives for sure."""
@@ -152,26 +175,33 @@ def _per_account(held: CrossColumns, values: Floats, count: int) -> Floats:
     return np.asarray(np.bincount(held.account, values, count), dtype=np.float64)
 
 
+def objects(values: Sequence[int]) -> NDArray[np.object_]:
+    """Put numbers of any size into an array."""
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
+
+
 class Holders:
     """The cross accounts of each market, in the order in which a move may reach them."""
 
     def __init__(
-        self, accounts: Sequence[int], held: CrossColumns, places: Mapping[int, Place]
+        self, accounts: Sequence[int], held: CrossColumns, places: Mapping[MarketId, Place]
     ) -> None:
         self.places = dict(places)
-        columns = list(places)
-        reach = reaches(held, list(places.values()))
-        names = np.array(accounts, dtype=object)
-        self._sorted: dict[int, tuple[Floats, NDArray[np.object_]]] = {}
-        for column, market in enumerate(columns):
-            rows = np.unique(held.account[held.market == column])
-            order = rows[np.argsort(reach[rows], kind="stable")]
-            self._sorted[market] = (reach[order], names[order])
+        reach = reaches(held, list(places.values()))[held.account]
+        names = objects(accounts)
+        order = np.lexsort((reach, held.market))
+        ends = held.market[order].searchsorted(np.arange(len(places) + 1), side="left")
+        self._sorted: dict[MarketId, tuple[Floats, NDArray[np.object_]]] = {}
+        for column, market in enumerate(places):
+            rows = order[ends[column] : ends[column + 1]]
+            self._sorted[market] = (reach[rows], names[held.account[rows]])
 
-    def reached(self, market: int, price: float, index: float) -> list[int]:
+    def reached(self, market: MarketId, price: float, index: float) -> list[int]:
         """Give the accounts that a market's move may have brought below maintenance."""
         if market not in self._sorted:
             return []
         reach, names = self._sorted[market]
         moved = self.places[market].moved(price, index)
-        return list(names[: int(np.searchsorted(reach, moved, side="right"))])
+        return list(names[: int(reach.searchsorted(moved, side="right"))])

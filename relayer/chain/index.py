@@ -1,7 +1,8 @@
 """Accounts, positions, requests and pool as the margin contracts' events tell them, to be read.
 
-Values are the law's own (`contracts.book*`), frozen, decoded when they are asked for; `book` puts
-them together, so that every function of the law answers for the chain as it was at `block`.
+Values are the law's own (`contracts.book*`), frozen, decoded when they are asked for: a million
+positions kept decoded would take a gigabyte. `book` puts them together, so that every function of
+the law answers for the chain as it was at `block`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Index:
     def account(self, account: str | Account) -> AccountBook:
         """Give a cross account's nonce, promised fees, open markets and balance."""
         key = account_number(account) if isinstance(account, str) else account
-        return self._read(Table.ACCOUNT, key, lambda row: decode_account(*row))
+        return decode_account(*self.ledger.get(Table.ACCOUNT, key))
 
     def accounts(self) -> Mapping[Account, AccountBook]:
         """Give every account that has a balance or ever used terms."""
@@ -85,7 +86,7 @@ class Index:
 
     def position(self, identity: PositionId) -> Position:
         """Give a position as stored (cuts since then not applied); a closed one has size 0."""
-        return self._read(Table.POSITION, identity, decode_position)
+        return decode_position(self.ledger.get(Table.POSITION, identity))
 
     def positions(self) -> Mapping[PositionId, Position]:
         """Give every open position."""
@@ -99,9 +100,9 @@ class Index:
     def positions_of(self, account: str | Account) -> Mapping[PositionId, Position]:
         """Give an account's open positions of both modes."""
         owner = account_number(account) if isinstance(account, str) else account
-        markets = self.ledger.tables[Table.MARKET]
+        markets, rows = self.ledger.tables[Table.MARKET], self.ledger.tables[Table.POSITION]
         every = (position_id(owner, MarketId(m), mode) for m in markets for mode in (1, CROSS))
-        return {key: held for key in every if (held := self.position(key)).size}
+        return {key: self.position(key) for key in every if rows.get(key, (0,))[0]}
 
     def holders(self, market: MarketId) -> tuple[Account, ...]:
         """Give the accounts with a cross position in a market."""
@@ -134,8 +135,8 @@ class Index:
 
     def markets(self) -> Mapping[MarketId, MarketBook]:
         """Give every market that the engine has rules for."""
-        rows = self.ledger.tables[Table.MARKET]
-        found = {MarketId(key): self._market(key, row) for key, row in sorted(rows.items())}
+        keys = sorted(self.ledger.tables[Table.MARKET])
+        found = {MarketId(k): self._read(Table.MARKET, k, partial(self._market, k)) for k in keys}
         return {market: each for market, each in found.items() if each is not None}
 
     def book(self) -> Book:
