@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A call that does nothing but refuse.
 CALLS = re.compile(
     r"^\s+(?:\w+\._only_\w+|authority\._consume|\w+\._known_tranche|transfers\._take"
-    r"|self\._(?:only|enter|check|counts|known|exists|may|meant|observed|managed|countable|grace"
+    r"|self\._(?:only|enter|check|counts|known|rules|exists|may|meant|observed|managed|countable|grace"
     r"|use_nonce|believed)\w*)\(.*\)$"
 )
 RAISED = re.compile(r"refusals\.([A-Z_]+)\b")
