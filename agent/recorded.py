@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from models.backtests import qlike
 from models.dataset import Rows
 from models.features import FeatureVector
 from models.tails import LEVELS, pinball_losses
+from models.train import HOUR_HORIZONS_S, MINUTE_HORIZONS_S, Recorded
 from relayer.forecasts import ForecastRow, Forecasts
 from relayer.storage import Database
 
@@ -38,16 +40,31 @@ def packed(vector: FeatureVector) -> bytes:
 
 
 def read_outcomes(url: str) -> tuple[ForecastRow, ...]:
-    """Read every outcome of a journal."""
+    """Read every outcome of a journal: the URL of a database, or the path of a SQLite file."""
 
     async def read() -> tuple[ForecastRow, ...]:
-        database = Database.open(url)
+        database = Database.open(url if "://" in url else f"sqlite:///{url}")
         try:
             return await Forecasts(database).outcomes()
         finally:
             await database.close()
 
     return asyncio.run(read())
+
+
+def recorded(url: str) -> Recorded:
+    """Read a journal's outcomes as rows to learn from."""
+    rows = read_outcomes(url)
+    digest = hashlib.sha256()
+    for row in rows:
+        facts = (row.symbol, row.horizon_s, row.from_ms, row.variance, row.fall, row.rise)
+        digest.update(repr(facts).encode() + (row.features or b""))
+    return Recorded(
+        name="journal",
+        sha256=digest.hexdigest(),
+        hours=tuple(training_rows(rows, HOUR_HORIZONS_S)),
+        minutes=tuple(training_rows(rows, MINUTE_HORIZONS_S)),
+    )
 
 
 def side_by_side(rows: Iterable[ForecastRow]) -> tuple[Compared, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -240,6 +241,7 @@ def simulated_accounts(*, seed: int, count: int = 1_500) -> tuple[AccountTable, 
     return _joined(tables), np.concatenate(labels)
 
 
+@lru_cache(maxsize=4)  # one simulation, however many heads are trained in a process
 def simulated_risk(*, seed: int = 0, worlds: int = 8, count: int = 1_500) -> AccountRisk:
     """Fit account risk to several simulated worlds, calm ones and stormy ones."""
     parts = [simulated_accounts(seed=seed * 1_000 + place, count=count) for place in range(worlds)]

@@ -28,6 +28,7 @@ from models.card import card_text
 from models.content import ContentError, put_together, same_kind, taken_apart
 from models.features import FEATURE_VERSION
 from models.manifest import Arrays, Manifest, TrainedModel, manifest_from, model_hash
+from models.risk_heads import RiskHeads
 from models.scorer import Scorer
 
 
@@ -91,6 +92,7 @@ class LoadedModel:
     model_hash: bytes
     manifest: Manifest
     scorer: Scorer
+    risks: RiskHeads | None
 
 
 def save(model: TrainedModel, parent: Path) -> Path:
@@ -148,7 +150,9 @@ def load(folder: Path, expected_hash: bytes | None = None) -> LoadedModel:
         fitted = put_together(document["layout"], arrays)
     except ContentError as fault:
         raise NotAnArtifact(f"{folder.name}: {fault}; train it again") from fault
-    return LoadedModel(model_hash=found, manifest=manifest, scorer=Scorer(fitted))
+    return LoadedModel(
+        model_hash=found, manifest=manifest, scorer=Scorer(fitted), risks=fitted.risks
+    )
 
 
 def default_artifact() -> Path:

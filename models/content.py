@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.heads import Domain, FittedModel, Head, is_variance
 from models.manifest import Arrays, Json
+from models.risk_content import risk_arrays, risk_layout, risks_from
 from models.tails import ExcursionTail
 from models.trees import TreeTable
 from models.volatility import PooledBoosting, PooledLogHar, VolatilityForecast
@@ -26,7 +27,7 @@ class ContentError(Exception):
 
 def taken_apart(model: FittedModel) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
     """Return the layout (horizons and column names) and all numbers as named arrays."""
-    layout = {
+    layout: dict[str, Any] = {
         "heads": [{"horizon_s": head.horizon_s, "names": list(head.names)} for head in model.heads],
         "domain": list(model.domain.names),
     }
@@ -36,7 +37,9 @@ def taken_apart(model: FittedModel) -> tuple[dict[str, Any], dict[str, NDArray[n
     }
     for place, head in enumerate(model.heads):
         arrays |= {f"head{place}/{name}": array for name, array in _head_arrays(head).items()}
-    return layout, arrays
+    if model.risks is None:
+        return layout, arrays
+    return layout | {"risks": risk_layout(model.risks)}, arrays | risk_arrays(model.risks)
 
 
 def put_together(layout: Json, arrays: Arrays) -> FittedModel:
@@ -54,6 +57,7 @@ def put_together(layout: Json, arrays: Arrays) -> FittedModel:
             for place, spec in enumerate(layout["heads"])
         )
         names = tuple(layout["domain"])
+        risks = risks_from(layout["risks"], left) if "risks" in layout else None
     except (KeyError, TypeError, ValueError) as fault:
         raise ContentError(f"layout and arrays do not fit: {fault}") from fault
     domain = Domain(
@@ -62,7 +66,7 @@ def put_together(layout: Json, arrays: Arrays) -> FittedModel:
         high=left.floats("domain/high", (len(names),)),
     )
     left.nothing_left()
-    return FittedModel(heads=heads, domain=domain)
+    return FittedModel(heads=heads, domain=domain, risks=risks)
 
 
 class _Arrays:

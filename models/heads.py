@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.risk_heads import RiskHeads
 from models.tails import ExcursionTail
 from models.volatility import VolatilityForecast
 
@@ -64,7 +65,11 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedModel:
-    """All heads, each horizon's richest first, and the domain."""
+    """All heads, each horizon's richest first, the domain, and the heads of risk.
+
+    A model trained before there were heads of risk has none, and keeps its hash.
+    """
 
     heads: tuple[Head, ...]
     domain: Domain
+    risks: RiskHeads | None = None

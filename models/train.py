@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from models.accounts import simulated_risk
 from models.backtests import qlike
+from models.bars import clean
+from models.cross_training import Announced, HourCloses, joint_calibration
 from models.dataset import (
     FIVE_MINUTES_MS,
     HOUR_MS,
     DatasetError,
     Rows,
     Series,
+    coarser,
     file_sha256,
     hour_rows,
     joined,
@@ -39,7 +44,9 @@ from models.heads import (
     forecast_columns,
     is_variance,
 )
+from models.liquidation import FirstPassage, PassageHead
 from models.manifest import Manifest, TrainedModel, library_versions
+from models.risk_heads import RiskHeads, in_order
 from models.tails import ExcursionTail, upper_quantile
 from models.volatility import VolatilityForecast
 
@@ -62,16 +69,33 @@ DOMAIN_MARGIN = 0.5
 """A column may leave the trained range by half its width: a storm is not a wrong unit."""
 DOMAIN_SPANS = ("_24", "_168", "_720", "_60m", "_240m", "_1440m")
 MOST_WIDENING = 2.0
+PASSAGE_ROWS = 60_000
+"""Rows that first passage is fitted on, evenly drawn, each at ten distances."""
 EARLIEST_MS = 1_388_534_400_000
 """2014-01-01: Bitfinex candles of 2013 hold prints far from any price (data README)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a training may choose: the seed, and how many trees each boosting has."""
+    """What a training may choose: the seed, the trees of each boosting, the size of simulations."""
 
     seed: int = 0
     trees: int = 150
+    accounts: int = 1_500
+    worlds: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recorded:
+    """Forecasts of a daemon and what followed: rows of the hours and of the minutes family.
+
+    `sha256` is of the outcomes, as the manifest names what was learned from.
+    """
+
+    name: str
+    sha256: str
+    hours: tuple[Rows, ...]
+    minutes: tuple[Rows, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,12 +106,38 @@ class _Sample:
     short: Rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FittedHead:
+    """One head, its QLIKE on forecasts of later folds, and what these forecasts lead to."""
+
+    head: Head
+    error: float
+    passage: PassageHead
+    announced: Announced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Task:
+    """One head to fit."""
+
+    sample: _Sample
+    horizon_s: int
+    column: int
+    with_minutes: bool
+
+    @property
+    def measure(self) -> str:
+        """Name of the head's error in the manifest."""
+        return f"fold_qlike_{self.horizon_s}_{'minutes' if self.with_minutes else 'hours'}"
+
+
 def train(
     paths: Sequence[Path],
     *,
     before: datetime = DEFAULT_BEFORE,
-    seed: int = 0,
-    trees: int = 150,
+    recipe: Recipe | None = None,
+    recorded: Sequence[Recorded] = (),
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> TrainedModel:
     """Train all heads on the bars of `paths` that open before `before`.
@@ -99,8 +149,13 @@ def train(
         five minutes, for the 15 min and 1 h heads. Files are read one after the other.
     before : datetime
         Cutoff, with a time zone.
-    seed, trees : int
+    recipe : Recipe, optional
         Seed and size of the boosting; fewer trees train faster and forecast a little worse.
+    recorded : sequence of Recorded
+        Outcomes of forecasts in service, which join the rows of their family.
+    jobs : int
+        Fits at a time, in processes of their own, through joblib: inside its `parallel_config` they
+        go to whatever backend that names, a Dask cluster for one. The model is the same for any.
     progress : callable, optional
         Called with a stage's name, steps done and steps in all.
 
@@ -109,31 +164,100 @@ def train(
     DatasetError
         When a file is of no use or no row can be learned from.
     """
-    tell, recipe = progress or _silent, Recipe(seed=seed, trees=trees)
+    tell, recipe = progress or _silent, recipe or Recipe()
     before_ms = int(before.timestamp() * 1_000)
-    hours, minutes = _samples(paths, before_ms, tell)
+    hours, minutes, closes = _samples(paths, before_ms, tell)
+    hours, minutes = _joined_with(hours, minutes, recorded, before_ms)
     plan = [(minutes, column, True) for column in range(len(MINUTE_HORIZONS_S))]
     plan += [(minutes, column, False) for column in range(len(MINUTE_HORIZONS_S))]
     plan += [(hours, column, False) for column in range(len(HOUR_HORIZONS_S))]
-    heads, metrics = [], {}
-    for step, (sample, column, with_minutes) in enumerate(plan):
-        tell("fitting", step, len(plan))
-        horizons = MINUTE_HORIZONS_S if sample is minutes else HOUR_HORIZONS_S
-        names = forecast_columns(sample.whole.names, minutes=with_minutes)
-        head, error = fit_head(sample.whole, horizons[column], column, names, recipe)
-        heads.append(_widened(head, sample, column))
-        family = "minutes" if with_minutes else "hours"
-        metrics[f"fold_qlike_{horizons[column]}_{family}"] = error
-    tell("fitting", len(plan), len(plan))
-    fitted = FittedModel(heads=tuple(heads), domain=_domain([minutes.whole, hours.whole]))
-    manifest = _manifest(paths, [hours.whole, minutes.whole], before, seed, metrics)
+    tasks = [
+        _Task(
+            sample=sample,
+            horizon_s=(MINUTE_HORIZONS_S if sample is minutes else HOUR_HORIZONS_S)[column],
+            column=column,
+            with_minutes=with_minutes,
+        )
+        for sample, column, with_minutes in plan
+    ]
+    found: list[FittedHead] = []
+    # in the order of the plan, whoever is done first
+    for each in Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_fitted)(task, recipe) for task in tasks
+    ):
+        tell("fitting", len(found), len(tasks))
+        found.append(each)
+    tell("fitting", len(tasks), len(tasks))
+    tell("simulating accounts", 0, 1)
+    metrics = {task.measure: each.error for task, each in zip(tasks, found, strict=True)}
+    fitted = FittedModel(
+        heads=tuple(each.head for each in found),
+        domain=_domain([minutes.whole, hours.whole]),
+        risks=_risks(tasks, found, closes, recipe),
+    )
+    tell("simulating accounts", 1, 1)
+    data = {file_sha256(path): path.name for path in paths}
+    data |= {each.sha256: each.name for each in recorded}
+    manifest = _manifest(data, [hours.whole, minutes.whole], before, recipe.seed, metrics)
     return TrainedModel(fitted=fitted, manifest=manifest)
+
+
+def _fitted(task: _Task, recipe: Recipe) -> FittedHead:
+    """Fit one head; a process of its own may do so."""
+    names = forecast_columns(task.sample.whole.names, minutes=task.with_minutes)
+    fitted = fit_head(task.sample.whole, task.horizon_s, task.column, names, recipe)
+    return replace(fitted, head=_widened(fitted.head, task.sample, task.column))
+
+
+def _risks(
+    tasks: Sequence[_Task],
+    found: Sequence[FittedHead],
+    closes: Sequence[HourCloses],
+    recipe: Recipe,
+) -> RiskHeads:
+    """Put the heads of risk together; a horizon's passage comes from its richest head."""
+    passages: dict[int, PassageHead] = {}
+    for task, each in zip(tasks, found, strict=True):
+        passages.setdefault(task.horizon_s, each.passage)
+    return RiskHeads(
+        passages=in_order(tuple(passages.values())),
+        joint=joint_calibration(
+            closes, found[-1].announced, accounts=recipe.accounts, seed=recipe.seed
+        ),
+        accounts=simulated_risk(seed=recipe.seed, worlds=recipe.worlds),
+    )
+
+
+def _joined_with(
+    hours: _Sample, minutes: _Sample, recorded: Sequence[Recorded], before_ms: int
+) -> tuple[_Sample, _Sample]:
+    """Put recorded rows under the samples' own, as far as they end before the cutoff."""
+    parts: tuple[list[Rows], list[Rows]] = [hours.whole], [minutes.whole]
+    horizons = (HOUR_HORIZONS_S, MINUTE_HORIZONS_S)
+    for each in recorded:
+        families = zip(parts, (each.hours, each.minutes), horizons, strict=True)
+        for family, own, horizons_s in families:
+            for rows in own:
+                if set(family[0].names) <= set(rows.names):
+                    early = rows.select(rows.as_of_ms + max(horizons_s) * 1_000 <= before_ms)
+                    family.append(_with_columns(early, family[0].names))
+    return (
+        _Sample(whole=joined(parts[0]), short=hours.short),
+        _Sample(whole=joined(parts[1]), short=minutes.short),
+    )
+
+
+def _with_columns(rows: Rows, names: tuple[str, ...]) -> Rows:
+    """Keep these columns, in this order."""
+    kept = {name: getattr(rows, name) for name in ("as_of_ms", "symbols", "variance")}
+    kept |= {"falls": rows.falls, "rises": rows.rises}
+    return Rows(names=names, features=columns_of(rows, names), **kept)
 
 
 def fit_head(
     rows: Rows, horizon_s: int, column: int, names: Sequence[str], recipe: Recipe
-) -> tuple[Head, float]:
-    """Fit one head to the outcomes in `column`; also return its QLIKE on forecasts of folds."""
+) -> FittedHead:
+    """Fit one head to the outcomes in `column`, and what its forecasts of later folds lead to."""
     rows = rows.select(np.isfinite(rows.variance[:, column]) & np.isfinite(rows.falls[:, column]))
     if not len(rows.as_of_ms):
         raise DatasetError(f"too little history: nothing that {horizon_s} s follow")
@@ -154,7 +278,18 @@ def fit_head(
         short=ExcursionTail().fit(rows.rises[judged, column], deviation, short_score),
         widening=1.0,
     )
-    return head, float(qlike(variance[judged], np.exp(folded[judged])).mean())
+    stamps = rows.as_of_ms[judged]
+    every = slice(None, None, -(-len(stamps) // PASSAGE_ROWS))
+    outcomes = (rows.falls[judged, column], rows.rises[judged, column])
+    long, short = (
+        FirstPassage().fit(deviation[every], outcome[every], stamps[every]) for outcome in outcomes
+    )
+    return FittedHead(
+        head=head,
+        error=float(qlike(variance[judged], np.exp(folded[judged])).mean()),
+        passage=PassageHead(horizon_s=horizon_s, long=long, short=short),
+        announced=Announced(as_of_ms=stamps, symbols=rows.symbols[judged], deviation=deviation),
+    )
 
 
 def volatility_forecast(names: Sequence[str], recipe: Recipe) -> VolatilityForecast:
@@ -172,14 +307,18 @@ def columns_of(rows: Rows, names: Sequence[str]) -> FloatArray:
     return np.ascontiguousarray(rows.features[:, places])
 
 
-def _samples(paths: Sequence[Path], before_ms: int, tell: Progress) -> tuple[_Sample, _Sample]:
+def _samples(
+    paths: Sequence[Path], before_ms: int, tell: Progress
+) -> tuple[_Sample, _Sample, list[HourCloses]]:
     """Read every file once and make the rows of both families, whole and short."""
     parts: dict[str, list[Rows]] = {"hours": [], "minutes": [], "hours_short": []}
     parts["minutes_short"] = []
+    closes: list[HourCloses] = []
     for step, path in enumerate(paths):
         tell("reading", step, len(paths))
         for series in read_series(path, before_ms=before_ms):
             _add_rows(series, parts)
+            closes.append(_closes(series))
     tell("reading", len(paths), len(paths))
     if not parts["minutes"]:
         raise DatasetError(
@@ -189,7 +328,16 @@ def _samples(paths: Sequence[Path], before_ms: int, tell: Progress) -> tuple[_Sa
     return (
         _Sample(whole=samples["hours"], short=samples["hours_short"]),
         _Sample(whole=samples["minutes"], short=samples["minutes_short"]),
+        closes,
     )
+
+
+def _closes(series: Series) -> HourCloses:
+    """Keep a symbol's hours for the simulated accounts."""
+    hours = coarser(series, HOUR_MS)
+    cleaned = clean(hours.bars)
+    values = np.where(cleaned.present[0], cleaned.close[0], np.nan)
+    return HourCloses(symbol=series.symbol, start_ms=hours.start_ms, values=values)
 
 
 def _add_rows(series: Series, parts: dict[str, list[Rows]]) -> None:
@@ -266,7 +414,7 @@ def _domain(samples: Sequence[Rows]) -> Domain:
 
 
 def _manifest(
-    paths: Sequence[Path],
+    data_files: dict[str, str],
     samples: Sequence[Rows],
     before: datetime,
     seed: int,
@@ -282,7 +430,7 @@ def _manifest(
         trained_from=datetime.fromtimestamp(first_ms / 1_000, tz=UTC).isoformat(),
         trained_before=before.astimezone(UTC).isoformat(),
         seed=seed,
-        data_files={file_sha256(path): path.name for path in paths},
+        data_files=data_files,
         symbols=tuple(sorted({str(name) for rows in samples for name in np.unique(rows.symbols)})),
         metrics=metrics | counts,
     )

@@ -46,19 +46,31 @@ def train(
         str, typer.Option("--before", help="Only bars that open before this are learned from.")
     ] = "2020-01-01",
     seed: Annotated[int, typer.Option("--seed", help="The same inputs give the same model.")] = 0,
-    trees: Annotated[int, typer.Option("--trees", min=1, help="Size of the boosting.")] = 150,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Fits at a time, in processes.")] = 1,
+    from_journal: Annotated[
+        list[str] | None,
+        typer.Option("--from-journal", help="URL of a daemon's journal: its outcomes join."),
+    ] = None,
 ) -> None:
     """Train on candles and write a content-addressed artifact.
 
     At least one file with bars of at most five minutes is needed, for the short horizons.
     """
     from agent.cli.local import moment
+    from agent.recorded import recorded
     from models import train as training
     from models.artifact import save
 
     cutoff = moment(before)
     assert cutoff is not None
-    model = training.train(data, before=cutoff, seed=seed, trees=trees, progress=_progress)
+    model = training.train(
+        data,
+        before=cutoff,
+        recipe=training.Recipe(seed=seed),
+        recorded=[recorded(url) for url in from_journal or ()],
+        jobs=jobs,
+        progress=_progress,
+    )
     folder = save(model, out)
     typer.echo(f"model hash  0x{folder.name}")
     typer.echo(f"written to  {folder}")

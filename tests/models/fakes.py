@@ -9,7 +9,7 @@ import pandas as pd
 
 from models.features import HOUR_MS, MINUTE_MS, Candles, MarketWindow
 from models.manifest import TrainedModel
-from models.train import Progress, train
+from models.train import Progress, Recipe, train
 
 AS_OF_MS = 1_577_836_800_000
 """2020-01-01T00:00:00Z."""
@@ -100,6 +100,7 @@ def small_files(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def small_model(folder: Path, progress: Progress | None = None) -> TrainedModel:
+def small_model(folder: Path, progress: Progress | None = None, jobs: int = 1) -> TrainedModel:
     """Train on the small files: quick, and good for nothing but tests."""
-    return train(small_files(folder), trees=30, progress=progress)
+    recipe = Recipe(trees=30, accounts=60, worlds=1)
+    return train(small_files(folder), recipe=recipe, jobs=jobs, progress=progress)

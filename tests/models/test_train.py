@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 
 from models.artifact import save
-from models.dataset import DatasetError, Rows, hour_rows, joined, read_series
+from models.bars import BarMatrix
+from models.dataset import DatasetError, Rows, Series, hour_rows, joined, read_series
 from models.features import HOUR_MS, MINUTE_MS
 from models.heads import HORIZONS_S, forecast_columns
 from models.manifest import TrainedModel
-from models.train import Recipe, columns_of, fit_head, train
-from tests.models.fakes import frame, small_files, small_model
+from models.train import HOUR_HORIZONS_S, Recipe, Recorded, columns_of, fit_head, train
+from tests.models.fakes import candles, frame, small_files, small_model
+
+QUICK = Recipe(trees=10, accounts=20, worlds=1)
 
 
 def test_train__same_files_and_seed__give_the_same_hash(trained: TrainedModel, tmp_path: Path):
@@ -23,16 +28,72 @@ def test_train__same_files_and_seed__give_the_same_hash(trained: TrainedModel, t
     assert save(again, tmp_path / "b").name == save(trained, tmp_path / "a").name
 
 
+def test_train__two_jobs__give_the_same_hash(trained: TrainedModel, tmp_path: Path):
+    again = small_model(tmp_path, jobs=2)
+    assert save(again, tmp_path / "b").name == save(trained, tmp_path / "a").name
+
+
+@pytest.mark.loopback  # a cluster's parts speak through sockets, on one machine too
+def test_train__fits_on_a_dask_cluster__give_the_same_hash(trained: TrainedModel, tmp_path: Path):
+    distributed = pytest.importorskip("distributed", reason="the extra `research` brings Dask")
+    with (
+        distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            host="127.0.0.1",
+            protocol="tcp",
+            dashboard_address=None,
+        ) as cluster,
+        distributed.Client(cluster),
+        parallel_config(backend="dask"),
+    ):
+        again = small_model(tmp_path, jobs=-1)
+    assert save(again, tmp_path / "b").name == save(trained, tmp_path / "a").name
+
+
+def recorded_rows(days: int = 40) -> Rows:
+    """Hourly outcomes as a daemon records them: with columns of a book, one horizon unknown."""
+    part = next(iter(read_series_of("LIVE", days)))
+    rows = hour_rows(part, horizons_s=HOUR_HORIZONS_S, stride_ms=4 * HOUR_MS)
+    book = np.zeros((len(rows.as_of_ms), 1))
+    return replace(
+        rows,
+        names=("book_depth_10", *rows.names),
+        features=np.concatenate([book, rows.features], axis=1),
+        variance=np.where([[False, True]], np.nan, rows.variance),
+    )
+
+
+def read_series_of(symbol: str, days: int) -> list[Series]:
+    bars = candles(HOUR_MS, 24 * (days + 30), seed=5)
+    names = ("open", "high", "low", "close", "volume")
+    columns = {name: getattr(bars, name)[None, :] for name in names}
+    start = int(bars.open_ms[0])
+    return [Series(symbol=symbol, bar_ms=HOUR_MS, start_ms=start, bars=BarMatrix(**columns))]
+
+
+def test_train__outcomes_of_a_journal__join_the_rows_and_are_named_in_the_manifest(
+    trained: TrainedModel, tmp_path: Path
+):
+    live = Recorded(name="journal", sha256="ab" * 32, hours=(recorded_rows(),), minutes=())
+    model = train(small_files(tmp_path), recipe=QUICK, recorded=[live])
+    more = model.manifest.metrics["rows_hours"] - trained.manifest.metrics["rows_hours"]
+    assert 0 < more <= len(recorded_rows().as_of_ms)
+    assert "LIVE" in model.manifest.symbols
+    assert model.manifest.data_files["ab" * 32] == "journal"
+
+
 def test_train__bars_at_or_after_the_cutoff__change_nothing(tmp_path: Path):
     hours, minutes = small_files(tmp_path)
     cutoff = datetime(2020, 1, 1, tzinfo=UTC) - timedelta(days=20)
-    before = train((hours, minutes), before=cutoff, trees=10).fitted
+    before = train((hours, minutes), before=cutoff, recipe=QUICK).fitted
     for path in (hours, minutes):
         content = pd.read_parquet(path)
         late = content["ts"] >= cutoff
         content.loc[late, ["open", "high", "low", "close"]] *= 3.0
         content.to_parquet(path)
-    after = train((hours, minutes), before=cutoff, trees=10).fitted
+    after = train((hours, minutes), before=cutoff, recipe=QUICK).fitted
     for one, other in zip(before.heads, after.heads, strict=True):
         assert one.forecast.linear_.coefficients_.tolist() == (
             other.forecast.linear_.coefficients_.tolist()
@@ -54,7 +115,7 @@ def test_train__progress__is_told_to_the_end(
 ):
     told = training[1]
     assert told[0] == ("reading", 0, 2)
-    assert told[-1] == ("fitting", 6, 6)
+    assert told[-1] == ("simulating accounts", 1, 1)
 
 
 def test_train__no_minutes__says_what_is_needed(tmp_path: Path):
@@ -94,7 +155,8 @@ def test_tails__simulated_markets_never_seen__are_covered_as_promised(
     tmp_path: Path, horizon_s: int
 ):
     past = simulated(tmp_path, range(24), horizon_s)
-    head, _ = fit_head(past, horizon_s, 0, forecast_columns(past.names, minutes=False), Recipe())
+    names = forecast_columns(past.names, minutes=False)
+    head = fit_head(past, horizon_s, 0, names, Recipe()).head
     rows = simulated(tmp_path, range(100, 110), horizon_s)
     deviation = np.exp(0.5 * head.forecast.predict(columns_of(rows, head.names)))
     for tail, outcome, name in (
