@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from agent.cli import demo, deploy, keys, local, models, quote, run, signer, status, venues, verify
+from agent.cli import (
+    demo,
+    deploy,
+    explain,
+    keys,
+    limits,
+    local,
+    models,
+    quote,
+    run,
+    signer,
+    status,
+    venues,
+    verify,
+)
 from agent.errors import AgentError
 
 # The faster Keccak must be named before any library chooses one.
@@ -29,6 +43,8 @@ app.command("quote")(quote.quote)
 app.command("status")(status.status)
 app.command("venues")(venues.venues)
 app.command("verify")(verify.verify)
+app.command("explain")(explain.explain)
+app.command("limits")(limits.limits)
 app.add_typer(local.app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
