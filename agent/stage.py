@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.app import Daemon
 from agent.config import Settings
 from agent.cycle import CycleResult, risk_cycle
+from agent.index import Turn
 from agent.prices import TickResult, price_tick
 from agent.standing import Standing, standing_of
 from contracts.units import UnixS
@@ -48,6 +49,11 @@ class Stage:
         self.daemon.judged.take(result)
         self.daemon.telemetry.cycle(result)
         return result
+
+    async def keep(self) -> Turn:
+        """Take one turn over positions: follow the chain, execute and liquidate what may be."""
+        assert self.daemon.positions is not None, "the local network deploys margin"
+        return await self.daemon.positions.turn()
 
     async def minutes(self, count: int, step: int = 1) -> list[CycleResult]:
         """Let minutes pass: prices and a decision every `step` of them."""
