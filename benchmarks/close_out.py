@@ -36,7 +36,7 @@ RISE_DAYS = 5
 def close_out_table() -> list[dict[str, Any]]:
     """16 perpetuals of 2025, never trained on: breaches of ours and of the tiers, by market."""
     scorer = load(default_artifact()).scorer
-    tiers = pd.read_parquet(DATA / TIERS)
+    tiers = exchange_tiers()
     table = []
     for series in read_series(DATA / PERPETUALS):
         rows = minute_rows(series, horizons_s=(CLOSE_OUT_S,), stride_ms=CLOSE_OUT_S * 1_000)
@@ -45,6 +45,11 @@ def close_out_table() -> list[dict[str, Any]]:
         own = tiers[tiers["symbol"] == series.symbol]
         table.append({"symbol": series.symbol, "rows": len(scores)} | _market(rows, scores, own))
     return table
+
+
+def exchange_tiers() -> pd.DataFrame:
+    """Read the recorded tiers."""
+    return pd.read_parquet(DATA / TIERS)
 
 
 def cycle_table(world: World) -> dict[str, dict[str, float]]:

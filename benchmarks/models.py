@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.close_out import close_out_table, cycle_table, missing_file
+from benchmarks.close_out import close_out_table, cycle_table, exchange_tiers, missing_file
 from benchmarks.models_report import show
 from benchmarks.short_horizon import short_table
-from benchmarks.tables import breakdown, common, qlikes, sets, tail_lines
+from benchmarks.tables import breakdown, common, qlikes, sets, tail_lines, tier_lines
 from benchmarks.walks import (
     DATA,
     DAY,
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
     report["short_horizon"] = short_table(cache)
     report["seconds"] = round(time.perf_counter() - began, 1)
+    report["cpu_seconds"] = round(time.process_time())
     report["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     show(report)
     if options.json:
@@ -82,6 +83,7 @@ def _walked(world: World, cache: Cache, *, develop: bool) -> dict[str, Any]:
         report[f"tails_{name}"] = tail_lines(judged, column)
         report[f"sets_{name}"] = sets(judged, column)
         report[f"qlike_{name}"] = qlikes(judged, column)
+        report[f"tiers_{name}"] = tier_lines(judged[OURS], exchange_tiers(), column)
         report[f"breakdown_{name}"] = breakdown(world, judged[OURS], column)
     return report
 

@@ -33,6 +33,8 @@ def show(report: Mapping[str, Any]) -> None:
     for name in ("24h", "4h"):
         _show_qlike(name, report[f"qlike_{name}"])
         _show_tails(name, report[f"tails_{name}"])
+        for line in report[f"tiers_{name}"]:
+            print("  ", _rounded(line))
         _show_sets(report[f"sets_{name}"])
         _show_breakdown(report[f"breakdown_{name}"])
     print("\nQLIKE, 1 h, Bitfinex BTC and ETH, 2018-19:", _rounded(report["short_horizon"]))
@@ -42,7 +44,8 @@ def show(report: Mapping[str, Any]) -> None:
         for name, figures in report["cycle"].items():
             print(f"  {name:12}", _rounded(figures))
         print("\nspeed:", report["speed"])
-    print(f"\n{report['seconds']} s, peak memory {report['peak_memory_mb']} MB")
+    took = f"{report['seconds']} s, of a processor {report['cpu_seconds']} s"
+    print(f"\n{took}, peak memory {report['peak_memory_mb']} MB")
 
 
 def _show_qlike(name: str, table: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmarks.inference import confidence_set, diebold_mariano, interval, per_
 from benchmarks.walks import BOOSTED, HORIZONS_S, OURS, PROMISES, STATIC, World
 from models.backtests import basel_green, qlike
 from models.evaluate import Judged, coverage
+from models.rivals import tier_tables
 from models.side_by_side import as_ratio, joint_losses, outcome_and_quantile
 from models.tails import pinball_losses, upper_quantile
 from models.train import columns_of
@@ -133,6 +135,28 @@ def breakdown(world: World, judged: Judged, column: int) -> list[dict[str, Any]]
             for name, chosen in groups.items()
             if chosen.any()
         ]
+    return lines
+
+
+def tier_lines(judged: Judged, tiers: pd.DataFrame, column: int) -> list[dict[str, Any]]:
+    """Judge an exchange's maintenance as a tail, from its first snapshot; ours on the same rows."""
+    level, lines = PROMISES[column], []
+    tables = tier_tables(judged.as_of_ms, judged.symbols, tiers)
+    for name, (long_table, short_table) in tables.items():
+        known = np.isfinite(long_table[:, 0])
+        if not known.any():
+            continue
+        ours = judged.select(known)
+        theirs = replace(judged, long=long_table, short=short_table).select(known)
+        for side, long in (("long", True), ("short", False)):
+            pair = {"tiers": theirs, "ours": ours}
+            found = {who: coverage(each, level, long=long) for who, each in pair.items()}
+            lines.append(
+                {"model": name, "side": side, "rows": int(known.sum())}
+                | {f"{who}_breaches": each.breach_share for who, each in found.items()}
+                | {f"{who}_average": each.average for who, each in found.items()}
+                | {f"{who}_pinball": each.pinball for who, each in found.items()}
+            )
     return lines
 
 

@@ -152,7 +152,8 @@ def _against(
     """Judge every baseline on the rows that it forecasts, and ours on the same rows."""
     found = rivals(field, tell)
     if tiers is not None:
-        found |= {name: (None, table) for name, table in tier_tables(field.rows, tiers).items()}
+        tables = tier_tables(field.rows.as_of_ms, field.rows.symbols, tiers)
+        found |= {name: (None, table) for name, table in tables.items()}
     place, lines = LEVELS.index(field.level), []
     for name, (forecast, sides) in found.items():
         variance = judged.forecast if forecast is None else forecast

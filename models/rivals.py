@@ -86,19 +86,21 @@ def rivals(field: Field, tell: Progress) -> dict[str, Forecasts]:
     return quantiles | found
 
 
-def tier_tables(rows: Rows, tiers: pd.DataFrame) -> dict[str, list[FloatArray]]:
+def tier_tables(
+    as_of_ms: NDArray[np.int64], symbols: NDArray[np.str_], tiers: pd.DataFrame
+) -> dict[str, list[FloatArray]]:
     """Maintenance rates of an exchange in force at each row, as quantiles of both sides."""
     tables = {}
     for notional in TIER_NOTIONALS:
         bands = (tiers["min_notional"] <= notional) & (notional < tiers["max_notional"])
         held = tiers[bands].sort_values("snapshot")
-        rates = np.full(len(rows.as_of_ms), np.nan)
-        for symbol in np.unique(rows.symbols):
-            own, chosen = held[held["symbol"] == str(symbol)], rows.symbols == symbol
+        rates = np.full(len(as_of_ms), np.nan)
+        for symbol in np.unique(symbols):
+            own, chosen = held[held["symbol"] == str(symbol)], symbols == symbol
             if not len(own):
                 continue
             stamps = pd.DatetimeIndex(own["snapshot"]).as_unit("ms").astype(np.int64).to_numpy()
-            place = np.searchsorted(stamps, rows.as_of_ms[chosen], side="right") - 1
+            place = np.searchsorted(stamps, as_of_ms[chosen], side="right") - 1
             rates[chosen] = np.where(place >= 0, own["mmr"].to_numpy()[place], np.nan)
         both = [-np.log1p(-rates), np.log1p(rates)]
         name = f"exchange tiers, {notional:,.0f}"
