@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from agent.quoting_assessment import Assessment
+from agent.quoting_joint import cross_account
 from agent.quoting_passing import NOTHING_PASSES, Passing, what_passes
 from agent.quoting_risk import Forecasts, Risk, Stand, risk_of
 from agent.quoting_rules import DEFAULTS, QuoteSettings
@@ -18,7 +19,7 @@ from agent.quoting_trial import Ask, Trial, attempt, terms_of
 from agent.terms import Allowance, Ratios, Wish, ratios_for, written
 from contracts.book import Book, Refused
 from contracts.book_readings import Readings
-from contracts.book_words import MAX_COLLATERAL, MAX_SIZE
+from contracts.book_words import MAX_COLLATERAL, MAX_SIZE, account_number
 from contracts.margin import SizeE18
 from contracts.messages import PositionTerms
 from contracts.refusals import MEANINGS, Refusal
@@ -35,6 +36,7 @@ from contracts.units import (
     ppm_ceil,
 )
 from models.accounts import AccountScore
+from models.liquidation import CrossAccount
 
 NOT_YET = bytes(32)
 NO_MODEL_MULTIPLIER_PPM = Ppm(750_000)  # the middle of [0.5, 1]: who is unknown is never the best
@@ -170,7 +172,12 @@ def figures_of(ask: Ask, ground: Footing) -> Figures | NoOffer:
         return _refusal(refused.refusal)
     judged = ground.assessment.markets[ask.market]
     stand = Stand(
-        symbol=ground.symbols[ask.market], judged=judged, score=ground.score, ask=ask, trial=trial
+        symbol=ground.symbols[ask.market],
+        judged=judged,
+        score=ground.score,
+        ask=ask,
+        trial=trial,
+        account=_together(ask, trial, ground),
     )
     return Figures(ask=ask, trial=trial, ratios=ratios, risk=risk_of(stand, ground.forecasts))
 
@@ -211,6 +218,13 @@ def _alternatives(ask: Ask, ground: Footing) -> list[tuple[str, Figures]]:
     }
     worked = {name: figures_of(other, ground) for name, other in others.items() if other.size}
     return [(name, each) for name, each in worked.items() if isinstance(each, Figures)]
+
+
+def _together(ask: Ask, trial: Trial, ground: Footing) -> CrossAccount | None:
+    """Give the whole account where several markets carry it."""
+    if not ask.is_cross or len(trial.markets) < 2:
+        return None
+    return cross_account(trial.book, ground.readings, account_number(ask.account))
 
 
 def _fits(ask: Ask, ground: Footing) -> bool:

@@ -12,7 +12,8 @@ from agent.cycle import CycleResult
 from agent.ports import Attestation, Clock, Evidence
 from agent.quoting import Footing, NoOffer, Offer, quote
 from agent.quoting_assessment import NOT_JUDGED, Assessment, assessment_of
-from agent.quoting_risk import Chances, Forecasts, chances_of
+from agent.quoting_joint import cross_account, cross_markets
+from agent.quoting_risk import Chances, Forecasts, Held, chances_of
 from agent.quoting_rules import DEFAULTS, QuoteSettings
 from agent.quoting_trial import Ask
 from agent.record import encode_scores, shallow
@@ -32,9 +33,11 @@ from contracts.book_words import (
 from contracts.units import MarketId, UnixMs, UnixS, seconds_floor
 from models.accounts import AccountRisk, AccountScore, account_table
 from models.population import Trades
+from models.risk_heads import CrossMarkets
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.margin_book import read_margin_book, readings_of
 from relayer.chain.reads import ChainState, read_chain
+from relayer.chain.rpc import BlockStamp
 from relayer.chain.values import Deployment
 from relayer.evidence import pack
 from relayer.signing.values import NoQuorum, Proposal, SignedMessage
@@ -97,10 +100,13 @@ class LatestJudgement:
     def __init__(self, assessment: Assessment = NOT_JUDGED) -> None:
         self.assessment = assessment
         self.model_hash = b""
+        self.markets: CrossMarkets | None = None
 
     def take(self, result: CycleResult) -> None:
         """Keep a cycle's judgement in place of the one before."""
         self.model_hash = result.model_hash
+        seen = result.observation
+        self.markets = cross_markets(seen.histories, result.judgement, seen.as_of_ms)
         self.assessment = assessment_of(result.judgement, result.observation.as_of_ms)
 
 
@@ -131,7 +137,7 @@ class TermsDesk:
         """Read what an answer to one account stands on, at one block."""
         ports = self._ports
         block = await ports.endpoint.block("latest")
-        state = await self.state()
+        state = await self._state_at(block)
         book = await read_margin_book(ports.endpoint, ports.deployment, block, account, markets)
         now_ms = await ports.clock.now_ms()
         return Footing(
@@ -141,14 +147,17 @@ class TermsDesk:
             assessment=self._judged.assessment,
             now_ms=now_ms,
             model_hash=self._judged.model_hash or self._known.model_hash,
-            forecasts=self._known.forecasts,
+            forecasts=replace(self._known.forecasts, markets=self._judged.markets),
             score=self.score_of(account, now_ms),
             settings=self._settings,
         )
 
     async def state(self) -> ChainState:
         """Read feed and oracle; once a block."""
-        block = await self._ports.endpoint.block("latest")
+        return await self._state_at(await self._ports.endpoint.block("latest"))
+
+    async def _state_at(self, block: BlockStamp) -> ChainState:
+        """Read feed and oracle as they stand in a block, unless that was the last one read."""
         if self._state is None or self._state.block_hash != block.block_hash:
             self._state = await read_chain(
                 self._ports.endpoint, self._ports.deployment, block.number
@@ -186,9 +195,11 @@ class TermsDesk:
             own = standing(footing.book, footing.readings, identity)
             fatal = position_liquidation_price(footing.book, footing.readings, identity)
             judged = footing.assessment.markets.get(market)
-            alone = mode == CROSS and len(footing.book.account(account).markets) > 1
+            several = mode == CROSS and len(footing.book.account(account).markets) > 1
+            whole = cross_account(footing.book, footing.readings, account) if several else None
             scores = judged.scores if judged else None
-            found[identity] = chances_of((own, fatal), scores, self._known.forecasts, alone=alone)
+            position = Held(standing=own, liquidation_price=fatal, account=whole)
+            found[identity] = chances_of(position, scores, footing.forecasts)
         return found
 
     async def offer(self, ask: Ask) -> tuple[Offer | NoOffer, Footing]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.quoting_assessment import MarketAssessment
+from agent.quoting_joint import can_simulate
 from agent.quoting_trial import Ask, Trial
 from contracts.book_margin import Standing
 from contracts.messages import Adjustment, Side
 from contracts.units import PPM, Ppm, PriceE18
 from models.accounts import AccountScore
 from models.heads import HORIZONS_S
-from models.liquidation import Exposure, LiquidationScorer, reflection
+from models.liquidation import CrossAccount, Exposure, LiquidationScore, reflection
+from models.risk_heads import CrossMarkets, RiskHeads, liquidation_probability
 from models.scorer import RiskScores
 
 SHOWN_S = (3_600, 14_400, 86_400)
@@ -23,6 +25,7 @@ DAY_S = 86_400
 E18 = 10**18
 UNTRAINED = "reflection"
 TRAINED = "first_passage"
+TOGETHER = "joint_simulation"
 ALONE = "first_passage_of_this_market_alone"
 UNKNOWN_RISK = 0.5  # of an account, where no model judges accounts: the middle of the scale
 
@@ -31,7 +34,8 @@ UNKNOWN_RISK = 0.5  # of an account, where no model judges accounts: the middle 
 class Forecasts:
     """The trained heads that terms read; without one a textbook formula stands in, and says so."""
 
-    passage: LiquidationScorer | None = None
+    heads: RiskHeads | None = None
+    markets: CrossMarkets | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +68,25 @@ class Stand:
     score: AccountScore | None
     ask: Ask
     trial: Trial
+    account: CrossAccount | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A position with its liquidation price; `account` where others could move with it."""
+
+    standing: Standing
+    liquidation_price: PriceE18 | None
+    account: CrossAccount | None = None
 
 
 def risk_of(stand: Stand, forecasts: Forecasts) -> Risk:
     """Judge a position as it would be after the order."""
     trial = stand.trial
-    alone = stand.ask.is_cross and len(trial.markets) > 1
-    fatal = trial.liquidation_price
-    chances = chances_of((trial.standing, fatal), stand.judged.scores, forecasts, alone=alone)
+    held = Held(
+        standing=trial.standing, liquidation_price=trial.liquidation_price, account=stand.account
+    )
+    chances = chances_of(held, stand.judged.scores, forecasts)
     own = UNKNOWN_RISK if stand.score is None else stand.score.risk
     day = chances.probabilities[-1] if chances else 1.0  # unknown is never the best
     score = 1.0 - (1.0 - day) * (1.0 - own)
@@ -82,18 +97,9 @@ def risk_of(stand: Stand, forecasts: Forecasts) -> Risk:
     )
 
 
-def chances_of(
-    held: tuple[Standing, PriceE18 | None],
-    scores: RiskScores | None,
-    forecasts: Forecasts,
-    *,
-    alone: bool,
-) -> Chances | None:
-    """Give the probability of liquidation within each horizon; None without a forecast.
-
-    `held` is a position with its liquidation price; `alone`: others of its account could move, too.
-    """
-    own, fatal = held
+def chances_of(held: Held, scores: RiskScores | None, forecasts: Forecasts) -> Chances | None:
+    """Give the probability of liquidation within each horizon; None without a forecast."""
+    own, fatal, heads = held.standing, held.liquidation_price, forecasts.heads
     if scores is None:
         return None
     if own.position.size == 0:
@@ -105,14 +111,19 @@ def chances_of(
         liquidation_price=None if fatal is None else fatal / E18,
         deviations=scores.volatility,
     )
-    if forecasts.passage is None:
+    if heads is None:
         return Chances(probabilities=_untrained(exposure), method=UNTRAINED)
-    (found,) = forecasts.passage.score([exposure])
+    if held.account is not None and can_simulate(held.account, forecasts.markets):
+        together = liquidation_probability(heads, held.account, forecasts.markets)
+        return Chances(probabilities=_shown(together), method=TOGETHER)
+    found = liquidation_probability(heads, exposure)
+    return Chances(probabilities=_shown(found), method=TRAINED if held.account is None else ALONE)
+
+
+def _shown(found: LiquidationScore) -> tuple[float, ...]:
+    """Pick the horizons that an answer names."""
     by_horizon = dict(zip(found.horizons_s, found.probabilities, strict=True))
-    return Chances(
-        probabilities=tuple(by_horizon[horizon_s] for horizon_s in SHOWN_S),
-        method=ALONE if alone else TRAINED,
-    )
+    return tuple(by_horizon[horizon_s] for horizon_s in SHOWN_S)
 
 
 def _untrained(exposure: Exposure) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from agent.ground import Ground
 from agent.ports import Attestation
 from agent.quoting_desk import DeskPorts, Known, LatestJudgement, TermsDesk
 from agent.quoting_interface import Interface, InterfaceRules
+from agent.quoting_risk import Forecasts
 from models.artifact import LoadedModel
 from relayer.evidence import EvidenceStore
 from relayer.http.app import create_app
@@ -34,7 +35,13 @@ def desk_of(
 
 def known_of(model: LoadedModel) -> Known:
     """Give what of a model terms read."""
-    return Known(model_hash=model.model_hash)
+    if model.risks is None:
+        return Known(model_hash=model.model_hash)
+    return Known(
+        model_hash=model.model_hash,
+        forecasts=Forecasts(heads=model.risks),
+        accounts=model.risks.accounts,
+    )
 
 
 @asynccontextmanager
