@@ -159,8 +159,7 @@ class Positions:
         began = time.perf_counter()
         markets = markets_now(Book(markets=self.index.markets()), readings)
         screened = self._watch.candidates(markets)
-        owners = {split_position_id(identity)[0] for identity in screened}
-        weak = decide(self.index.part(owners), readings, screened)
+        weak = decide(self.index.holding(screened), readings, screened)
         took_s = time.perf_counter() - began
         self._watch.tidy(markets)
         look = Look(readings=readings, markets=markets, screened=screened, weak=weak, took_s=took_s)

@@ -7,6 +7,7 @@ is looked at each time; past a number, the market is sorted anew, between ticks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -74,6 +75,28 @@ class Watch:
             found.update(self._table(market).reached(price, index))
             if self._holders is not None:
                 accounts.update(Account(a) for a in self._holders.reached(market, price, index))
+        for account in accounts & self._crossed:
+            found.update(cross_identities(account, self._index.account(account)))
+        return tuple(sorted(found))
+
+    def near(
+        self, now: Mapping[MarketId, MarketNow], moves: Mapping[MarketId, float]
+    ) -> tuple[PositionId, ...]:
+        """Give every position that a move of its market, either way, may bring to liquidation.
+
+        `moves` are logarithms of price. To be asked after `candidates` of the same prices.
+        """
+        found: set[PositionId] = set()
+        accounts = set(self._cross.fresh)
+        for market, each in now.items():
+            price, index, factor = float(each.price), float(each.index), math.exp(moves[market])
+            table = self._table(market)
+            found.update(table.reached(price / factor, index))
+            found.update(table.reached(price * factor, index))
+            if self._holders is not None:
+                for moved in (price / factor, price * factor):
+                    within = self._holders.reached(market, moved, index)
+                    accounts.update(Account(account) for account in within)
         for account in accounts & self._crossed:
             found.update(cross_identities(account, self._index.account(account)))
         return tuple(sorted(found))

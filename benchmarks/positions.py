@@ -17,7 +17,7 @@ import json
 import math
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def memory_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def drawn(count: int, rng: np.random.Generator) -> list[Drawn]:
+def drawn(count: int, rng: np.random.Generator) -> Iterator[Drawn]:
     """Draw positions: most isolated, each account's own; cross ones by three to an account."""
     cross = int(count * CROSS_SHARE)
     worth = np.exp(rng.normal(math.log(2_000), 1.2, count)) + 100
@@ -100,25 +100,21 @@ def drawn(count: int, rng: np.random.Generator) -> list[Drawn]:
     spare = rng.uniform(0.002, 1.0, count) * (1 / leverage)
     long = rng.random(count) < 0.55
     market = rng.integers(0, MARKETS, count)
-    rows = []
     for n in range(count):
         in_cross = n < cross
         where = (int(market[n - n % HOLDINGS]) + n % HOLDINGS) % MARKETS if in_cross else market[n]
-        rows.append(
-            Drawn(
-                account=(1 << 159) + (n // HOLDINGS if in_cross else cross + n),
-                market=int(where),
-                mode=CROSS if in_cross else ISOLATED,
-                long=bool(long[n]),
-                notional_usdc=float(worth[n]),
-                leverage=float(leverage[n]),
-                spare=float(spare[n]),
-            )
+        yield Drawn(
+            account=(1 << 159) + (n // HOLDINGS if in_cross else cross + n),
+            market=int(where),
+            mode=CROSS if in_cross else ISOLATED,
+            long=bool(long[n]),
+            notional_usdc=float(worth[n]),
+            leverage=float(leverage[n]),
+            spare=float(spare[n]),
         )
-    return rows
 
 
-def filled(rows: Sequence[Drawn], prices: Sequence[int]) -> Index:
+def filled(rows: Iterable[Drawn], prices: Sequence[int]) -> Index:
     """Put positions into an index, as the contracts' events would have."""
     ledger = Ledger()
     accounts: dict[int, list[Drawn]] = {}
@@ -218,8 +214,7 @@ def watched(
         began, began_cpu = time.perf_counter(), time.thread_time()
         now = markets_now(Book(markets=index.markets()), readings)
         candidates = watch.candidates(now)
-        owners = {split_position_id(identity)[0] for identity in candidates}
-        weak = decide(index.part(owners), readings, candidates)
+        weak = decide(index.holding(candidates), readings, candidates)
         took.append(time.perf_counter() - began)
         cpu.append(time.thread_time() - began_cpu)
         screened, at_risk = screened + len(candidates), at_risk + len(weak)
@@ -238,20 +233,21 @@ def watched(
     }
 
 
-def scanned(rows: Sequence[Drawn], prices: Sequence[int], ticks: int) -> dict[str, Any]:
+def scanned(count: int, prices: Sequence[int], ticks: int) -> dict[str, Any]:
     """Time the same look in numpy over all positions, each tick anew; the isolated ones' rule."""
     start = np.array(prices, dtype=np.float64)
-    market = np.array([row.market for row in rows])
-    worth = np.array([row.notional_usdc for row in rows]) * USDC
-    ratio = np.full(len(rows), RATIO_PPM / PPM)
+    rng = np.random.default_rng(2)
+    market, long = rng.integers(0, MARKETS, count), rng.random(count) < 0.55
+    worth = np.exp(rng.normal(math.log(2_000), 1.2, count)) * USDC
+    ratio = np.full(count, RATIO_PPM / PPM)
     held = Columns(
         size=worth * 1e30 / start[market],
         basis=start[market],
-        collateral=worth * (ratio + np.array([row.spare for row in rows])),
+        collateral=worth * (ratio + rng.uniform(0.002, 0.2, count)),
         least=ratio,
         most=ratio,
     )
-    long, took = np.array([row.long for row in rows]), []
+    took = []
     for _ in range(ticks):
         began = time.perf_counter()
         price = start[market]
@@ -289,10 +285,7 @@ def run(count: int, ticks: int, seed: int = 1) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     prices = [int(math.exp(rng.uniform(-2, 11)) * E18) for _ in range(MARKETS)]
     base = memory_mb()
-    rows = drawn(count, rng)
-    scan = scanned(rows, prices, 10)
-    index = filled(rows, prices)
-    del rows
+    index = filled(drawn(count, rng), prices)
     gc.collect()
     with_index = memory_mb()
     readings = readings_at(prices)
@@ -304,6 +297,7 @@ def run(count: int, ticks: int, seed: int = 1) -> dict[str, Any]:
     gc.collect()
     with_watch = memory_mb()
     found = watched(index, watch, prices, ticks, rng)
+    scan = scanned(count, prices, 10)
     return {
         "positions": count,
         "markets": MARKETS,

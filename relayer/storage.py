@@ -179,6 +179,21 @@ factor_states = sa.Table(
 )
 
 
+# What people are told, each warning once; `said_at_ms` is empty until a channel has taken it.
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("contract", sa.String(42), nullable=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("noted_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("said_at_ms", sa.BigInteger, index=True),
+)
+
+
 def create_engine(url: str | URL) -> Engine:
     """Build an engine with the settings both databases need to keep what they were told."""
     target = make_url(url)

@@ -176,6 +176,19 @@ class Index:
             pool=self.pool(),
         )
 
+    def holding(self, identities: Iterable[PositionId]) -> Book:
+        """Put together some positions and their accounts, and every market: enough for `health`.
+
+        Of a cross account, all positions have to be named.
+        """
+        positions = {identity: self.position(identity) for identity in identities}
+        owners = {split_position_id(identity)[0] for identity in positions}
+        return Book(
+            positions=positions,
+            accounts={owner: self.account(owner) for owner in owners},
+            markets=self.markets(),
+        )
+
     def _keys(self, table: Table) -> list[int]:
         return list(self.ledger.tables[table])
 
