@@ -19,6 +19,7 @@ from contracts.units import MarketId
 from models.artifact import ArtifactRefused, LoadedModel, load
 from models.features import Candles, FeatureVector
 from models.heads import HORIZONS_S
+from models.live import new_watch, state_of_watch, watch_from, watched
 from models.promises import (
     NOTHING_LEARNED,
     Ending,
@@ -75,6 +76,7 @@ class Track:
         self.state = state
         self.open = {(each.market, each.horizon_s): each for each in open_promises}
         self.factors: dict[int, MarketFactors] = {}
+        self.watch = new_watch()
 
 
 class Serving:
@@ -127,6 +129,7 @@ class Serving:
                 notices = (*notices, f"outcomes of the {role} were not recorded: {fault}")
                 continue
             endings[role] = tuple(lesson.endings)
+            notices = (*notices, *(_alarm(role, key) for key in lesson.alarms))
         return Learned(endings=endings, notices=notices)
 
     async def _take(
@@ -145,6 +148,8 @@ class Serving:
             scores = _by_market(look.track.model.scorer.score(chosen, look.track.factors))
         opened = _promises(starts, scores or {})
         state = after(look.track.state, look.endings, look.as_of_ms)
+        watch, look.alarms = watched(look.track.watch, look.endings)
+        written = state_of(state) | {"watch": state_of_watch(watch)}
         model_hash = look.track.model.model_hash
         void = [promise for promise in look.over if promise not in look.judged]
         await self._journal.write(
@@ -154,7 +159,7 @@ class Serving:
                 opened=[self._row(model_hash, each, vectors) for each in opened],
                 ended=[self._ended(model_hash, each, look.as_of_ms) for each in look.endings]
                 + [self._void(model_hash, each, look.as_of_ms) for each in void],
-                state=state_of(state) if look.endings else None,
+                state=written if look.endings else None,
             )
         )
         track = look.track
@@ -162,7 +167,7 @@ class Serving:
             del track.open[(promise.market, promise.horizon_s)]
         track.open |= {(each.market, each.horizon_s): each for each in opened}
         if look.endings:
-            track.state = state
+            track.state, track.watch = state, watch
             track.factors = self._factors(state)
 
     async def _follow(self) -> None:
@@ -192,6 +197,7 @@ class Serving:
         promises = [_promise(ids[row.symbol], row) for row in rows if row.symbol in ids]
         track = Track(model, state, promises)
         track.factors = self._factors(state)
+        track.watch = watch_from({} if kept is None else kept.get("watch", {}))
         self._tracks[role] = track
 
     def _factors(self, state: FactorState) -> dict[int, MarketFactors]:
@@ -246,6 +252,7 @@ class _Look:
         self.over = [promise for promise in track.open.values() if self._is_over(promise)]
         found = [(each, self._ending(each)) for each in self.over]
         self.endings = [ending for _, ending in found if ending is not None]
+        self.alarms: tuple[str, ...] = ()
         self.judged = [promise for promise, ending in found if ending is not None]
 
     def starts(self) -> Iterable[tuple[tuple[int, int], int]]:
@@ -321,6 +328,15 @@ def first_of(registry: Registry) -> tuple[LoadedModel, tuple[str, ...]]:
         except ArtifactRefused as fault:
             notices.append(f"{type(fault).__name__}: {fault}; the model before it is in charge")
     return load(folders[-1]), tuple(notices)
+
+
+def _alarm(role: str, key: str) -> str:
+    """Say what the sequential test holds to be broken."""
+    horizon_s, side = key.split("/")
+    return (
+        f"ALARM: {side} breaches of the {role} over {int(horizon_s) // 60} min run above 1.2 times "
+        "their promise (sequential test, one false alarm a year at most): judge and retrain it"
+    )
 
 
 def _promises(
