@@ -106,8 +106,15 @@ def test_daemon__unknown_round__names_the_latest(state: Path) -> None:
 def test_daemon__second_run_on_the_same_chain__goes_on_with_the_next_round(state: Path) -> None:
     """Rounds, nonces and history are picked up where the first process left them."""
     before = latest_round(state)
-    assert aml("run", "--cycles", "1", state=state).returncode == 0
-    assert latest_round(state) == before + 1
+    ran = aml("run", "--cycles", "2", state=state)
+    assert ran.returncode == 0, ran.stderr
+    assert landed(ran.stderr) >= 1, ran.stderr
+    assert latest_round(state) == before + landed(ran.stderr)
+
+
+def landed(log: str) -> int:
+    """Count risk updates that took effect; a fault of a busy machine may hold one cycle."""
+    return log.count("kind='risk' result='effective'")
 
 
 def latest_round(state: Path) -> int:
@@ -139,9 +146,9 @@ def test_daemon__kill_9__next_run_goes_on(state: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     before = latest_round(state)
-    ran = aml("run", "--cycles", "1", state=state)
+    ran = aml("run", "--cycles", "2", state=state)
     assert ran.returncode == 0, ran.stderr
-    assert latest_round(state) > before, ran.stderr
+    assert latest_round(state) >= before + landed(ran.stderr) > before, ran.stderr
 
 
 def test_daemon__other_speed_asked_of_a_running_world__is_refused(state: Path) -> None:
@@ -175,7 +182,7 @@ def test_daemon__metrics__show_holds_by_reason_and_on_chain_rounds(state: Path) 
     for line in process.stderr:
         if line.startswith("metrics at "):
             url = line.split()[2]
-        if "kind='risk'" in line and url:
+        if landed(line) and url:
             break
     text = client.fetch_text(url)
     process.terminate()
