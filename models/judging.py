@@ -96,7 +96,7 @@ def judge(
             for name, forecast in losses.items()
         },
         "sides": sides,
-        "baselines": _against(judged, field, _tiers(tiers), tell),
+        "baselines": _against(judged, field, read_tiers(tiers), tell),
         "months": _months(judged, level),
         "buckets": _buckets(judged, level),
         "assets": _assets(judged, level),
@@ -172,8 +172,8 @@ def _against(
     return lines
 
 
-def _tiers(path: Path | None) -> pd.DataFrame | None:
-    """Read an exchange's dated tiers."""
+def read_tiers(path: Path | None) -> pd.DataFrame | None:
+    """Read an exchange's dated tiers; None where no file is named."""
     if path is None:
         return None
     try:

@@ -92,6 +92,7 @@ def evaluate(
     folder: FolderOption = DEFAULT_FOLDER,
 ) -> None:
     """Judge a model, as it is, on any candle file, beside baselines that walk inside the file."""
+    from agent.crisis import crisis_caps
     from models.artifact import load
     from models.judging import judge
     from models.registry import Registry
@@ -100,6 +101,7 @@ def evaluate(
         raise typer.BadParameter(f"give one of {', '.join(HORIZONS)}", param_hint="--horizon")
     chosen = load(model or Registry(folder).champion())
     report = judge(chosen, candles, HORIZONS[horizon], _progress, tiers)
+    report["caps"] = crisis_caps(chosen.scorer, candles, report, tiers)
     _print_report(report)
     if out is not None:
         out.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
