@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
+BACKLOG = 128
 DRAIN_S = 3  # what is under way when the daemon stops gets so long
 
 
@@ -36,6 +37,20 @@ class Listening:
         return f"http://{self.host}:{self.port}"
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    """Listen with a socket that names its protocol, or asyncio leaves Nagle's 40 ms on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 @contextlib.asynccontextmanager
 async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[Listening]:
     """Listen, and stop gracefully on the way out.
@@ -45,7 +60,7 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[Listening
     OSError
         The port is taken.
     """
-    listener = socket.create_server((host, port), reuse_port=False)
+    listener = _bound(host, port)
     config = uvicorn.Config(
         app,
         log_config=None,
