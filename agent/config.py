@@ -14,6 +14,7 @@ from agent.keeper import KeeperSettings
 from agent.prices import PriceSettings
 from agent.quoting_rules import QuoteSettings
 from agent.settings import Section, read
+from agent.warn_levels import WarnSettings
 from contracts.book_words import MarketRules
 from contracts.price_feed import ClassRules
 from contracts.risk_bounds import ClassBounds
@@ -207,6 +208,7 @@ class Settings(Section):
     signers: SignersSettings | None = None
     storage: StorageSettings = StorageSettings()
     keeper: KeeperSettings = KeeperSettings()
+    warnings: WarnSettings = WarnSettings()
 
 
 def load_settings(network: str) -> Settings:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from agent.keeper import Agenda, KeeperSettings, Patience, Task, Work, agenda, left_behind
 from agent.ports import Clock, Delivery, Records
 from agent.reconcile import Difference, confirmed, differences, harmful
+from agent.warn_turn import Said, Warner
 from agent.watch import Watch, decide, markets_now
 from contracts.book import Book
 from contracts.book_margin import Health, MarketNow
@@ -37,6 +38,7 @@ from relayer.journal import CycleEntry, HoldEntry
 
 MS = 1_000
 NOTHING_TO_DO = Agenda(tasks=(), waiting=())
+NOTHING_SAID = Said()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class Turn:
     agenda: Agenda = NOTHING_TO_DO
     done: tuple[Done, ...] = ()
     entry: CycleEntry | None = None
+    said: Said = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,12 @@ class Positions:
     """The index of one deployment, the watch over it, and the keeper."""
 
     def __init__(
-        self, chain: Chain, reader: IndexReader, ports: PositionPorts, keeper: KeeperSettings
+        self,
+        chain: Chain,
+        reader: IndexReader,
+        ports: PositionPorts,
+        keeper: KeeperSettings,
+        warner: Warner | None = None,
     ) -> None:
         self._chain = chain
         self._reader = reader
@@ -107,6 +115,7 @@ class Positions:
         self._keeper = keeper
         self._watch = Watch(reader.index)
         self._patience = Patience()
+        self.warner = warner
 
     @property
     def index(self) -> Index:
@@ -130,7 +139,8 @@ class Positions:
             entry = entry_of(done, (began_ms, await self._ports.clock.now_ms()))
             if entry is not None:
                 await self._ports.journal.record_cycle(entry)
-            return Turn(advance=advance, look=look, agenda=todo, done=done, entry=entry)
+            said = await self._warn(look)
+            return Turn(advance=advance, look=look, agenda=todo, done=done, entry=entry, said=said)
 
     async def reconcile(self) -> tuple[tuple[Difference, ...], tuple[Difference, ...]]:
         """Compare the contracts' totals with the index at its block: what differs, what is certain.
@@ -146,6 +156,13 @@ class Positions:
             if not harmful(reads[0][1]):
                 break
         return tuple(reads[0][1]), confirmed(reads)
+
+    async def _warn(self, look: Look) -> Said:
+        """Look at who is near, after what had to be done was done."""
+        if self.warner is None:
+            return Said()
+        now_ms = await self._ports.clock.now_ms()
+        return await self.warner.turn(self._watch, look.readings, look.markets, now_ms)
 
     def _has_anything(self) -> bool:
         return bool(self.index.requests()) or self.index.has_positions()

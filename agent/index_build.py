@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from agent.ground import Ground, open_endpoint
 from agent.index import Chain, PositionPorts, Positions
@@ -11,9 +12,12 @@ from agent.index_telemetry import PositionTelemetry
 from agent.keeper import TaskKind
 from agent.ports import Hands
 from agent.reconcile import Sum
+from agent.warn_levels import LEVELS
+from agent.warn_turn import Warner
 from relayer.chain.index import Index
 from relayer.chain.index_reader import IndexReader
 from relayer.chain.index_store import IndexStore
+from relayer.notices import Channels, NoticeStore
 from relayer.position_metrics import PositionMetrics, PositionVocabulary
 
 
@@ -41,10 +45,22 @@ async def open_positions(
     vocabulary = PositionVocabulary(
         tasks=tuple(kind.value for kind in TaskKind),
         sums=tuple(each.value for each in Sum),
-        levels=(),
-        notices=(),
+        levels=tuple(level.label for level in LEVELS),
+        notices=("taken", "refused"),
     )
     telemetry = PositionTelemetry(PositionMetrics(ground.metrics.registry, vocabulary))
-    positions = Positions(chain, reader, ports, settings.keeper)
+    warner = _warner(ground, reader.index)
+    positions = Positions(chain, reader, ports, settings.keeper, warner)
     guardian = Guardian(None, deployment.chain_id, deployment.risk_oracle)
     return PositionLoop(positions, telemetry, guardian, hands.delivery)
+
+
+def _warner(ground: Ground, index: Index) -> Warner | None:
+    """Build the board of warnings; without channels it is only there to be read."""
+    settings, margin = ground.settings.warnings, ground.deployment.margin
+    if not settings.enabled or margin is None:
+        return None
+    file = settings.channels_file
+    channels = Channels([]) if file is None else Channels.read(Path(file))
+    store = NoticeStore(ground.database, ground.deployment.chain_id, margin.engine)
+    return Warner(index, settings, channels, store)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from agent.decisions import HoldReason
 from agent.index import Positions, Turn
 from agent.index_telemetry import PositionTelemetry
 from agent.ports import Delivery
 from agent.reconcile import Difference
+from contracts.units import MarketId
 from relayer.delivery import calls
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import detail_of
@@ -84,7 +85,17 @@ class PositionLoop:
         async with self._lock:
             turn = await self.positions.turn()
         self._telemetry.turn(turn, self.positions.index)
+        if self.positions.warner is not None:
+            self._telemetry.warnings(self.positions.warner.board.counts())
         return turn
+
+    async def after_cycle(
+        self, deviations: Mapping[MarketId, tuple[float, ...]], now_ms: int
+    ) -> Sequence[Difference]:
+        """Take a cycle's forecasts for warnings, then compare totals."""
+        if self.positions.warner is not None:
+            self.positions.warner.expect(deviations)
+        return await self.reconcile(now_ms)
 
     async def reconcile(self, now_ms: int) -> Sequence[Difference]:
         """Compare the contracts' totals with the index, and stop new risk where harm is certain."""

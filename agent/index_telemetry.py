@@ -10,6 +10,7 @@ import structlog
 from agent.index import Done, Turn
 from agent.keeper import TaskKind
 from agent.reconcile import Difference, Sum
+from agent.warn_levels import LEVELS, Level
 from relayer.chain.index import Index
 from relayer.chain.index_ledger import Table
 from relayer.delivery.states import Effective, detail_of, state_of
@@ -34,8 +35,15 @@ class PositionTelemetry:
             self._metrics.positions_screened.set(len(turn.look.screened))
             self._metrics.positions_at_risk.set(len(turn.look.weak))
             self._metrics.watch_seconds.observe(turn.look.took_s)
+        self._metrics.warnings_sent["taken"].inc(turn.said.taken)
+        self._metrics.warnings_sent["refused"].inc(turn.said.refused)
         for done in turn.done:
             self._call(done)
+
+    def warnings(self, counts: Counter[Level]) -> None:
+        """Report how many warnings stand at which level."""
+        for level in LEVELS:
+            self._metrics.warnings[level.label].set(counts[level])
 
     def differences(self, found: Sequence[Difference], certain: Sequence[Difference]) -> None:
         """Report how the contracts' sums compare with the index's."""

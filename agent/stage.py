@@ -9,6 +9,7 @@ from agent.app import Daemon
 from agent.config import Settings
 from agent.cycle import CycleResult, risk_cycle
 from agent.index import Turn
+from agent.loops import forecast_of
 from agent.prices import TickResult, price_tick
 from agent.standing import Standing, standing_of
 from contracts.units import UnixS
@@ -48,6 +49,9 @@ class Stage:
         result = await risk_cycle(self.daemon.hands, self.daemon.mind, self.seen[-1])
         self.daemon.judged.take(result)
         self.daemon.telemetry.cycle(result)
+        if self.daemon.positions is not None:
+            at_ms = result.entry.finished_at_ms
+            await self.daemon.positions.after_cycle(forecast_of(result), at_ms)
         return result
 
     async def keep(self) -> Turn:

@@ -85,13 +85,14 @@ def _outlasts(
     """Tell whether a part may be closed now, and the rest then outlasts a price."""
     part, at_price = what
     try:
-        after, _ = execute(book, readings, _close(book, identity, part))
+        after, _ = execute(book, readings, close_of(book, identity, part))
         return margin_missing(after, readings, identity, at_price) == 0
     except (Refused, LawError):
         return False
 
 
-def _close(book: Book, identity: PositionId, size: SizeE18) -> Order:
+def close_of(book: Book, identity: PositionId, size: SizeE18) -> Order:
+    """Give the order that closes a part of a position, at any price."""
     account, market, mode = split_position_id(identity)
     held = book.position(identity)
     terms = Terms(
