@@ -262,7 +262,7 @@ async def test_turn__a_warning__names_next_price_and_an_exact_cure(store: Notice
 @pytest.mark.skipif(not FAST, reason="pyrevm has no wheel for this Python")
 def test_cure__margin__is_exact_to_the_unit() -> None:
     chance, checked = random.Random(3), 0
-    for seed in (51, 52, 53):
+    for seed in range(51, 57):
         history = History(seed)
         for _ in range(8):
             history.step(30)
@@ -271,7 +271,7 @@ def test_cure__margin__is_exact_to_the_unit() -> None:
                 _, market, mode = split_position_id(identity)
                 if not held.size or mode != ISOLATED or book.market(market).settled:
                     continue
-                if book.market(market).side(held.side).number:
+                if book.market(market).side(held.side).number != held.cuts:
                     continue
                 price = readings.markets[market].mark.price
                 at_price = PriceE18(price * chance.randint(50, 150) // 100)
@@ -283,7 +283,7 @@ def test_cure__margin__is_exact_to_the_unit() -> None:
                     less = replace(held, collateral=UsdcE6(held.collateral + missing - 1))
                     assert is_weak(with_position(book, identity, less), there, identity)
                     checked += 1
-    assert checked > 5
+    assert checked > 4
 
 
 def moved(readings: Readings, market: MarketId, price: PriceE18) -> Readings:
