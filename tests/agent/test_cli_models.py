@@ -26,7 +26,9 @@ def said(ran: Result) -> str:
     return str(ran.exception)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "card", "list", "promote", "rollback"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "card", "list", "promote", "rollback", "challenge", "shadow"]
+)
 def test_models__help__answers(command: str) -> None:
     ran = aml(command, "--help")
     assert ran.exit_code == 0

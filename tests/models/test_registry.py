@@ -204,3 +204,40 @@ def test_champion__artifact_folder_gone__is_named_and_refused_on_load(folder: Pa
     shutil.rmtree(folder)
     with pytest.raises(ArtifactRefused):
         registry.promote(folder.name, None, reason="x", at_ms=2, force=True)
+
+
+def test_challenge__journalled__changes_nobody_in_charge_and_survives_a_rollback(folder: Path):
+    registry, shipped = Registry(folder.parent), default_artifact()
+    registry.challenge(folder.name, reason="shadow it", at_ms=1)
+    assert registry.champion() == shipped
+    assert registry.challenger() == folder
+    registry.promote(folder.name, None, reason="go", at_ms=2, force=True)
+    assert registry.challenger() is None
+    assert registry.succession() == (folder, shipped)
+    registry.rollback(reason="worse", at_ms=3)
+    assert registry.champion() == shipped
+    assert registry.challenger() == folder
+    registry.challenge("", reason="enough", at_ms=4)
+    assert registry.challenger() is None
+    assert [step.kind for step in registry.steps()] == [
+        "challenge",
+        "force",
+        "rollback",
+        "challenge",
+    ]
+
+
+def test_challenge__without_a_reason_or_an_artifact__is_refused(folder: Path):
+    registry = Registry(folder.parent)
+    with pytest.raises(PromotionRefused, match="reason"):
+        registry.challenge(folder.name, reason=" ", at_ms=1)
+    with pytest.raises(ArtifactRefused):
+        registry.challenge("0" * 64, reason="try", at_ms=1)
+    assert registry.steps() == ()
+
+
+def test_stamp__every_step__changes_it(folder: Path):
+    registry = Registry(folder.parent)
+    before = registry.stamp()
+    registry.challenge(folder.name, reason="try", at_ms=1)
+    assert registry.stamp() != before
