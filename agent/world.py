@@ -70,7 +70,9 @@ class LiveWorld:
 
     async def quotes(self) -> QuoteRound:
         """Ask every venue for its quotes; a venue that repeats itself is refused."""
-        taken, self._feeds = self._feeds.believed(await self._pool.quotes())
+        asked = await self._pool.quotes()
+        taken, self._feeds = self._feeds.believed(asked)
+        self._pool.count_refused(taken.refused[len(asked.refused) :])
         return taken
 
     async def observe(self) -> Observation:

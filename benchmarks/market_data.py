@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -89,10 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--seconds", type=float, default=60.0, help="of websocket traffic")
     parser.add_argument("--rounds", type=int, default=HOUR_ROUNDS, help="replayed, of memory")
-    parser.add_argument("--fill-markets", type=int, default=24, help="of the measured back-fill")
+    parser.add_argument("--fill-markets", type=int, default=MARKETS, help="of the back-fill")
+    parser.add_argument("--only-fill", action="store_true", help="measure the back-fill alone")
     asked = parser.parse_args(arguments)
     os.sched_setaffinity(0, {0})
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}, Python {sys.version.split()[0]}")
+    if asked.only_fill:
+        with exchanges() as urls:
+            show([asyncio.run(back_fill(urls, asked.fill_markets))])
+        return 0
     with exchanges() as urls:
         rows = show(asyncio.run(traffic(urls, asked.seconds)))
         rows += show([asyncio.run(message_to_mark(urls))])
@@ -280,12 +285,18 @@ async def back_fill(urls: Sequence[str], count: int) -> dict[str, Any]:
         began = time.perf_counter()
         report = await kept.fill(pool, int(time.time() * 1_000))
         took = time.perf_counter() - began
-    after = [_calls(url) for url in urls]
+        after = [_calls(url) for url in urls]
+        restarted = await _restart(Path(folder), listed, pool)
+    again = [_calls(url) for url in urls]
     await pool.close()
     exchange = VenueClient(settings(urls)[0], listed).link.exchange
     costs, unit_s = exchange.api["public"]["get"], exchange.rateLimit / 1_000
     waits = [
-        sum((new[path] - old.get(path, 0)) * _cost(costs[path]) * unit_s for path in new)
+        sum(
+            (new[path] - old.get(path, 0)) * _cost(costs[path]) * unit_s
+            for path in new
+            if path in costs
+        )
         for old, new in zip(before, after, strict=True)
     ]
     bound = max(waits)  # ccxt lets so much through at the busiest venue, and no more
@@ -294,12 +305,28 @@ async def back_fill(urls: Sequence[str], count: int) -> dict[str, Any]:
         "unit": "s",
         "markets": count,
         "faults": len(report.faults),
-        "calls": sum(after[0].values()) - sum(before[0].values()),
+        "calls": sum(map(_asked, after)) - sum(map(_asked, before)),
+        "refused_429": sum(each.get("refused", 0) for each in after),
         "took": took,
         "bound": bound,
         "times_the_bound": took / bound,
-        "bound_of_200_markets": bound * MARKETS / count,
+        "restart_s": restarted,
+        "restart_calls": sum(map(_asked, again)) - sum(map(_asked, after)),
     }
+
+
+async def _restart(folder: Path, listed: Sequence[Market], pool: VenuePool) -> float:
+    """Open the filled store as a new process would, and bring it up to now."""
+    began = time.perf_counter()
+    kept = HistoryStore(folder, listed)
+    kept.open()
+    await kept.fill(pool, int(time.time() * 1_000))
+    return time.perf_counter() - began
+
+
+def _asked(calls: Mapping[str, int]) -> int:
+    """Count the pages that one exchange was asked for."""
+    return sum(count for path, count in calls.items() if path != "refused")
 
 
 def _cost(told: Any) -> float:  # noqa: ANN401 - ccxt is untyped

@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ from aiohttp import WSMsgType, web
 from relayer.market.values import HOUR_MS, MINUTE_MS
 
 HOST: Final = "127.0.0.1"
+# OKX's own limits of the two paths that bars come from, calls in two seconds by address.
+LIMITS: Final = {"market/candles": 40, "market/history-candles": 20}
+LIMIT_S: Final = 2.0
 BURSTS: Final = 20  # the messages of one round leave in so many bunches
 BAR_MS: Final = {"1m": MINUTE_MS, "1H": HOUR_MS}
 
@@ -90,6 +94,7 @@ class Exchange:
         self._markets = markets
         self._every_s = every_s
         self.calls: dict[str, int] = {}
+        self._seen: dict[str, deque[float]] = {}
 
     def application(self) -> web.Application:
         """Build the HTTP application."""
@@ -110,12 +115,26 @@ class Exchange:
             data = [mark_row(market, now) for market in every]
         elif path.endswith("candles"):
             self.calls[path] = self.calls.get(path, 0) + 1
+            if self._is_too_often(path):
+                self.calls["refused"] = self.calls.get("refused", 0) + 1
+                body = {"code": "50011", "data": [], "msg": "Too Many Requests"}
+                return web.json_response(body, status=429)
             market = int(query["instId"].split("-")[0][1:])
             after = min(now, int(query.get("after", now)))
             data = candles(market, query["bar"], after, min(300, int(query.get("limit", 100))))
         elif path == "calls":
             data = [self.calls]
         return web.json_response({"code": "0", "data": data, "msg": ""})
+
+    def _is_too_often(self, path: str) -> bool:
+        """Keep OKX's limit of a path: so many calls in any two seconds."""
+        now, seen = time.monotonic(), self._seen.setdefault(path, deque())
+        while seen and seen[0] <= now - LIMIT_S:
+            seen.popleft()
+        if len(seen) >= LIMITS[path]:
+            return True
+        seen.append(now)
+        return False
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(compress=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -44,6 +44,7 @@ TIMEFRAMES: Final = {MINUTE_MS: "1m", HOUR_MS: "1h"}
 CANDLE_PAGE: Final = 300  # bars that OKX gives at most; others give more
 # A streamed quote this old is asked for by REST too: votes must lie within a second of each other.
 STREAM_FRESH_MS: Final = 1_000
+KEPT_MS: Final = 5_000  # and after this it says nothing any more, whatever REST says
 
 _OF_ALL_CALLS: Final = ("unreachable", "rate_limited")  # one connection, however many calls
 
@@ -187,15 +188,18 @@ class VenueClient:
             self._or_fault(self.link.polite(self._rest.marks)),
         )
         faults = [each for each in (tickers, marks) if isinstance(each, VenueFault)]
-        tops, known = streamed or ({}, {})
+        tops, known = (_recent(kept, received_at_ms) for kept in streamed or ({}, {}))
         if isinstance(tickers, VenueFault) and not tops:
             return list(faults[:1])
-        asked_tops: Tickers = {} if isinstance(tickers, VenueFault) else tickers
         asked_marks: Tickers = {} if isinstance(marks, VenueFault) else marks
         with reading("tickers"):
-            self._compare(asked_tops, tops)
-            joined = _newest(asked_tops, tops), _newest(asked_marks, known)
-        return [*faults, *self._read(*joined, received_at_ms)]
+            known = _newest(asked_marks, known)
+            if isinstance(tickers, VenueFault):  # it says nothing of what streams do not have
+                return [*faults, *self._read(tops, known, received_at_ms, only=tops)]
+            if len(self.link.symbols) > 1 and not any(x in tickers for x in self.link.symbols):
+                raise BadAnswer(f"{self.id}: an answer with none of our markets")
+            self._compare(tickers, streamed[0] if streamed else {})
+            return [*faults, *self._read(_newest(tickers, tops), known, received_at_ms)]
 
     def _streamed(self) -> tuple[Tickers, Tickers] | None:
         """Give what the streams know of best prices and marks; None where none are followed."""
@@ -228,7 +232,11 @@ class VenueClient:
             self.streams.lagging(behind)
 
     def _read(
-        self, tickers: Tickers, marks: Tickers, received_at_ms: int
+        self,
+        tickers: Tickers,
+        marks: Tickers,
+        received_at_ms: int,
+        only: Container[str] | None = None,
     ) -> list[Quote | RefusedQuote | VenueFault]:
         """Pick our markets out of an answer; what is not in it is refused as absent.
 
@@ -236,6 +244,8 @@ class VenueClient:
         """
         read: list[Quote | RefusedQuote | VenueFault] = []
         for market, listing in self.link.listings.items():
+            if only is not None and listing.symbol not in only:
+                continue
             try:
                 with reading(listing.symbol):
                     ticker, mark = tickers.get(listing.symbol), marks.get(listing.symbol)
@@ -282,6 +292,11 @@ def _told_once(faults: Sequence[VenueFault]) -> tuple[VenueFault, ...]:
     """Leave out what several calls say of one connection."""
     of_all = {fault.reason: fault for fault in reversed(faults) if fault.reason in _OF_ALL_CALLS}
     return (*of_all.values(), *(each for each in faults if each.reason not in of_all))
+
+
+def _recent(kept: Mapping[str, Ticker], now_ms: int) -> Tickers:
+    """Leave out what streams said too long ago to say anything of now."""
+    return {name: each for name, each in kept.items() if now_ms - each["timestamp"] <= KEPT_MS}
 
 
 def _newest(asked: Tickers, streamed: Mapping[str, Ticker]) -> dict[str, Ticker]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from relayer.market.values import (
     CandleSeries,
     Market,
     QuoteRound,
+    RefusedQuote,
     VenueFault,
 )
 from relayer.market.venue_client import CandleAsk, VenueClient
@@ -108,13 +109,20 @@ class VenuePool:
         )
         quotes = [quote for each in answers for quote in each.quotes]
         refused = [quote for each in answers for quote in each.refused]
+        believed, apart = self._standings.believed(quotes), self._standings.refusals()
+        self.count_refused(apart)
         return QuoteRound(
-            quotes=self._standings.believed(quotes),
+            quotes=believed,
             stablecoins=tuple(quote for each in answers for quote in each.stablecoins),
-            refused=(*refused, *self._standings.refusals()),
+            refused=(*refused, *apart),
             faults=tuple(fault for each in answers for fault in each.faults),
             taken_at_ms=received_at_ms,
         )
+
+    def count_refused(self, refused: Iterable[RefusedQuote]) -> None:
+        """Count quotes that were refused for what other venues say."""
+        for quote in refused:
+            self._venues[quote.venue].events.refused(quote.venue, quote.reason)
 
     async def _compare(self, loaded: Sequence[VenueClient]) -> tuple[VenueFault, ...]:
         """Compare the venues once at start, prices first, then sizes at those prices."""

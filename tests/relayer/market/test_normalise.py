@@ -164,7 +164,7 @@ async def test_answer__venue_without_markets__its_stablecoin_alone() -> None:
     """How dollars are converted: Kraken futures has no spot market of its own."""
     exchange = FakeExchange("k")
     exchange.ticker = {"bid": 0.999, "ask": 1.001, "timestamp": NOW_MS}
-    settings = VenueSettings(id="k", ccxt_class="kraken", stablecoin_symbol="USDC/USD")
+    settings = VenueSettings(id="k", ccxt_class="bitstamp", stablecoin_symbol="USDC/USD")
     client = VenueClient(settings, [], exchange=exchange)
     answer = await client.answer(NOW_MS)
     await client.close()
