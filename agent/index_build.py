@@ -17,6 +17,11 @@ from agent.warn_turn import Warner
 from relayer.chain.index import Index
 from relayer.chain.index_reader import IndexReader
 from relayer.chain.index_store import IndexStore
+from relayer.delivery.confirm import ContractReadBack
+from relayer.delivery.fees import FeeRules
+from relayer.delivery.outbox import Outbox
+from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
+from relayer.delivery.transactor import Transactor
 from relayer.notices import Channels, NoticeStore
 from relayer.position_metrics import PositionMetrics, PositionVocabulary
 
@@ -51,8 +56,27 @@ async def open_positions(
     telemetry = PositionTelemetry(PositionMetrics(ground.metrics.registry, vocabulary))
     warner = _warner(ground, reader.index)
     positions = Positions(chain, reader, ports, settings.keeper, warner)
-    guardian = Guardian(None, deployment.chain_id, deployment.risk_oracle)
+    caller = await _guardian(ground)
+    guardian = Guardian(caller, deployment.chain_id, deployment.risk_oracle)
     return PositionLoop(positions, telemetry, guardian, hands.delivery)
+
+
+async def _guardian(ground: Ground) -> Transactor | None:
+    """Give the guardian's account its own way to the chain, where its key is here."""
+    key = ground.network.keys.guardian
+    if key is None:
+        return None
+    ports = Ports(
+        chain=ground.endpoint,
+        read_back=ContractReadBack(ground.endpoint),
+        outbox=Outbox(ground.database),
+        clock=ground.network.clock,
+        timer=LoopTimer(),
+        metrics=ground.metrics,
+    )
+    transactor = Transactor(key, ports, DeliveryRules(fees=FeeRules()))
+    await transactor.resume()
+    return transactor
 
 
 def _warner(ground: Ground, index: Index) -> Warner | None:

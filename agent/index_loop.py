@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from agent.decisions import HoldReason
 from agent.index import Positions, Turn
@@ -13,7 +14,7 @@ from agent.reconcile import Difference
 from contracts.units import MarketId
 from relayer.delivery import calls
 from relayer.delivery.calls import ContractCall
-from relayer.delivery.states import detail_of
+from relayer.delivery.states import Outcome, detail_of
 from relayer.errors import HoldCycle, Retry, StorageFailed
 
 NEW_RISK = 1  # the contract's scope of a pause
@@ -22,10 +23,18 @@ MS = 1_000
 Faults = Callable[[str, str], None]
 
 
+class Caller(Protocol):
+    """Who can send a call (`relayer.delivery.transactor.Transactor`, with the guardian's key)."""
+
+    async def call(self, call: ContractCall) -> Outcome:
+        """Send a call, and read back whether it took effect."""
+        ...
+
+
 class Guardian:
     """Stops new risk with the guardian's key, where this process has it; otherwise only says so."""
 
-    def __init__(self, delivery: Delivery | None, chain_id: int, oracle: str) -> None:
+    def __init__(self, delivery: Caller | None, chain_id: int, oracle: str) -> None:
         self._delivery = delivery
         self._chain_id = chain_id
         self._oracle = oracle

@@ -30,6 +30,7 @@ class Keyring:
     gas_payer: Key | None
     price_signers: tuple[Key, ...]
     risk_signers: tuple[Key, ...]
+    guardian: Key | None = None  # where this process may stop new risk by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ def local_keys() -> Keyring:
         gas_payer=local_role("gas-payer"),
         price_signers=tuple(local_role(f"price-signer-{n}") for n in (1, 2, 3)),
         risk_signers=tuple(local_role(f"risk-signer-{n}") for n in (1, 2, 3)),
+        guardian=local_role("guardian"),
     )
 
 
@@ -170,4 +172,5 @@ def live_keys(settings: Settings) -> Keyring:
         gas_payer=open_key(files.gas_payer, password),
         price_signers=tuple(open_key(path, password) for path in files.price_signers),
         risk_signers=tuple(open_key(path, password) for path in files.risk_signers),
+        guardian=None if files.guardian is None else open_key(files.guardian, password),
     )
