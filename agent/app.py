@@ -27,7 +27,7 @@ from agent.index_loop import PositionLoop
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
-from agent.quoting_desk import LatestJudgement
+from agent.quoting_desk import LatestJudgement, TermsDesk
 from agent.quoting_service import desk_of, interface
 from agent.rounds import RoundNumbers
 from agent.serving import Serving, first_of
@@ -98,7 +98,8 @@ async def daemon(
         await hands.delivery.resume()
         positions = await open_positions(ground, hands, stack)
         judged = LatestJudgement()
-        listening = await _answer(ground, hands, model, judged, stack)
+        desk = desk_of(ground, hands.quorum, model, judged)
+        listening = await _answer(ground, desk, positions, stack)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         yield Daemon(
@@ -139,19 +140,14 @@ async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> H
 
 
 async def _answer(
-    ground: Ground,
-    hands: Hands,
-    model: LoadedModel,
-    judged: LatestJudgement,
-    stack: AsyncExitStack,
+    ground: Ground, desk: TermsDesk, positions: PositionLoop | None, stack: AsyncExitStack
 ) -> Listening | None:
     """Answer interfaces over HTTP, where that is configured and margin is deployed."""
     settings = ground.settings.http
-    if settings is None or ground.deployment.margin is None:
+    if settings is None or positions is None:
         return None
-    desk = desk_of(ground, hands.quorum, model, judged)
-    version_ = version("autonomous-margin-layer")
-    return await stack.enter_async_context(interface(ground, desk, settings, version_))
+    version_, warner = version("autonomous-margin-layer"), positions.positions.warner
+    return await stack.enter_async_context(interface(ground, desk, settings, version_, warner))
 
 
 def require_same_markets(network: Network, deployment: Deployment) -> None:

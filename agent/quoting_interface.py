@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
 from agent.limits import LiveLimits, live_limits
@@ -12,7 +12,9 @@ from agent.quoting_answers import account_of, ask_of, offered, refused, simulate
 from agent.quoting_desk import Signed, TermsDesk
 from agent.quoting_passing import nearest
 from agent.quoting_simulation import Prices, simulate
+from agent.quoting_warnings import changes, standing
 from agent.standing import market_standing
+from agent.warn_turn import Warner
 from contracts.book_readings import Readings
 from contracts.fields import checksummed
 from contracts.units import LawError, MarketId, PriceE18, UnixMs, UnixS, UsdcE6, seconds_floor
@@ -37,11 +39,15 @@ class Interface:
     """The `AgentPort`: what it reads is one block's, what it signs is the quorum's."""
 
     def __init__(
-        self, desk: TermsDesk, journal: Journal, evidence: EvidenceStore, rules: InterfaceRules
+        self,
+        desk: TermsDesk,
+        records: tuple[Journal, EvidenceStore],
+        rules: InterfaceRules,
+        warner: Warner | None = None,
     ) -> None:
         self._desk = desk
-        self._journal = journal
-        self._evidence = evidence
+        self._journal, self._evidence = records
+        self._warner = warner
         self._rules = rules
 
     async def markets(self) -> schemas.Markets:
@@ -96,16 +102,12 @@ class Interface:
         return account_of(account, footing, state.block_number, chances)
 
     async def warnings(self, account: str | None, limit: int) -> schemas.Warnings:
-        """Give the newest warnings; none are made yet where nobody watches."""
-        del account, limit
-        return schemas.Warnings(warnings=())
+        """Give the warnings that stand."""
+        return standing(self._warner, account, limit, self._desk.symbols)
 
-    async def warned(self) -> AsyncIterator[schemas.WarningRow]:
-        """Give each warning as it is made."""
-        none: tuple[schemas.WarningRow, ...] = ()
-        await asyncio.Event().wait()
-        for row in none:
-            yield row
+    def warned(self) -> AsyncGenerator[schemas.WarningRow, None]:
+        """Give each change of the warnings as it is made."""
+        return changes(self._warner, self._desk.symbols)
 
     async def decisions(self, limit: int) -> schemas.Decisions:
         """Give the newest decisions."""

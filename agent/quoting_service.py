@@ -12,6 +12,7 @@ from agent.ports import Attestation
 from agent.quoting_desk import DeskPorts, Known, LatestJudgement, TermsDesk
 from agent.quoting_interface import Interface, InterfaceRules
 from agent.quoting_risk import Forecasts
+from agent.warn_turn import Warner
 from models.artifact import LoadedModel
 from relayer.evidence import EvidenceStore
 from relayer.http.app import create_app
@@ -46,7 +47,11 @@ def known_of(model: LoadedModel) -> Known:
 
 @asynccontextmanager
 async def interface(
-    ground: Ground, desk: TermsDesk, settings: HttpSettings, version: str
+    ground: Ground,
+    desk: TermsDesk,
+    settings: HttpSettings,
+    version: str,
+    warner: Warner | None = None,
 ) -> AsyncIterator[Listening]:
     """Serve interfaces as long as this is entered.
 
@@ -57,7 +62,7 @@ async def interface(
     """
     rules = InterfaceRules(judged_within_s=_patience_s(ground.settings))
     evidence = EvidenceStore(ground.network.state / "evidence")
-    port = Interface(desk, Journal(ground.database), evidence, rules)
+    port = Interface(desk, (Journal(ground.database), evidence), rules, warner)
     app = create_app(port, settings.limits, version)
     try:
         async with serving(app, settings.host, settings.port) as listening:

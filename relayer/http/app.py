@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -101,7 +101,7 @@ def _warnings(agent: AgentPort, rules: HttpRules) -> APIRouter:
     async def warnings(
         account: Annotated[Address | None, Query()] = None, limit: Count = 100
     ) -> Warnings:
-        """Give the newest warnings, newest first."""
+        """Give the warnings that stand, the most urgent first."""
         return await agent.warnings(account, limit)
 
     @routes.get("/warnings/stream", response_class=StreamingResponse)
@@ -165,7 +165,9 @@ class OpenStreams:
         self.count = 0
 
 
-async def _events(warned: AsyncIterator[WarningRow], streams: OpenStreams) -> AsyncIterator[str]:
+async def _events(
+    warned: AsyncGenerator[WarningRow, None], streams: OpenStreams
+) -> AsyncIterator[str]:
     """Write warnings as events, and a comment where there was none for a while."""
     streams.count += 1
     waiting: asyncio.Task[WarningRow] | None = None
@@ -184,3 +186,5 @@ async def _events(warned: AsyncIterator[WarningRow], streams: OpenStreams) -> As
         streams.count -= 1
         if waiting is not None:
             waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await warned.aclose()

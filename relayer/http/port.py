@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,10 +56,10 @@ class AgentPort(Protocol):
         ...
 
     async def warnings(self, account: str | None, limit: int) -> Warnings:
-        """Give the newest warnings, of one account or of all."""
+        """Give the warnings that stand, of one account or of all, the most urgent first."""
         ...
 
-    def warned(self) -> AsyncIterator[WarningRow]:
+    def warned(self) -> AsyncGenerator[WarningRow, None]:
         """Give each warning as it is made, from now on."""
         ...
 

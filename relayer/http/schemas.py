@@ -337,10 +337,11 @@ class Cure(Schema):
 
 
 class WarningRow(Schema):
-    """An early warning as it stands."""
+    """An early warning as it stands; `key` names the position or account, `sequence` counts."""
 
     sequence: int
     at_ms: int
+    key: str = ""
     account: str
     market: str | None
     mode: ModeName | None
@@ -352,7 +353,7 @@ class WarningRow(Schema):
 
 
 class Warnings(Schema):
-    """The newest warnings, newest first."""
+    """The warnings that stand, the most urgent first."""
 
     warnings: tuple[WarningRow, ...]
 
