@@ -328,7 +328,7 @@ def _liquidate(
     if not self._agreed(position_id, health):
         return 0
     penalty_ppm: uint256 = liquidation_math.penalty_ppm(
-        health.equity,
+        self._priced(health),
         health.maintenance,
         (health.rules >> margin_words.PENALTY_MIN_AT) & margin_words.BITS_16,
         (health.rules >> margin_words.PENALTY_MAX_AT) & margin_words.BITS_20,
@@ -741,7 +741,17 @@ def _available(health: IMarginEngine.Health) -> uint256:
     """
     @return What cost and penalty may be taken from: never more than the position still has.
     """
-    return convert(max(health.equity, 0), uint256)
+    return convert(max(self._priced(health), 0), uint256)
+
+
+@internal
+@pure
+def _priced(health: IMarginEngine.Health) -> int256:
+    """
+    @return Equity with the profit that has no live price. It is paid when its position is closed, so it pays for that:
+            or a freeze would make liquidation cheaper than a close.
+    """
+    return health.equity + convert(health.absent, int256)
 
 
 @internal

@@ -164,7 +164,7 @@ def _liquidate(
         return noted, SizeE18(0)
     rules = own.now.book.rules
     penalty = penalty_ppm(
-        found.equity, found.maintenance, rules.penalty_min_ppm, rules.penalty_max_ppm
+        found.priced, found.maintenance, rules.penalty_min_ppm, rules.penalty_max_ppm
     )
     size = own.position.size
     if not is_backstop(found.equity, found.maintenance):
@@ -180,7 +180,7 @@ def _close(found: Health, size: SizeE18, penalty: Ppm, caller: Account) -> Close
     return Close(
         size=size,
         penalty_ppm=penalty,
-        available=UsdcE6(max(0, found.equity)),
+        available=UsdcE6(max(0, found.priced)),
         reward=found.standing.now.book.rules.reward,
         recipient=caller,
     )

@@ -170,6 +170,15 @@ class Health:
     largest_market: MarketId
     absent: UsdcE6 = NOTHING
 
+    @property
+    def priced(self) -> int:
+        """Equity with the profit that has no live price; what cost and penalty come from.
+
+        It is paid when its position is closed, so it pays for that: or a freeze would make
+        liquidation cheaper than a close.
+        """
+        return self.equity + self.absent
+
 
 def market_now(book: Book, readings: Readings, market: MarketId) -> MarketNow:
     """Read a market; refuse one that has no rules, or that nobody reads."""

@@ -24,6 +24,7 @@ from contracts.messages import Adjustment, MarginMode, PositionAction, PositionT
 from contracts.pool import Tranche
 from contracts.refusals import Refusal
 from contracts.units import MarketId, UnixMs
+from tests.contracts.fuzz_scenes import all_in, freeze
 from tests.contracts.lockstep_calls import DAY_S, DEPOSIT, REDEEM, Calls
 from tests.contracts.lockstep_terms import action_of, terms_of
 from tests.contracts.margin_world import (
@@ -302,7 +303,7 @@ class Walk(Calls):
         if self.book.account(account).balance < needed < 10**13 and self.chance(0.9):
             self.deposit(account, needed)
         self.request_open(account, terms, wish)
-        self._fill(before)
+        self.fill(before)
 
     def against(self) -> None:
         """Buy into the other side of what is held: reduce, or flip."""
@@ -320,12 +321,12 @@ class Walk(Calls):
             wish = replace(wish, size=min(size, 2**120 - 1))
         before = self.book.requests
         self.request_open(account, terms, wish)
-        self._fill(before)
+        self.fill(before)
 
     def close(self) -> None:
         before = self.book.requests
         self.move_request_close()
-        self._fill(before)
+        self.fill(before)
 
     def move_request_close(self) -> None:
         identity = self.identity()
@@ -334,7 +335,7 @@ class Walk(Calls):
         worst = 0 if position.long else ANY_PRICE
         self.request_close(identity, size, worst)
 
-    def _fill(self, before: frozenset[Request]) -> None:
+    def fill(self, before: frozenset[Request]) -> None:
         if self.chance(0.95):
             self.pass_time(self.pick(3, 3, 4, 10, 16))
         for request in sorted(self.book.requests - before, key=request_id):
@@ -617,6 +618,9 @@ WEIGHTS = {
     "move_settle": 3,
 }
 RARE = 0.001
-MOVES: tuple[tuple[str, Callable[[Walk], None]], ...] = tuple(
-    (name, getattr(Walk, name)) for name, weight in WEIGHTS.items() for _ in range(weight)
+MOVES: tuple[tuple[str, Callable[[Walk], None]], ...] = (
+    *[(name, getattr(Walk, name)) for name, weight in WEIGHTS.items() for _ in range(weight)],
+    ("all_in", all_in),
+    ("freeze", freeze),
+    ("freeze", freeze),
 )

@@ -99,6 +99,7 @@ class Watched(Walk):
             self.endangers_nobody(before)
         if operation in {"withdraw", "remove_margin"}:
             self.locked_stays(operation, before)
+        self.waits(operation, before)
 
     def donate(self, to: str, amount: int) -> None:
         before = (self.pool_state(), self.read(self.world.pool, "totalAssets"))
@@ -148,6 +149,23 @@ class Watched(Walk):
             count = 1 + len(self.book.account(split_position_id(identity)[0]).markets)
             assert was < 0 or -count <= was - now <= 2 * count, f"a cut moved {now - was}"
         self.counted("cuts")
+
+    def waits(self, operation: str, before: Book) -> None:
+        """A grace that begins closes nothing; a close that waits costs its fee."""
+        if operation == "request_close" and changed(before.positions, self.book.positions):
+            self.fee_from_margin(before)
+        if changed(before.graces, self.book.graces):
+            assert self.book.positions is before.positions, "a grace closed something"
+            self.counted("grace")
+
+    def fee_from_margin(self, before: Book) -> None:
+        """A close's fee comes out of its own position only, which stays above maintenance."""
+        (identity,) = changed(before.positions, self.book.positions)
+        (request,) = self.book.requests - before.requests
+        assert identity == position_id(request.account, request.market, request.mode)
+        assert not self.is_liquidatable(identity), "its fee made it liquidatable"
+        assert self.book.account(request.account) == before.account(request.account)
+        self.counted("fee from margin")
 
     def in_limits(self, before: Book, request: Request, identity: PositionId) -> None:
         """What grew a side stays within the signed cap, and the pool's share."""

@@ -54,6 +54,8 @@ OPERATIONS = {
 LAWS = {
     "costs",
     "cuts",
+    "fee from margin",
+    "grace",
     "tokens",
     "own order",
     "limits",

@@ -634,8 +634,12 @@ class TestProfitWithoutALivePrice:
         with world.refuses(Refusal.GRACE_RUNNING):
             world.liquidate(TRADER, 0, CROSS)
         world.pass_time(1)
-        assert events(world.liquidate(TRADER, 0, CROSS), "Liquidation")
+        (closed,) = events(world.liquidate(TRADER, 0, CROSS), "Liquidation")
         assert world.held(TRADER, 0, CROSS).size == 0
+        # The profit is paid now: so it pays what closing costs, and the least penalty.
+        least = closed["size"] * closed["price"] // 10**30 * MARKET_RULES.penalty_min_ppm // 10**6
+        assert closed["cost"] > 0
+        assert 0 <= closed["penalty"] - least <= 2
         world.invariants()
 
     def test_freeze__of_the_market_it_lives_on__closes_after_a_grace(self, world):
