@@ -9,6 +9,7 @@ Newton's method; each step solves the quadratic model inside the bounds by coord
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 FloatArray = NDArray[np.float64]
 
-STEPS, SWEEPS = 30, 200
+STEPS, SWEEPS, HALVINGS = 30, 200, 20
 TOLERANCE = 1e-9
 MOST_LOGIT = 30.0
 """Beyond it a probability is 0 or 1 to thirteen digits; the bound keeps exp finite."""
@@ -81,6 +82,7 @@ class BoundedLogistic(BaseEstimator):  # type: ignore[misc] # untyped library
                 design * (rows * np.maximum(chance * (1.0 - chance), 1e-9))[:, None]
             ).T @ design
             step = _bounded_step(curve + ridge, slope, lower - solution, upper - solution)
+            step = _shortened(step, lambda at: _loss(at, design, outcome, rows, ridge), solution)
             solution = solution + step
             if float(np.abs(step).max()) < TOLERANCE:
                 break
@@ -99,6 +101,31 @@ def logit_of(intercept: float, coefficients: FloatArray, features: FloatArray) -
     for column in range(features.shape[1]):
         total = total + coefficients[column] * features[:, column]
     return total
+
+
+def _shortened(
+    step: FloatArray, loss: Callable[[FloatArray], float], solution: FloatArray
+) -> FloatArray:
+    """Halve a step until it leads down: where events are rare, a whole one may fly off."""
+    before = loss(solution)
+    for _ in range(HALVINGS):
+        if loss(solution + step) <= before:
+            return step
+        step = step / 2.0
+    return np.zeros(len(step))
+
+
+def _loss(
+    solution: FloatArray,
+    design: FloatArray,
+    outcome: FloatArray,
+    rows: FloatArray,
+    ridge: FloatArray,
+) -> float:
+    """Penalised negative log likelihood."""
+    eta = design @ solution
+    each = np.logaddexp(0.0, eta) - outcome * eta
+    return float((rows * each).sum() + 0.5 * solution @ ridge @ solution)
 
 
 def _bounded_step(

@@ -224,3 +224,15 @@ def test_score__another_process__gives_the_same_bytes(scorer: LiquidationScorer)
         env={"OMP_NUM_THREADS": "2", "PATH": ""},
     )
     assert run.stdout.strip() == repr((scorer.score(exposures()), chance(8.0, LONG, HEDGE)))
+
+
+def test_first_passage__events_almost_never__keeps_its_feet():
+    """Over 15 minutes most distances are hardly reached: a plain Newton step flies off there."""
+    rng = np.random.default_rng(0)
+    deviation = 0.003 * np.exp(0.7 * rng.standard_normal(20_000))
+    excursion = np.abs(rng.standard_t(3, 20_000)) * deviation * 0.9
+    passage = FirstPassage().fit(deviation, excursion)
+    assert np.abs(passage.coefficients_).max() < 10.0
+    for distance in (0.005, 0.01, 0.02):
+        chance = passage.predict(np.full(20_000, distance), deviation).mean()
+        assert chance == pytest.approx((excursion > distance).mean(), rel=0.1)
