@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.network import Network
 from contracts.units import PPM, MarketId
@@ -17,10 +17,11 @@ from relayer.market.aggregate import (
     conversion_rates,
 )
 from relayer.market.capabilities import Capability, Reached
+from relayer.market.depth import depth_within
 from relayer.market.health import VenueHealth, venue_health
 from relayer.market.values import E18, SETTLEMENT_CURRENCY, Market, Quote, QuoteRound, VenueFault
 from relayer.market.venue_client import VenueClient
-from relayer.market.venues import VenuePool
+from relayer.market.venues import BookRound, VenuePool
 
 Marks = Mapping[MarketId, Mark | NoMark]
 Table = list[tuple[str, ...]]
@@ -33,22 +34,25 @@ class VenueReport:
     capabilities: Table
     health: Table
     disagreement: Table
+    books: Table  # empty when they were not asked for
     notices: tuple[str, ...]
     sound: bool  # every venue answered, and every market has a mark
 
 
 async def report_venues(
-    network: Network, rules: AggregationRules, follow_s: float = 0.0
+    network: Network, rules: AggregationRules, follow_s: float = 0.0, *, books: bool = False
 ) -> VenueReport:
-    """Ask every venue, after having followed its streams for a while."""
+    """Ask every venue, after having followed its streams for a while; on demand for books too."""
     pool = VenuePool(network.venues, network.markets, network.clock)
     try:
         faults = await pool.open()
         await asyncio.sleep(follow_s)
         async with network.clock.hold():
             taken = await pool.quotes()
+            seen = await pool.books([m.market for m in pool.markets] if books else [])
             now_ms = await network.clock.now_ms()
-        return _report(pool, taken, faults, now_ms, rules)
+        report = _report(pool, taken, (*faults, *seen.faults), now_ms, rules)
+        return replace(report, books=_books(pool, seen) if books else [])
     finally:
         await pool.close()
         await network.clock.close()
@@ -84,11 +88,13 @@ def _report(
         capabilities=_capabilities(pool.venues),
         health=[_HEALTH, *(_health_row(venue, health.get(venue.id)) for venue in pool.venues)],
         disagreement=_disagreement(pool, taken, marks, conversions(taken, now_ms, rules)),
+        books=[],
         notices=tuple(told),
         sound=not told,
     )
 
 
+_SHOWN_VALUE = 100_000  # of the ladder, in the quote currency
 NOBODY = "no exchange answers: does this machine reach the network that they are on?"
 _HEALTH = ("venue", "quotes", "used", "weight", "age ms", "streams", "left alone s")
 
@@ -145,6 +151,37 @@ def _disagreement(
         cells = (_distance(market, venue.id, quotes, found, rates) for venue in pool.venues)
         price = f"{found.price_e18 / E18:.6g}" if found else str(getattr(mark, "reason", "none"))
         rows.append((market.symbol, price, str(found.confidence_ppm) if found else "-", *cells))
+    return rows
+
+
+_BOOKS = (
+    "market",
+    "venue",
+    "within 10 bp",
+    "50 bp",
+    "buy 100k ppm",
+    "sell",
+    "imbalance",
+    "half-life",
+)
+
+
+def _books(pool: VenuePool, seen: BookRound) -> Table:
+    """Say what each market's book holds, in its quote currency, and what it costs to take from."""
+    rows: Table = [_BOOKS]
+    found = {book.market: book for book in seen.books}
+    for market in pool.markets:
+        book = found.get(market.market)
+        if book is None:
+            rows.append((market.symbol, "no book", *["-"] * (len(_BOOKS) - 2)))
+            continue
+        read, (bids, asks) = pool.measures(book), depth_within(book)
+        rung = next(each for each in read.slippage if each.value == _SHOWN_VALUE)
+        half_life = "-" if read.half_life_ms is None else f"{read.half_life_ms / 1_000:.1f} s"
+        cells = (f"{bids[n] + asks[n]:,.0f}" for n in (0, 2))
+        paid = ("-" if ppm is None else str(ppm) for ppm in (rung.buy_ppm, rung.sell_ppm))
+        imbalance = f"{read.imbalance_ppm / 10_000:+.0f} %"
+        rows.append((market.symbol, book.venue, *cells, *paid, imbalance, half_life))
     return rows
 
 

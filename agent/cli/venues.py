@@ -13,10 +13,16 @@ from agent.cli.run import NetworkOption
 FollowOption = Annotated[
     float, typer.Option("--follow", help="Seconds to follow the streams before looking.", min=0)
 ]
+BooksOption = Annotated[
+    bool, typer.Option("--books", help="Ask for a book of each market too, one call a market.")
+]
 
 
 def venues(
-    network: NetworkOption = "local", state: StateOption = DEFAULT_STATE, follow: FollowOption = 0.0
+    network: NetworkOption = "local",
+    state: StateOption = DEFAULT_STATE,
+    follow: FollowOption = 0.0,
+    books: BooksOption = False,
 ) -> None:
     """Show the configured exchanges: capabilities, health, weight and disagreement.
 
@@ -30,10 +36,14 @@ def venues(
     from agent.venue_report import report_venues
 
     prepared = require_world(network, state)
-    report = asyncio.run(report_venues(prepared.network, prepared.settings.marks, follow))
+    report = asyncio.run(
+        report_venues(prepared.network, prepared.settings.marks, follow, books=books)
+    )
     _print("what each gives, by REST call and by websocket stream", report.capabilities)
     _print("how each does now", report.health)
     _print("distance of each from the mark, in ppm, after conversion to USDC", report.disagreement)
+    if report.books:
+        _print("one book of each market, in its quote currency", report.books)
     for notice in report.notices:
         typer.echo(notice)
     if not report.sound:

@@ -73,6 +73,16 @@ async def test_report__one_venue_down__said_and_the_others_shown(
     assert all(row[3] == "no quote" for row in report.disagreement[1:])
 
 
+async def test_report__books_wanted__depth_cost_and_balance_of_each(network: Network) -> None:
+    report = await report_venues(network, RULES, books=True)
+    assert report.sound
+    assert [row[0] for row in report.books[1:]] == [row[0] for row in report.disagreement[1:]]
+    for _, venue, near, far, *_ in report.books[1:]:
+        assert venue.startswith("local-")
+        assert 0 < float(near.replace(",", "")) <= float(far.replace(",", ""))
+    assert (await report_venues(network, RULES)).books == []
+
+
 async def test_report__streams_followed__live(network: Network) -> None:
     followed = [venue.model_copy(update={"streams": ("quotes",)}) for venue in network.venues]
     report = await report_venues(replace(network, venues=tuple(followed)), RULES, follow_s=2.0)
