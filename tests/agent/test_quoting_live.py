@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from eth_abi.abi import decode
 
 from agent import app, margin_story
 from agent.config import HttpSettings, load_settings
@@ -20,7 +19,6 @@ from agent.network import local_network
 from agent.stage import Stage
 from contracts.messages import MarginMode
 from relayer.chain import margin_calls as calls
-from relayer.chain.requests import REQUEST_TYPES, RequestWatch
 from relayer.local import client
 from relayer.market.jumps import JumpWatch
 
@@ -51,6 +49,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         seen = [JumpWatch(rules=settings.jumps)]
         stage = Stage(world=world, daemon=running, settings=settings, say=print, seen=seen)
         await stage.tick()
+        await stage.keep()
         await stage.cycle()
         await margin_story.pool_requested(stage)
         await stage.pass_to(await stage.now_ms() + HOUR_MS + 10_000)
@@ -107,13 +106,7 @@ async def opened(margin: Margin, quote: dict) -> None:
     size, deposit = int(wanted["size_e18"]), int(wanted["margin_e6"])
     inputs = (tuple(values), halves, size, deposit, wanted["leverage_e2"], limit)
     await trader.tell(margin.at.desk, calls.REQUEST_OPEN, *inputs)
-    stage = margin.stage
-    await stage.pass_to(await stage.now_ms() + 3_000)
-    await stage.tick()
-    watch = RequestWatch(stage.daemon.endpoint, margin.at.desk)
-    for request in await watch.waiting(await stage.now_ms()):
-        (body,) = decode([REQUEST_TYPES], request.body)
-        await margin.wallet("keeper").tell(margin.at.desk, calls.EXECUTE, body)
+    await margin.execute_waiting()
     held = await margin.position("trader-1", "BTC", MarginMode.ISOLATED)
     assert held["size"] == size
 
