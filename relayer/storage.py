@@ -23,175 +23,40 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from relayer.errors import Misconfigured, StorageFailed
+from relayer.tables import (
+    attempts,
+    cycles,
+    decisions,
+    deliveries,
+    factor_states,
+    forecasts,
+    index_blocks,
+    index_rows,
+    metadata,
+    notices,
+    signed_rounds,
+)
+
+__all__ = [
+    "Database",
+    "attempts",
+    "create_engine",
+    "cycles",
+    "decisions",
+    "deliveries",
+    "factor_states",
+    "forecasts",
+    "index_blocks",
+    "index_rows",
+    "metadata",
+    "notices",
+    "signed_rounds",
+]
 
 Result = TypeVar("Result")
 
 _STATEMENT_TIMEOUT_S: Final = 5
 _SOCKET_TIMEOUT_S: Final = 8
-
-# Named, so that a migration can alter each constraint on both databases.
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# SQLite numbers a row by itself only in a column of type INTEGER.
-_ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-cycles = sa.Table(
-    "cycles",
-    metadata,
-    sa.Column("id", _ROW_ID, primary_key=True),
-    sa.Column("started_at_ms", sa.BigInteger, nullable=False, index=True),
-    sa.Column("finished_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("result", sa.String(32), nullable=False),
-    sa.Column("round", sa.BigInteger),
-    sa.Column("block_number", sa.BigInteger),
-    sa.Column("holds", sa.JSON, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-)
-
-decisions = sa.Table(
-    "decisions",
-    metadata,
-    sa.Column("id", _ROW_ID, primary_key=True),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("chain_id", sa.BigInteger, nullable=False),
-    sa.Column("contract", sa.String(42), nullable=False),
-    sa.Column("round", sa.BigInteger, nullable=False),
-    sa.Column("decided_at_ms", sa.BigInteger, nullable=False, index=True),
-    sa.Column("message_hash", sa.LargeBinary(32), nullable=False),
-    sa.Column("evidence_hash", sa.LargeBinary(32), nullable=False),
-    sa.Column("model_hash", sa.LargeBinary(32)),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("tx_hash", sa.LargeBinary(32), index=True),
-    sa.Column("block_number", sa.BigInteger),
-    sa.Column("skipped", sa.JSON, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.UniqueConstraint("chain_id", "contract", "message_hash"),
-    sa.Index("ix_decisions_round", "chain_id", "contract", "round"),
-)
-
-deliveries = sa.Table(
-    "deliveries",
-    metadata,
-    sa.Column("id", _ROW_ID, primary_key=True),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("chain_id", sa.BigInteger, nullable=False),
-    sa.Column("contract", sa.String(42), nullable=False),
-    sa.Column("sender", sa.String(42), nullable=False),
-    sa.Column("round", sa.BigInteger, nullable=False),
-    sa.Column("valid_until_ms", sa.BigInteger, nullable=False),
-    sa.Column("message_hash", sa.LargeBinary(32), nullable=False),
-    sa.Column("payload", sa.LargeBinary, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("nonce", sa.BigInteger),
-    sa.Column("tx_hash", sa.LargeBinary(32)),
-    sa.Column("block_number", sa.BigInteger),
-    sa.Column("outcome", sa.JSON, nullable=False),
-    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
-    sa.UniqueConstraint("chain_id", "contract", "message_hash"),
-)
-
-# Each set of signed bytes that may ever have left the machine, one row a set; never altered.
-attempts = sa.Table(
-    "delivery_attempts",
-    metadata,
-    sa.Column("id", _ROW_ID, primary_key=True),
-    sa.Column("delivery_id", sa.ForeignKey("deliveries.id"), nullable=False, index=True),
-    sa.Column("purpose", sa.String(8), nullable=False),
-    sa.Column("nonce", sa.BigInteger, nullable=False),
-    sa.Column("gas_limit", sa.BigInteger, nullable=False),
-    sa.Column("max_fee_wei", sa.BigInteger, nullable=False),
-    sa.Column("priority_fee_wei", sa.BigInteger, nullable=False),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
-    sa.Column("tx_hash", sa.LargeBinary(32), nullable=False, unique=True),
-    sa.Column("signed_at_ms", sa.BigInteger, nullable=False),
-)
-
-# What a signer has put its name to; the primary key is the promise "one message a round".
-signed_rounds = sa.Table(
-    "signed_rounds",
-    metadata,
-    sa.Column("signer", sa.String(42), primary_key=True),
-    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("contract", sa.String(42), primary_key=True),
-    sa.Column("round", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("digest", sa.LargeBinary(32), nullable=False),
-    sa.Column("signed_at_ms", sa.BigInteger, nullable=False),
-)
-
-
-# What the margin contracts store, as their events told it: rows of numbers in hexadecimal.
-index_rows = sa.Table(
-    "index_rows",
-    metadata,
-    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("contract", sa.String(42), primary_key=True),
-    sa.Column("kind", sa.String(16), primary_key=True),
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("row", sa.Text, nullable=False),
-)
-
-# The recent blocks that it has come to, and what taking each of them back would put there.
-index_blocks = sa.Table(
-    "index_blocks",
-    metadata,
-    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("contract", sa.String(42), primary_key=True),
-    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("block_hash", sa.LargeBinary(32), nullable=False),
-    sa.Column("undo", sa.JSON, nullable=False),
-)
-
-# What the models in service and in shadow promised, and what followed; no outcome: still open.
-forecasts = sa.Table(
-    "forecasts",
-    metadata,
-    sa.Column("id", _ROW_ID, primary_key=True),
-    sa.Column("model_hash", sa.LargeBinary(32), nullable=False),
-    sa.Column("symbol", sa.String(64), nullable=False),
-    sa.Column("horizon_s", sa.BigInteger, nullable=False),
-    sa.Column("from_ms", sa.BigInteger, nullable=False),
-    sa.Column("deviation", sa.Double, nullable=False),
-    sa.Column("quantiles", sa.JSON, nullable=False),
-    sa.Column("features", sa.LargeBinary),
-    sa.Column("ended_ms", sa.BigInteger, index=True),
-    sa.Column("variance", sa.Double),
-    sa.Column("fall", sa.Double),
-    sa.Column("rise", sa.Double),
-    sa.UniqueConstraint("model_hash", "symbol", "horizon_s", "from_ms"),
-)
-
-# What the outcomes have taught: one row a model, replaced with each lesson.
-factor_states = sa.Table(
-    "factor_states",
-    metadata,
-    sa.Column("model_hash", sa.LargeBinary(32), primary_key=True),
-    sa.Column("judged_ms", sa.BigInteger, nullable=False),
-    sa.Column("state", sa.JSON, nullable=False),
-)
-
-
-# What people are told, each warning once; `said_at_ms` is empty until a channel has taken it.
-notices = sa.Table(
-    "notices",
-    metadata,
-    sa.Column("id", _ROW_ID, primary_key=True),
-    sa.Column("chain_id", sa.BigInteger, nullable=False),
-    sa.Column("contract", sa.String(42), nullable=False),
-    sa.Column("key", sa.String(64), nullable=False),
-    sa.Column("level", sa.Integer, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("noted_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("said_at_ms", sa.BigInteger, index=True),
-)
 
 
 def create_engine(url: str | URL) -> Engine:

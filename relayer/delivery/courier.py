@@ -135,7 +135,7 @@ class Courier:
         elif self._nonce_is_lost():
             self._sender.nonces.settle(nonce)
             await self._close(end)
-        elif self._sender.nonces.is_newest(nonce) and not await self._is_pending():
+        elif self._sender.nonces.is_newest(nonce) and not await _is_pending(self._ports, self.delivery):
             self._sender.nonces.give_back(nonce)
             await self._close(end)
         elif self.delivery.attempts[-1].purpose is not Purpose.CANCEL or self._waited(
@@ -145,19 +145,13 @@ class Courier:
         elif self._waited(self._sent_s, self._rules.resend_after_s):
             await self._note(await self._sender.resend(self.delivery))
 
-    async def _is_pending(self) -> bool:
-        for attempt in self.delivery.attempts:
-            if await self._ports.chain.knows(attempt.tx_hash):
-                return True
-        return False
-
     async def _post(self) -> None:
         if self.delivery.nonce is not None:
             self._sender.nonces.settle(self.delivery.nonce)
         try:
             sent = await self._sender.post(self.delivery)
         except Reverted as refused:
-            latest = await self._latest_round()
+            latest = await _latest_round(self._ports, self.delivery)
             await self._close(outcome_of_refusal(refused.code, str(refused), latest))
             return
         if isinstance(sent, Unsent):
@@ -165,12 +159,6 @@ class Courier:
             await self._close(sent.failure)
             return
         await self._note_new(sent)
-
-    async def _latest_round(self) -> int:
-        """Give the contract's round; 0 for a call, which has none."""
-        if self.delivery.is_call:
-            return 0
-        return await self._ports.read_back.latest_round(self.delivery.contract)
 
     async def _note_new(self, sent: Sent | None) -> None:
         """Take note of new bytes; None: the cap is reached, what is out stays out."""
@@ -219,6 +207,18 @@ class Courier:
         if self._waited(self._started_s, self._rules.give_up_after_s):
             waited = f"round {self.delivery.round} not mined in {self._rules.give_up_after_s:.0f} s"
             raise Unreachable(f"{waited}; it stays in the outbox") from fault
+
+
+async def _latest_round(ports: Ports, delivery: Delivery) -> int:
+    """Give the contract's round; 0 for a call, which has none."""
+    return 0 if delivery.is_call else await ports.read_back.latest_round(delivery.contract)
+
+
+async def _is_pending(ports: Ports, delivery: Delivery) -> bool:
+    for attempt in delivery.attempts:
+        if await ports.chain.knows(attempt.tx_hash):
+            return True
+    return False
 
 
 def _asked_to_wait_s(fault: Retry) -> float:
