@@ -43,6 +43,9 @@ def refused(*arguments: str) -> str:
         ["status"],
         ["venues"],
         ["verify"],
+        ["quote"],
+        ["explain"],
+        ["limits"],
         ["local", "up"],
         ["models", "train"],
     ],
@@ -151,7 +154,7 @@ def test_cli__replay_unsorted_within_a_symbol__names_symbol_and_row(tmp_path: Pa
     assert "row" in said
 
 
-@pytest.mark.parametrize("command", ["status", "venues"])
+@pytest.mark.parametrize("command", ["status", "venues", "limits"])
 def test_cli__nothing_runs__says_how_to_start_a_world(command: str, tmp_path: Path) -> None:
     assert "aml local up" in refused(command, "--state", str(tmp_path))
 
