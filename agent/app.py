@@ -30,9 +30,10 @@ from agent.ports import Hands
 from agent.quoting_desk import LatestJudgement, TermsDesk
 from agent.quoting_service import desk_of, interface
 from agent.rounds import RoundNumbers
-from agent.serving import Serving, first_of
+from agent.serving import Serving
 from agent.signing import quorums, signer_names
 from agent.storing import database_url
+from agent.succession import first_of
 from agent.telemetry import Telemetry
 from agent.world import LiveWorld
 from models.artifact import LoadedModel, default_artifact, load

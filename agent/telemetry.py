@@ -12,7 +12,7 @@ from agent.prices import TickResult
 from agent.snapshot import Limits
 from contracts.risk_oracle import effective_maintenance_ppm
 from contracts.units import PPM
-from models.promises import SIDES
+from models.promises import SIDES, Ending
 from models.tails import LEVELS
 from relayer.delivery.states import Effective
 from relayer.journal import CycleEntry, TurnKind
@@ -135,12 +135,16 @@ class Telemetry:
             self._log.warning("models", detail=notice)
         for role, endings in learned.endings.items():
             for each in endings:
-                horizon = str(each.promise.horizon_s)
-                self._metrics.forecast_outcomes[role, horizon].inc()
-                self._metrics.forecast_loss[role, horizon].inc(each.loss)
-                for side in SIDES:
-                    if each.breached(side, LEVELS[0]):
-                        self._metrics.forecast_breaches[role, horizon, side].inc()
+                self._ending(role, each)
+
+    def _ending(self, role: str, ending: Ending) -> None:
+        """Count how one forecast ended."""
+        horizon = str(ending.promise.horizon_s)
+        self._metrics.forecast_outcomes[role, horizon].inc()
+        self._metrics.forecast_loss[role, horizon].inc(ending.loss)
+        for side in SIDES:
+            if ending.breached(side, LEVELS[0]):
+                self._metrics.forecast_breaches[role, horizon, side].inc()
 
     def _posted(self, kind: Kind, postings: Iterable[Posting]) -> None:
         """Show the rounds that took effect."""

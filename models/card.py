@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from models.heads import FittedModel
 from models.manifest import Manifest
+from models.risk_heads import RiskHeads
 
 USE = """## What it is for
 Volatility, tails of adverse excursions and liquidity of perpetual and spot markets in crypto
@@ -49,7 +52,27 @@ power of that deviation with which it rises: below one, calm markets are given r
 | horizon | columns | long | short | power long, short | widening at 3 days |
 |---|---|---|---|---|---|
 {_heads(fitted)}
+{_risks(fitted.risks)}"""
+
+
+def _risks(risks: RiskHeads | None) -> str:
+    """Say what the heads of risk are and where their labels come from."""
+    if risks is None:
+        return ""
+    horizons = ", ".join(f"{head.horizon_s} s" for head in risks.passages)
+    return f"""
+## Liquidation and accounts
+Probability of liquidation over {horizons}: first passage on the forecast, calibrated on forecasts
+of later folds; cross accounts on random accounts over 24 h, one calibration for every horizon.
+
+Account risk is fitted to labels of a {risks.accounts.origin_}, not to real accounts.
+A trader without history is taken to be liquidated within 30 days with probability
+{_chance(risks.accounts.prior_):.2f}.
 """
+
+
+def _chance(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-logit))
 
 
 def _rows(metrics: dict[str, float]) -> str:

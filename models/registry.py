@@ -159,10 +159,8 @@ class Registry:
 
     def challenger(self) -> Path | None:
         """Return the folder of the model that runs in the champion's shadow, if there is one."""
-        named = [step.model for step in self.steps() if step.kind == "challenge"]
-        if not named or not named[-1] or named[-1] == self.champion().name:
-            return None
-        return self._artifact(named[-1])
+        named = next((s.model for s in reversed(self.steps()) if s.kind == "challenge"), "")
+        return self._artifact(named) if named and named != self.champion().name else None
 
     def stamp(self) -> tuple[int, int]:
         """Return what changes whenever a step is written: cheap enough to ask each cycle."""
@@ -179,11 +177,10 @@ class Registry:
         if model:
             load(self._artifact(model))
         steps = self.steps()
-        before = [step.model for step in steps if step.kind == "challenge"]
         step = Step(
             kind="challenge",
             model=model,
-            previous=before[-1] if before else "",
+            previous=next((s.model for s in reversed(steps) if s.kind == "challenge"), ""),
             reason=reason,
             at_ms=at_ms,
             after=_sha256(steps[-1].line) if steps else "",

@@ -16,8 +16,9 @@ from agent.judge import Rules
 from agent.ports import Hands
 from agent.recorded import side_by_side, training_rows
 from agent.rounds import RoundNumbers
-from agent.serving import CHALLENGER, CHAMPION, Serving, first_of
+from agent.serving import CHALLENGER, CHAMPION, Serving
 from agent.snapshot import MarketHistory, Observation
+from agent.succession import first_of
 from agent.verify import verify_risk
 from contracts.messages import RiskUpdate
 from contracts.units import MarketId, UnixMs, UnixS
