@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.keeper import Agenda, KeeperSettings, Patience, Task, Work, agenda, left_behind
 from agent.ports import Clock, Delivery, Records
@@ -24,7 +24,7 @@ from contracts.book_words import Account, PositionId, account_number, split_posi
 from contracts.units import MarketId, UnixS
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.index import Index, IndexedRequest
-from relayer.chain.index_paces import read_waits, with_waits
+from relayer.chain.index_paces import read_graces, read_waits, with_waits
 from relayer.chain.index_reader import Advance, IndexReader
 from relayer.chain.index_totals import read_published
 from relayer.chain.margin_book import readings_of
@@ -125,11 +125,7 @@ class Positions:
     async def turn(self) -> Turn:
         """Follow the chain, look, and do what is to be done; the clock stands still meanwhile."""
         async with self._ports.clock.hold():
-            advance = await self._reader.advance(self._chain.endpoint)
-            if advance.rebuilt:
-                self._watch = Watch(self.index)
-            else:
-                self._watch.take(advance.changed)
+            advance = await self._follow()
             if not self._has_anything():
                 return Turn(advance=advance)
             began_ms = await self._ports.clock.now_ms()
@@ -148,6 +144,7 @@ class Positions:
         What differs in the harmful direction is asked of every witness; certain is what two
         endpoints of different names show.
         """
+        await self._follow()
         book, margin, block = self.index.book(), self._chain.margin, self.index.block
         reads: list[tuple[str, Sequence[Difference]]] = []
         for endpoint in (self._chain.endpoint, *self._chain.witnesses):
@@ -156,6 +153,15 @@ class Positions:
             if not harmful(reads[0][1]):
                 break
         return tuple(reads[0][1]), confirmed(reads)
+
+    async def _follow(self) -> Advance:
+        """Bring index and watch to the chain's head."""
+        advance = await self._reader.advance(self._chain.endpoint)
+        if advance.rebuilt:
+            self._watch = Watch(self.index)
+        else:
+            self._watch.take(advance.changed)
+        return advance
 
     async def _warn(self, look: Look) -> Said:
         """Look at who is near, after what had to be done was done."""
@@ -201,6 +207,11 @@ class Positions:
                 self._chain.endpoint, self._chain.deployment, stamp, sorted(markets)
             )
             book, readings = with_waits(book, readings, waits)
+        if lacking := {split_position_id(i)[0] for i, each in look.weak.items() if each.absent}:
+            graces = await read_graces(
+                self._chain.endpoint, self._chain.deployment, stamp, sorted(lacking)
+            )
+            book = replace(book, graces=graces)
         return agenda(book, readings, work, keeper, self._keeper)
 
     async def _do(self, todo: Agenda, now_ms: int) -> tuple[Done, ...]:
