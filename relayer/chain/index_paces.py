@@ -1,4 +1,4 @@
-"""What liquidation waits for in a market, from the contracts: its slot, pauses, gaps in prices."""
+"""What liquidation waits for, from the contracts: a market's slot, pauses, gaps; graces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from contracts.book import Book
 from contracts.book_readings import Readings
-from contracts.book_words import decode_pace
+from contracts.book_words import Account, decode_pace
 from contracts.margin_pace import Pace
 from contracts.units import MarketId, UnixS
 from relayer.chain.endpoints import ChainEndpoint
@@ -19,6 +19,7 @@ from relayer.chain.views import view
 from relayer.errors import Misconfigured
 
 _PACE: Final = view("pace(uint256)", "uint256")
+_GRACE: Final = view("graces(address)", "uint256")
 _GAP: Final = view("resumed_at(uint256)", "uint256")
 _RESUMES: Final = view("liquidation_resumes_at(uint256)", "uint256")
 
@@ -57,6 +58,21 @@ async def read_waits(
         for market, name in asked
         if name == "pace"
     }
+
+
+async def read_graces(
+    endpoint: ChainEndpoint, deployment: Deployment, stamp: BlockStamp, accounts: Iterable[Account]
+) -> Mapping[Account, UnixS]:
+    """Read when the graces began of accounts that lack only live prices; 0 never."""
+    if deployment.margin is None:
+        raise Misconfigured("no margin contracts were deployed")
+    liquidator = deployment.margin.liquidator
+    asked = {
+        account: Question(f"grace.{account:x}", _GRACE, liquidator, (f"0x{account:040x}",))
+        for account in accounts
+    }
+    answers = await ask(endpoint, stamp, list(asked.values()))
+    return {account: UnixS(answers[question.name]) for account, question in asked.items()}
 
 
 def with_waits(
