@@ -58,7 +58,9 @@ class Scene:
     def agenda(self, settings: KeeperSettings = EVERYTHING) -> Agenda:
         owners = {each.request.account for each in self.work.requests}
         owners |= {account_number(hex(i >> 24)) for i in (*self.work.weak, *self.work.behind)}
-        part = replace(self.index.part(owners | {CALLER}), paces=self.whole.paces)
+        part = replace(
+            self.index.part(owners | {CALLER}), paces=self.whole.paces, graces=self.whole.graces
+        )
         return agenda(part, self.readings, self.work, CALLER, settings)
 
     def answer(self, contract: str, payload: bytes) -> Refusal | None:
