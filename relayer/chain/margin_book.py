@@ -69,7 +69,7 @@ async def read_margin_book(
         endpoint,
         block,
         [
-            Question("account", _ACCOUNT, at.engine, (account,)),  # type: ignore[arg-type]
+            Question("account", _ACCOUNT, at.engine, (account,)),
             Question("totals", TOTALS_VIEW, at.views),
             *_questions(at, holder, looked_at),
         ],
