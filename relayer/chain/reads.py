@@ -48,7 +48,7 @@ class Question(NamedTuple):
     name: str
     view: View
     contract: str
-    arguments: tuple[int, ...] = ()
+    arguments: tuple[int | str, ...] = ()
 
 
 Answers = dict[str, Any]
