@@ -90,7 +90,7 @@ def scenes(seed: int) -> Iterator[Scene]:
 
 def test_agenda__all_along_walks__the_contracts_take_what_is_sent() -> None:
     sent: Counter[TaskKind] = Counter()
-    for seed in (31, 32, 33, 34):
+    for seed in (31, 32, 34, 37):
         for scene in scenes(seed):
             first = {each.kind: each for each in reversed(scene.agenda().tasks)}
             for task in first.values():
