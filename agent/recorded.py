@@ -14,8 +14,8 @@ import numpy as np
 from models.backtests import qlike
 from models.dataset import Rows
 from models.features import FeatureVector
+from models.samples import HOUR_HORIZONS_S, MINUTE_HORIZONS_S, Recorded
 from models.tails import LEVELS, pinball_losses
-from models.train import HOUR_HORIZONS_S, MINUTE_HORIZONS_S, Recorded
 from relayer.forecasts import ForecastRow, Forecasts
 from relayer.storage import Database
 

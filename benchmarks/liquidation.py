@@ -40,7 +40,8 @@ from models.monitors import (
     calibration_excess,
     delays,
 )
-from models.train import EARLIEST_MS, Recipe, volatility_forecast
+from models.samples import EARLIEST_MS
+from models.train import Recipe, volatility_forecast
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

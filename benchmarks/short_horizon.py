@@ -17,7 +17,8 @@ from models.baselines import PooledHar
 from models.dataset import HOUR_MS, Rows, joined, minute_rows, read_series
 from models.evaluate import Walk, forecasts, with_outcome
 from models.heads import forecast_columns
-from models.train import EARLIEST_MS, Recipe, volatility_forecast
+from models.samples import EARLIEST_MS
+from models.train import Recipe, volatility_forecast
 from models.volatility import PooledLogHar
 
 FloatArray = NDArray[np.float64]

@@ -15,9 +15,9 @@ from benchmarks.walks import BOOSTED, HORIZONS_S, OURS, PROMISES, STATIC, World
 from models.backtests import basel_green, qlike
 from models.evaluate import Judged, coverage
 from models.rivals import tier_tables
+from models.samples import columns_of
 from models.side_by_side import as_ratio, joint_losses, outcome_and_quantile
 from models.tails import pinball_losses, upper_quantile
-from models.train import columns_of
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

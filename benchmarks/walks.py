@@ -26,8 +26,9 @@ from models.baselines import (
 from models.dataset import HOUR_MS, Rows, hour_rows, joined, read_series
 from models.evaluate import Judged, Walk, daily, forecasts, walk_months, with_outcome, with_tails
 from models.heads import forecast_columns
+from models.samples import EARLIEST_MS
 from models.tails import LEVELS
-from models.train import EARLIEST_MS, Recipe, volatility_forecast
+from models.train import Recipe, volatility_forecast
 from models.volatility import PooledLogHar
 
 FloatArray = NDArray[np.float64]

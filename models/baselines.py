@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from models.bars import clean
 from models.dataset import HOUR_MS, Rows, Series, coarser
 from models.evaluate import Walk
+from models.samples import columns_of
 from models.tails import LEVELS, upper_quantile
-from models.train import columns_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

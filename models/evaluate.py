@@ -20,8 +20,8 @@ from models.backtests import christoffersen, kupiec, qlike
 from models.conformal import RULES, FactorRules, Promises, replayed
 from models.dataset import DatasetError, Rows
 from models.heads import LONG_SCORE, SHORT_SCORE
+from models.samples import columns_of
 from models.tails import LEVELS, ExcursionTail, pinball
-from models.train import columns_of
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -31,8 +31,8 @@ from models.baselines import (
 from models.dataset import Rows
 from models.evaluate import Forecast, Judged, Walk
 from models.heads import forecast_columns
+from models.samples import columns_of
 from models.tails import LEVELS
-from models.train import columns_of
 from models.volatility import PooledLogHar
 
 FloatArray = NDArray[np.float64]

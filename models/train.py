@@ -8,7 +8,7 @@ with an embargo of one horizon), as split conformal prediction asks.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,22 +19,12 @@ from numpy.typing import NDArray
 
 from models.accounts import simulated_risk
 from models.backtests import qlike
-from models.bars import clean
 from models.cross_training import Announced, HourCloses, joint_calibration
 from models.dataset import (
-    FIVE_MINUTES_MS,
-    HOUR_MS,
     DatasetError,
     Rows,
-    Series,
-    coarser,
     file_sha256,
-    hour_rows,
-    joined,
-    minute_rows,
-    read_series,
 )
-from models.features import HOURS_MINIMUM
 from models.heads import (
     LONG_SCORE,
     SHORT_SCORE,
@@ -47,21 +37,23 @@ from models.heads import (
 from models.liquidation import FirstPassage, PassageHead
 from models.manifest import Manifest, TrainedModel, library_versions
 from models.risk_heads import RiskHeads, in_order
+from models.samples import (
+    HOUR_HORIZONS_S,
+    MINUTE_HORIZONS_S,
+    Progress,
+    Recorded,
+    Sample,
+    columns_of,
+    joined_with,
+    read_samples,
+)
 from models.tails import ExcursionTail, upper_quantile
 from models.volatility import VolatilityForecast
 
 FloatArray = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 
 DEFAULT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 """The shipped recipe is developed on what came before (reference, test protocol)."""
-HOUR_HORIZONS_S, MINUTE_HORIZONS_S = (14_400, 86_400), (900, 3_600)
-HOUR_STRIDE_MS = 5 * HOUR_MS
-"""Five hours share no factor with a day, so every hour of the day is learned from."""
-MINUTE_STRIDE_MS = 11 * FIVE_MINUTES_MS
-"""55 minutes likewise visit every place within the hour."""
-SHORT_STRIDE = 5
-"""A fifth of the rows is enough to measure what a short history costs."""
 FOLDS = (0.4, 0.55, 0.7, 0.85, 1.0)
 """Shares of the rows in time: learn up to one, forecast to the next."""
 DOMAIN_TAIL = 0.001
@@ -71,8 +63,6 @@ DOMAIN_SPANS = ("_24", "_168", "_720", "_60m", "_240m", "_1440m")
 MOST_WIDENING = 2.0
 PASSAGE_ROWS = 60_000
 """Rows that first passage is fitted on, evenly drawn, each at ten distances."""
-EARLIEST_MS = 1_388_534_400_000
-"""2014-01-01: Bitfinex candles of 2013 hold prints far from any price (data README)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,27 +73,6 @@ class Recipe:
     trees: int = 150
     accounts: int = 1_500
     worlds: int = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Recorded:
-    """Forecasts of a daemon and what followed: rows of the hours and of the minutes family.
-
-    `sha256` is of the outcomes, as the manifest names what was learned from.
-    """
-
-    name: str
-    sha256: str
-    hours: tuple[Rows, ...]
-    minutes: tuple[Rows, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Sample:
-    """Rows to learn from, and the same kind of rows with three days of history."""
-
-    whole: Rows
-    short: Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,7 +89,7 @@ class FittedHead:
 class _Task:
     """One head to fit."""
 
-    sample: _Sample
+    sample: Sample
     horizon_s: int
     column: int
     with_minutes: bool
@@ -166,8 +135,8 @@ def train(
     """
     tell, recipe = progress or _silent, recipe or Recipe()
     before_ms = int(before.timestamp() * 1_000)
-    hours, minutes, closes = _samples(paths, before_ms, tell)
-    hours, minutes = _joined_with(hours, minutes, recorded, before_ms)
+    hours, minutes, closes = read_samples(paths, before_ms, tell)
+    hours, minutes = joined_with(hours, minutes, recorded, before_ms)
     plan = [(minutes, column, True) for column in range(len(MINUTE_HORIZONS_S))]
     plan += [(minutes, column, False) for column in range(len(MINUTE_HORIZONS_S))]
     plan += [(hours, column, False) for column in range(len(HOUR_HORIZONS_S))]
@@ -228,32 +197,6 @@ def _risks(
     )
 
 
-def _joined_with(
-    hours: _Sample, minutes: _Sample, recorded: Sequence[Recorded], before_ms: int
-) -> tuple[_Sample, _Sample]:
-    """Put recorded rows under the samples' own, as far as they end before the cutoff."""
-    parts: tuple[list[Rows], list[Rows]] = [hours.whole], [minutes.whole]
-    horizons = (HOUR_HORIZONS_S, MINUTE_HORIZONS_S)
-    for each in recorded:
-        families = zip(parts, (each.hours, each.minutes), horizons, strict=True)
-        for family, own, horizons_s in families:
-            for rows in own:
-                if set(family[0].names) <= set(rows.names):
-                    early = rows.select(rows.as_of_ms + max(horizons_s) * 1_000 <= before_ms)
-                    family.append(_with_columns(early, family[0].names))
-    return (
-        _Sample(whole=joined(parts[0]), short=hours.short),
-        _Sample(whole=joined(parts[1]), short=minutes.short),
-    )
-
-
-def _with_columns(rows: Rows, names: tuple[str, ...]) -> Rows:
-    """Keep these columns, in this order."""
-    kept = {name: getattr(rows, name) for name in ("as_of_ms", "symbols", "variance")}
-    kept |= {"falls": rows.falls, "rises": rows.rises}
-    return Rows(names=names, features=columns_of(rows, names), **kept)
-
-
 def fit_head(
     rows: Rows, horizon_s: int, column: int, names: Sequence[str], recipe: Recipe
 ) -> FittedHead:
@@ -301,62 +244,6 @@ def volatility_forecast(names: Sequence[str], recipe: Recipe) -> VolatilityForec
     )
 
 
-def columns_of(rows: Rows, names: Sequence[str]) -> FloatArray:
-    """Return the features of these names, shape (rows, names)."""
-    places = [rows.names.index(name) for name in names]
-    return np.ascontiguousarray(rows.features[:, places])
-
-
-def _samples(
-    paths: Sequence[Path], before_ms: int, tell: Progress
-) -> tuple[_Sample, _Sample, list[HourCloses]]:
-    """Read every file once and make the rows of both families, whole and short."""
-    parts: dict[str, list[Rows]] = {"hours": [], "minutes": [], "hours_short": []}
-    parts["minutes_short"] = []
-    closes: list[HourCloses] = []
-    for step, path in enumerate(paths):
-        tell("reading", step, len(paths))
-        for series in read_series(path, before_ms=before_ms):
-            _add_rows(series, parts)
-            closes.append(_closes(series))
-    tell("reading", len(paths), len(paths))
-    if not parts["minutes"]:
-        raise DatasetError(
-            "no file has bars of at most five minutes: the heads of 15 min and 1 h need one"
-        )
-    samples = {name: _since(joined(rows)) for name, rows in parts.items()}
-    return (
-        _Sample(whole=samples["hours"], short=samples["hours_short"]),
-        _Sample(whole=samples["minutes"], short=samples["minutes_short"]),
-        closes,
-    )
-
-
-def _closes(series: Series) -> HourCloses:
-    """Keep a symbol's hours for the simulated accounts."""
-    hours = coarser(series, HOUR_MS)
-    cleaned = clean(hours.bars)
-    values = np.where(cleaned.present[0], cleaned.close[0], np.nan)
-    return HourCloses(symbol=series.symbol, start_ms=hours.start_ms, values=values)
-
-
-def _add_rows(series: Series, parts: dict[str, list[Rows]]) -> None:
-    for suffix, known, every in (("", 720, 1), ("_short", HOURS_MINIMUM, SHORT_STRIDE)):
-        stride = HOUR_STRIDE_MS * every
-        hours = hour_rows(series, horizons_s=HOUR_HORIZONS_S, stride_ms=stride, known_hours=known)
-        parts["hours" + suffix].append(hours)
-        if series.bar_ms <= FIVE_MINUTES_MS:
-            stride = MINUTE_STRIDE_MS * every
-            minutes = minute_rows(
-                series, horizons_s=MINUTE_HORIZONS_S, stride_ms=stride, known_hours=known
-            )
-            parts["minutes" + suffix].append(minutes)
-
-
-def _since(rows: Rows) -> Rows:
-    return rows.select(rows.as_of_ms >= EARLIEST_MS)
-
-
 def _fold_forecasts(
     forecast: VolatilityForecast,
     features: FloatArray,
@@ -378,7 +265,7 @@ def _fold_forecasts(
     return result
 
 
-def _widened(head: Head, sample: _Sample, column: int) -> Head:
+def _widened(head: Head, sample: Sample, column: int) -> Head:
     """Measure how much wider tails must be where only three days are known."""
     ratios = []
     for rows in (sample.whole, sample.short):

@@ -25,7 +25,7 @@ from contracts.units import MarketId, UnixMs, UnixS
 from models.artifact import LoadedModel, default_artifact, load, save
 from models.manifest import TrainedModel
 from models.registry import Registry
-from models.train import HOUR_HORIZONS_S, MINUTE_HORIZONS_S
+from models.samples import HOUR_HORIZONS_S, MINUTE_HORIZONS_S
 from relayer.errors import StorageFailed
 from relayer.evidence import unpack
 from relayer.forecasts import ForecastRow, Lesson

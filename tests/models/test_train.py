@@ -17,7 +17,8 @@ from models.dataset import DatasetError, Rows, Series, hour_rows, joined, read_s
 from models.features import HOUR_MS, MINUTE_MS
 from models.heads import HORIZONS_S, forecast_columns
 from models.manifest import TrainedModel
-from models.train import HOUR_HORIZONS_S, Recipe, Recorded, columns_of, fit_head, train
+from models.samples import HOUR_HORIZONS_S, Recorded, columns_of
+from models.train import Recipe, fit_head, train
 from tests.models.fakes import candles, frame, small_files, small_model
 
 QUICK = Recipe(trees=10, accounts=20, worlds=1)
