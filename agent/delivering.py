@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.messages import RiskUpdate
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.outbox import Outbox
 from relayer.delivery.settlement import settle_from_outbox
@@ -18,10 +19,18 @@ class JournalledDelivery:
         self._transactor = transactor
         self._journal = journal
         self._outbox = outbox
+        self._starting = True
 
     async def deliver(self, signed: SignedMessage) -> Outcome:
-        """Post a message and read back whether it took effect."""
-        return await self._transactor.deliver(signed)
+        """Post a message and read back whether it took effect.
+
+        Parameters are not as pressing as prices: behind them, what a rollback took is found.
+        """
+        outcome = await self._transactor.deliver(signed)
+        if isinstance(signed.message, RiskUpdate) and await self._reopen_rolled_back():
+            await self._transactor.resume()
+            await settle_from_outbox(self._journal, self._outbox)
+        return outcome
 
     async def call(self, call: ContractCall) -> Outcome:
         """Send a call that carries no message, and read back whether it took effect."""
@@ -29,6 +38,21 @@ class JournalledDelivery:
 
     async def resume(self) -> tuple[Outcome, ...]:
         """Bring to an end what was left open, then settle the decisions that it belonged to."""
+        await self._reopen_rolled_back()  # first: later nonces wait behind theirs
         outcomes = await self._transactor.resume()
-        await settle_from_outbox(self._journal, self._outbox)
+        await settle_from_outbox(self._journal, self._outbox, starting=self._starting)
+        self._starting = False
         return outcomes
+
+    async def _reopen_rolled_back(self) -> bool:
+        """Take back what was effective in blocks that are gone; tell whether there was any.
+
+        The journal first: a kill between the two leaves a decision open that the outbox settles.
+        """
+        gone = await self._transactor.rolled_back()
+        for delivery in gone:
+            await self._journal.unsettle_decision(
+                delivery.chain_id, delivery.contract, delivery.message_hash
+            )
+        await self._transactor.reopen(gone)
+        return bool(gone)

@@ -110,6 +110,19 @@ class Journal:
         )
         await self._database.write(lambda c: c.execute(statement))
 
+    async def unsettle_decision(self, chain_id: int, contract: str, message_hash: bytes) -> None:
+        """Take back how a decision ended: its block was rolled back, and it is under way again."""
+        statement = (
+            sa.update(decisions)
+            .where(
+                decisions.c.chain_id == chain_id,
+                decisions.c.contract == contract,
+                decisions.c.message_hash == message_hash,
+            )
+            .values(state="planned", tx_hash=None, block_number=None, reason="rolled back")
+        )
+        await self._database.write(lambda c: c.execute(statement))
+
     async def decisions_of_round(
         self, chain_id: int, contract: str, round_: int
     ) -> tuple[DecisionEntry, ...]:

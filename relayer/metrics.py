@@ -102,6 +102,12 @@ class Metrics:
             self._counter("delivery_replacements", "Transactions re-sent with higher fees", "kind"),
             DELIVERY_KINDS,
         )
+        self.rollbacks = Labelled(
+            self._counter(
+                "delivery_rollbacks", "Effective deliveries whose block was taken back", "kind"
+            ),
+            DELIVERY_KINDS,
+        )
         self.skipped_items = Labelled(
             self._counter("delivery_skipped_items", "Items a contract left out", "kind"),
             DELIVERY_KINDS,

@@ -22,6 +22,7 @@ from relayer.chain import rpc
 from relayer.chain.rpc import AccountStanding, BlockStamp, Receipt, SendRefusal
 from relayer.errors import (
     BadAnswer,
+    ChainRefused,
     HoldCycle,
     Misconfigured,
     RelayerError,
@@ -162,6 +163,13 @@ class ChainEndpoint:
     async def knows(self, tx_hash: bytes) -> bool:
         """Tell whether the node has a transaction, pending or mined."""
         return await self.call("eth_getTransactionByHash", hexed(tx_hash)) is not None
+
+    async def final_block(self) -> int:
+        """Return the number of the last block that no rollback takes back; 0 where none is said."""
+        try:
+            return (await self.block("finalized")).number
+        except ChainRefused:  # a chain without that tag, or before its first final block
+            return 0
 
     async def estimate_gas(self, sender: str, contract: str, payload: bytes) -> int:
         """Ask the endpoint what a call would cost: MegaETH's schedule is no node's but its own.

@@ -34,6 +34,7 @@ class Courier:
         self._sent_s = -math.inf  # what an earlier process left is to be sent again at once
         self._signed_s = self._started_s
         self._polls_since_used = 0
+        self._polls_overtaken = 0
         self._receipt: Receipt | None = None
         self._end: Outcome | None = None
 
@@ -66,6 +67,8 @@ class Courier:
             await self._settle(receipt)
         elif (end := await self._hopeless()) is not None:
             await self._abandon(end)
+        elif self._polls_overtaken:
+            return  # nothing is sent that could only revert
         elif not self.delivery.attempts or self._nonce_is_lost():
             await self._post()
         elif self._is_left_over():
@@ -120,9 +123,20 @@ class Courier:
         if looks_wrong and not self.delivery.is_call:
             latest = await self._ports.read_back.latest_round(self.delivery.contract)
             if latest >= self.delivery.round:
-                return Superseded(latest_round=latest)
+                return self._superseded(latest)
+            self._polls_overtaken = 0
         cancelled = self.delivery.attempts[-1].purpose is Purpose.CANCEL
         return Expired(detail="given up before") if cancelled else None
+
+    def _superseded(self, latest: int) -> Superseded | None:
+        """Say so once no receipt of ours has shown up for a while: it may be one of those rounds.
+
+        Between the look for a receipt and the look at the contract ours may have been mined, and
+        nodes behind one address are not in step.
+        """
+        self._polls_overtaken += 1
+        lagging = self._polls_overtaken <= self._rules.receipt_may_lag_polls
+        return None if lagging else Superseded(latest_round=latest)
 
     def _is_left_over(self) -> bool:
         return bool(self.delivery.attempts) and self._sent_s == -math.inf
@@ -135,7 +149,9 @@ class Courier:
         elif self._nonce_is_lost():
             self._sender.nonces.settle(nonce)
             await self._close(end)
-        elif self._sender.nonces.is_newest(nonce) and not await _is_pending(self._ports, self.delivery):
+        elif self._sender.nonces.is_newest(nonce) and not await _is_pending(
+            self._ports, self.delivery
+        ):
             self._sender.nonces.give_back(nonce)
             await self._close(end)
         elif self.delivery.attempts[-1].purpose is not Purpose.CANCEL or self._waited(
@@ -209,6 +225,10 @@ class Courier:
             raise Unreachable(f"{waited}; it stays in the outbox") from fault
 
 
+def _asked_to_wait_s(fault: Retry) -> float:
+    return (fault.retry_after_s or 0.0) if isinstance(fault, RateLimited) else 0.0
+
+
 async def _latest_round(ports: Ports, delivery: Delivery) -> int:
     """Give the contract's round; 0 for a call, which has none."""
     return 0 if delivery.is_call else await ports.read_back.latest_round(delivery.contract)
@@ -219,7 +239,3 @@ async def _is_pending(ports: Ports, delivery: Delivery) -> bool:
         if await ports.chain.knows(attempt.tx_hash):
             return True
     return False
-
-
-def _asked_to_wait_s(fault: Retry) -> float:
-    return (fault.retry_after_s or 0.0) if isinstance(fault, RateLimited) else 0.0

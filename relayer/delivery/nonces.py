@@ -9,6 +9,7 @@ from prometheus_client import Gauge
 from relayer.chain.rpc import AccountStanding
 
 _WEI_PER_ETHER: Final = 10**18
+_MOST_GAPS: Final = 64  # filled at once; a rollback takes few blocks
 
 
 class AccountReader(Protocol):
@@ -61,6 +62,15 @@ class Nonces:
     def has_open_below(self, nonce: int) -> bool:
         """Tell whether an earlier transaction of ours is still on its way."""
         return any(earlier < nonce for earlier in self._open)
+
+    def has_open(self) -> bool:
+        """Tell whether any transaction of ours is on its way."""
+        return bool(self._open)
+
+    def gaps_from(self, first: int) -> tuple[int, ...]:
+        """Name the nonces from one on, below our newest, that no transaction on its way has."""
+        newest = max(self._open, default=first)
+        return tuple(n for n in range(first, newest) if n not in self._open)[:_MOST_GAPS]
 
     def is_newest(self, nonce: int) -> bool:
         """Tell whether no later nonce has been used."""

@@ -34,6 +34,7 @@ from relayer.signing.values import SignedMessage
 from relayer.storage import Database, attempts, deliveries
 
 DeliveryKind: TypeAlias = Literal["price", "risk", "keeper", "guardian"]
+_MOST_UNFINAL: Final = 512  # deliveries looked back on; years of them are kept
 _OPEN: Final = tuple(state.value for state in DeliveryState if state not in TERMINAL)
 
 
@@ -138,6 +139,31 @@ class Outbox:
         await self._database.write(lambda c: _update(c, delivery, following, now_ms, facts))
         return replace(delivery, state=following, outcome=outcome)
 
+    async def reopen(self, delivery: Delivery, now_ms: int) -> Delivery:
+        """Take back that a delivery was effective: its block is no longer on the chain."""
+        following = advance(delivery.state, DeliveryState.SENT)
+        facts: dict[str, Any] = {"outcome": {}, "tx_hash": None, "block_number": None}
+        await self._database.write(lambda c: _update(c, delivery, following, now_ms, facts))
+        return replace(delivery, state=following, outcome=None)
+
+    async def effective_above(
+        self, chain_id: int, sender: str, block_number: int
+    ) -> tuple[Delivery, ...]:
+        """Return what was effective in the blocks above one, newest block first, within limits."""
+        newest = (
+            sa.select(deliveries.c.id)
+            .where(deliveries.c.chain_id == chain_id, deliveries.c.sender == sender)
+            .order_by(deliveries.c.id.desc())
+            .limit(_MOST_UNFINAL)
+        )
+        condition = sa.and_(
+            deliveries.c.id.in_(newest),
+            deliveries.c.state == DeliveryState.EFFECTIVE.value,
+            deliveries.c.block_number > block_number,
+        )
+        found = await self._database.read(lambda c: _find(c, condition))
+        return tuple(sorted(found, key=_newest_first))
+
     async def find(self, chain_id: int, contract: str, message_hash: bytes) -> Delivery | None:
         """Return a message's delivery, ended or not; None when it never came here."""
         condition = _same_message(
@@ -190,6 +216,11 @@ def _planned_call(call: ContractCall, sender: str, now_ms: int) -> dict[str, Any
         "created_at_ms": now_ms,
         "updated_at_ms": now_ms,
     }
+
+
+def _newest_first(delivery: Delivery) -> tuple[int, int]:
+    block = delivery.outcome.block_number if isinstance(delivery.outcome, Effective) else 0
+    return -block, -(delivery.nonce or 0)
 
 
 def _same_message(values: Mapping[str, Any]) -> sa.ColumnElement[bool]:

@@ -40,6 +40,10 @@ class Chain(AccountReader, Protocol):
         """Tell whether the node has a transaction, pending or mined."""
         ...
 
+    async def final_block(self) -> int:
+        """Return the number of the last block that no rollback takes back."""
+        ...
+
 
 class ReadBack(Protocol):
     """Success is what the contract says (`relayer.delivery.confirm.ContractReadBack`)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -107,6 +108,36 @@ class Sender:
             gas = await self._ports.chain.estimate_gas(self.address, self.address, b"")
             limit = fees.gas_limit(gas, self._rules.fees)
             return await self._outbid(delivery, Purpose.CANCEL, limit)
+
+    async def fill_gaps(self) -> None:
+        """Use up nonces that a rollback gave back and nobody needs: later ones wait behind them.
+
+        What had used them ended otherwise than effective, and is not to be sent again: a message
+        that was superseded may count once more on the chain as it is now.
+        """
+        async with self._turn:
+            if not self.nonces.has_open():
+                return
+            standing = await self.nonces.standing()
+            for nonce in self.nonces.gaps_from(standing.pending_nonce):
+                await self._send_nothing(nonce, standing.base_fee_wei)
+
+    async def _send_nothing(self, nonce: int, base_fee_wei: int) -> None:
+        offer = fees.first_offer(base_fee_wei, self._rules.fees)
+        if offer is None:
+            return
+        gas = await self._ports.chain.estimate_gas(self.address, self.address, b"")
+        transaction = Transaction(
+            chain_id=self._ports.chain.chain_id,
+            nonce=nonce,
+            fees=offer,
+            gas_limit=fees.gas_limit(gas, self._rules.fees),
+            recipient=self.address,
+            payload=b"",
+        )
+        signed = await sign_off_loop(transaction, self._key)
+        with suppress(Retry):  # it need not be kept: lost, it is made again
+            await self._ports.chain.send(signed.raw)
 
     async def resend(self, delivery: Delivery) -> Sent:
         """Send the newest bytes again, as they are."""

@@ -3,6 +3,7 @@
     planned → signed → sent → mined → effective
         every open state  → superseded | expired | failed
         mined             → sent        (the block was rolled back)
+        effective         → sent        (the same, after it had been read back)
 
 Only `effective`, read back from the contract, is success.
 """
@@ -44,7 +45,9 @@ TRANSITIONS: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = MappingPr
         DeliveryState.SIGNED: _GIVEN_UP | {DeliveryState.SENT, DeliveryState.MINED},
         DeliveryState.SENT: _GIVEN_UP | {DeliveryState.MINED},
         DeliveryState.MINED: _GIVEN_UP | {DeliveryState.EFFECTIVE, DeliveryState.SENT},
-        **{state: frozenset[DeliveryState]() for state in TERMINAL},
+        # An end only when its block is final; until then a rollback takes it back.
+        DeliveryState.EFFECTIVE: frozenset({DeliveryState.SENT}),
+        **{state: frozenset[DeliveryState]() for state in _GIVEN_UP},
     }
 )
 

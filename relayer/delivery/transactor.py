@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.courier import Courier
 from relayer.delivery.outbox import Delivery
 from relayer.delivery.ports import DeliveryRules, Ports
 from relayer.delivery.sender import Sender
-from relayer.delivery.states import Outcome
+from relayer.delivery.states import Effective, Outcome
 from relayer.errors import HoldCycle, Misconfigured
 from relayer.signing.keys import Key
 from relayer.signing.values import SignedMessage
@@ -56,7 +58,35 @@ class Transactor:
         for delivery in waiting:
             if delivery.nonce is not None:
                 self._sender.nonces.take(delivery.nonce)
+        await self._sender.fill_gaps()
         return tuple([await self._bring_to_end(delivery) for delivery in waiting])
+
+    async def rolled_back(self) -> tuple[Delivery, ...]:
+        """Say which effective deliveries are no longer on the chain, newest first.
+
+        A rollback takes the newest blocks, so the first that stands vouches for all before it.
+        """
+        chain, gone = self._ports.chain, list[Delivery]()
+        final = await chain.final_block()
+        for delivery in await self._ports.outbox.effective_above(
+            chain.chain_id, self.address, final
+        ):
+            if await self._stands(delivery):
+                break
+            gone.append(delivery)
+        return tuple(gone)
+
+    async def reopen(self, gone: Sequence[Delivery]) -> None:
+        """Count what a rollback took as on its way again; `resume` brings it to its end."""
+        now_ms = await self._ports.clock.now_ms()
+        for delivery in gone:
+            await self._ports.outbox.reopen(delivery, now_ms)
+            self._ports.metrics.rollbacks[delivery.kind].inc()
+
+    async def _stands(self, delivery: Delivery) -> bool:
+        """Tell whether a delivery's transaction is in the chain, in whichever block."""
+        assert isinstance(delivery.outcome, Effective)
+        return await self._ports.chain.receipt(delivery.outcome.tx_hash) is not None
 
     def _require_chain(self, chain_id: int) -> None:
         served = self._ports.chain.chain_id

@@ -52,6 +52,7 @@ class FakeChain:
     receipts: dict[bytes, Receipt] = field(default_factory=dict)
     seen: list[bytes] = field(default_factory=list)
     block: int = 100
+    final: int = 100
     mines_at_once: bool = True
     answers_with_receipt: bool = False
     refuses_gaps: bool = False
@@ -134,6 +135,19 @@ class FakeChain:
         self._reached()
         pooled = {transaction.tx_hash for transaction in self.pool.values()}
         return tx_hash in pooled or tx_hash in self.receipts
+
+    async def final_block(self) -> int:
+        self._reached()
+        return self.final
+
+    def roll_back(self, blocks: int) -> None:
+        """Take the newest blocks off; their transactions are forgotten too."""
+        kept = self.block - blocks
+        gone = [each for each in self.receipts.values() if each.block_number > kept]
+        for receipt in gone:
+            del self.receipts[receipt.tx_hash]
+        self.block = kept
+        self.mined_nonce -= len(gone)
 
     def _reached(self) -> None:
         if self.down:

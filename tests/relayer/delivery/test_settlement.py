@@ -9,7 +9,7 @@ import pytest
 from contracts.units import MarketId
 from relayer.chain.values import SkippedItem
 from relayer.delivery.outbox import Delivery, Outbox
-from relayer.delivery.settlement import settle_from_outbox
+from relayer.delivery.settlement import NEVER_HANDED_OVER, settle_from_outbox
 from relayer.delivery.states import (
     DeliveryState,
     Effective,
@@ -110,3 +110,16 @@ async def test_settle__settled_before__is_left_alone(database: Database) -> None
     await delivered(outbox, message, Expired(detail="too late"))
     assert await settle_from_outbox(journal, outbox) == 0
     assert await journal.decisions_of_round(entry.chain_id, entry.contract, 10) == (entry,)
+
+
+async def test_settle__at_the_start_and_never_in_the_outbox__is_said_to_have_failed(
+    database: Database,
+) -> None:
+    """Killed between journal and outbox: the signatures went with the process."""
+    journal, outbox, message = Journal(database), Outbox(database), signed()
+    entry = decision(message)
+    await journal.record_decision(entry)
+    assert await settle_from_outbox(journal, outbox, starting=True) == 1
+    (found,) = await journal.decisions_of_round(entry.chain_id, entry.contract, entry.round)
+    assert (found.state, found.reason) == ("failed", NEVER_HANDED_OVER)
+    assert await journal.highest_round(entry.chain_id, entry.contract) == entry.round

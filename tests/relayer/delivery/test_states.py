@@ -29,8 +29,19 @@ def test_advance__the_whole_way__is_allowed_step_by_step() -> None:
     assert state is DeliveryState.EFFECTIVE
 
 
-@pytest.mark.parametrize("state", sorted(TERMINAL))
-@pytest.mark.parametrize("following", list(DeliveryState))
+ENDS = [
+    (state, following)
+    for state in sorted(TERMINAL)
+    for following in DeliveryState
+    if (state, following) != (DeliveryState.EFFECTIVE, DeliveryState.SENT)
+]
+
+
+def test_advance__effective_in_a_block_that_is_gone__is_out_again() -> None:
+    assert advance(DeliveryState.EFFECTIVE, DeliveryState.SENT) is DeliveryState.SENT
+
+
+@pytest.mark.parametrize(("state", "following"), ENDS)
 def test_advance__from_an_end__is_illegal(state: DeliveryState, following: DeliveryState) -> None:
     with pytest.raises(IllegalTransition):
         advance(state, following)
