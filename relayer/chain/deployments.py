@@ -18,7 +18,7 @@ from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.margin import differing_margin, margin_contracts
 from relayer.chain.reads import Answers, ChainState, Question, ask, read_chain
 from relayer.chain.values import DeployedMarket, Deployment, MarginContracts
-from relayer.errors import DeploymentWrong, Misconfigured
+from relayer.errors import Misconfigured
 
 
 def write(deployment: Deployment, path: Path) -> None:
@@ -57,14 +57,6 @@ def read(path: Path) -> Deployment:
         if fault := address_fault(address):
             raise Misconfigured(f"deployment file {path}: {name} {fault}")
     return deployment
-
-
-def require_chain(deployment: Deployment, endpoint: ChainEndpoint) -> None:
-    """Refuse a deployment of another chain before anything is read from it."""
-    if deployment.chain_id != endpoint.chain_id:
-        raise DeploymentWrong(
-            f"deployment of chain {deployment.chain_id}, endpoint of {endpoint.chain_id}"
-        )
 
 
 async def verify(
