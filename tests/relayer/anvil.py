@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -69,13 +70,15 @@ def running(*options: str, chain_id: int, timestamp_s: int) -> Iterator[Anvil]:
         *("--base-fee", "1000000", "--gas-limit", "1000000000", "--hardfork", "prague"),
         *("--timestamp", str(timestamp_s), "--silent", *options),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         node = Anvil(url=f"http://127.0.0.1:{command[2]}", process=process)
         _wait_ready(node)
         yield node
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # what npm installs is a wrapper around the node
         process.wait()
 
 
