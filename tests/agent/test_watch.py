@@ -118,7 +118,7 @@ def test_take__all_along_a_history__misses_nobody() -> None:
 
 
 def test_candidates__a_calm_market__are_few() -> None:
-    history = History(15)
+    history = History(17)
     history.step(60)
     index = Index(told(history.blocks))
     book, readings = history.walk.book, history.walk.seen

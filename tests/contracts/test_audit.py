@@ -144,6 +144,10 @@ class TestLockedIn:
         world.engine.send(TRADER, "withdraw", world.holder(TRADER).balance)
         with world.refuses(Refusal.BALANCE_SHORT):
             world.request_close(TRADER)
+        world.engine.send(TRADER, "deposit", 1)
+        world.engine.send(TRADER, "add_margin", 0, 1, False)
+        world.request_close(TRADER)
+        assert world.held(TRADER).collateral == 0
 
     def in_debt(self, world):
         """Leave an account with a balance below 0 and a profit far above it."""

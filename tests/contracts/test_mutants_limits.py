@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from contracts.book_words import CROSS, ISOLATED, MAX_PROMISED, MAX_SIZE
+from contracts.book_words import CROSS, ISOLATED, MAX_PROMISED, MAX_SIZE, account_number
 from contracts.refusals import Refusal
 from tests.contracts.chain import RefusedError
 from tests.contracts.engines import DESK, MANAGED, PRICE, RULES, TERMS, TRADER, TRADERS, EngineWorld
@@ -179,6 +179,24 @@ def test_reduction__that_leaves_maintenance_to_the_unit__is_made(mode):
     least = amounts[bisect_left(amounts, True, key=lambda amount: reduced(amount)[0] is None)]
     assert reduced(least) == (None, 0)
     assert reduced(least - 1)[0] is Refusal.WOULD_BE_LIQUIDATABLE
+
+
+def test_close__whose_loss_is_its_margin_to_the_unit__is_made():
+    def closed(amount):
+        world = EngineWorld()
+        world.deposit(TRADER, usd(10_000))
+        assert world.trade(TRADER, 0, ISOLATED, SIZE, margin=amount).refusal is None
+        world.move(0, e18(75))
+        world.deposit(TRADER, usd(10_000))
+        before = world.book.account(account_number(TRADER)).balance
+        done = world.trade(TRADER, 0, ISOLATED, SIZE, margin=0, long=False, reduce_only=True)
+        after = world.book.account(account_number(TRADER)).balance
+        return done.refusal, after - before
+
+    amounts = range(usd(1_020), usd(1_500))
+    least = amounts[bisect_left(amounts, True, key=lambda amount: closed(amount)[0] is None)]
+    assert closed(least) == (None, -RULES.execution_fee)
+    assert closed(least - 1)[0] is Refusal.LOSS_EXCEEDS_MARGIN
 
 
 def test_collateral__that_fills_its_field__is_kept(world):
