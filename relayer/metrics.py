@@ -71,6 +71,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, vocabulary: Vocabulary) -> None:
         self._registry = registry
         self._count_work(vocabulary)
+        self._count_signing(vocabulary)
         self._count_faults(vocabulary)
         self._gauge_chain(vocabulary)
         self.decision_latency_seconds = Histogram(
@@ -117,7 +118,7 @@ class Metrics:
             STAGES,
         )
 
-    def _count_faults(self, known: Vocabulary) -> None:
+    def _count_signing(self, known: Vocabulary) -> None:
         self.signer_refusals = Labelled(
             self._counter("signer_refusals", "Proposals not signed", "signer", "reason"),
             known.signers,
@@ -135,6 +136,8 @@ class Metrics:
         self.quorum_disagreements = self._counter(
             "quorum_disagreements", "Proposals on which the signers did not agree"
         )
+
+    def _count_faults(self, known: Vocabulary) -> None:
         self.venue_faults = Labelled(
             self._counter("venue_faults", "Venue calls that failed", "venue", "reason"),
             known.venues,

@@ -129,11 +129,7 @@ class Courier:
         return Expired(detail="given up before") if cancelled else None
 
     def _superseded(self, latest: int) -> Superseded | None:
-        """Say so once no receipt of ours has shown up for a while: it may be one of those rounds.
-
-        Between the look for a receipt and the look at the contract ours may have been mined, and
-        nodes behind one address are not in step.
-        """
+        """Say so once no receipt of ours has shown for a while: it may be among those rounds."""
         self._polls_overtaken += 1
         lagging = self._polls_overtaken <= self._rules.receipt_may_lag_polls
         return None if lagging else Superseded(latest_round=latest)

@@ -90,15 +90,14 @@ class RemoteSigner:
     ) -> SignerAnswer | Refusal:
         """Ask once more, and take whichever answer comes first."""
         second = asyncio.create_task(self._ask(body))
-        waiting = {second} if first.done() else {first, second}
+        waiting = [second] if first.done() else [first, second]
         fault: BaseException | None = first.exception() if first.done() else None
         try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    fault = task.exception()
-                    if fault is None:
-                        return task.result()
+            for finished in asyncio.as_completed(waiting):
+                try:
+                    return await finished
+                except RelayerError as exc:
+                    fault = exc
         finally:
             second.cancel()
         raise fault if isinstance(fault, RelayerError) else Unreachable(str(fault))
