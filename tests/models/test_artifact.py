@@ -31,6 +31,7 @@ from models.artifact import (
     save,
 )
 from models.features import FeatureVector, feature_vector
+from models.heads import HORIZONS_S
 from models.manifest import TrainedModel
 from models.scorer import Scorer
 from tests.models.fakes import window
@@ -243,6 +244,8 @@ def test_refusals__are_one_tree():
 def test_default_artifact__loads_and_was_trained_before_2020():
     loaded = load(default_artifact())
     assert loaded.manifest.trained_before == "2020-01-01T00:00:00+00:00"
+    assert loaded.risks is not None
+    assert loaded.risks.isolated.horizons_s == HORIZONS_S
     assert sum(file.stat().st_size for file in default_artifact().iterdir()) < 1_000_000
 
 
