@@ -62,12 +62,14 @@ class ContractReadBack:
         tag = receipt.block_number if sealed else "latest"
         expected = _expected(delivery)
         try:
-            header, latest, *pages = await self._endpoint.batch(_calls(delivery, expected, tag))
+            calls = _calls(delivery, expected, tag)
+            header, latest, *pages, after = await self._endpoint.batch(calls)
         except ChainRefused:
             if await self._is_gone(receipt):
                 return None
             raise
-        if sealed and (header is None or rpc.block_stamp(header).block_hash != receipt.block_hash):
+        # Before and after: a node answers a batch call by call, and its head may move in between.
+        if sealed and not all(_is_block_of(receipt, each) for each in (header, after)):
             return None
         latest_round = views.LATEST_ROUND.read(latest)
         if latest_round > delivery.round:
@@ -190,7 +192,12 @@ def _calls(delivery: Delivery, expected: tuple[_Expected, ...], tag: str | int) 
             views.SLOTS.call(contract, tag, page.start, len(page))
             for page in _pages(delivery, expected)
         ),
+        block_call(tag),
     ]
+
+
+def _is_block_of(receipt: Receipt, header: object) -> bool:
+    return header is not None and rpc.block_stamp(header).block_hash == receipt.block_hash
 
 
 def _slots(

@@ -34,7 +34,7 @@ from relayer.signing.values import SignedMessage
 from relayer.storage import Database, attempts, deliveries
 
 DeliveryKind: TypeAlias = Literal["price", "risk", "keeper", "guardian"]
-_MOST_UNFINAL: Final = 512  # deliveries looked back on; years of them are kept
+_MOST_UNFINAL: Final = 64  # deliveries looked back on, one call each; years of them are kept
 _OPEN: Final = tuple(state.value for state in DeliveryState if state not in TERMINAL)
 
 

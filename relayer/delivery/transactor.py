@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from relayer.delivery.calls import ContractCall
@@ -64,17 +65,13 @@ class Transactor:
     async def rolled_back(self) -> tuple[Delivery, ...]:
         """Say which effective deliveries are no longer on the chain, newest first.
 
-        A rollback takes the newest blocks, so the first that stands vouches for all before it.
+        Each is looked at: what landed after a rollback says nothing of what was lost in it.
         """
-        chain, gone = self._ports.chain, list[Delivery]()
+        chain = self._ports.chain
         final = await chain.final_block()
-        for delivery in await self._ports.outbox.effective_above(
-            chain.chain_id, self.address, final
-        ):
-            if await self._stands(delivery):
-                break
-            gone.append(delivery)
-        return tuple(gone)
+        unfinal = await self._ports.outbox.effective_above(chain.chain_id, self.address, final)
+        stand = await asyncio.gather(*(self._stands(delivery) for delivery in unfinal))
+        return tuple(each for each, stands in zip(unfinal, stand, strict=True) if not stands)
 
     async def reopen(self, gone: Sequence[Delivery]) -> None:
         """Count what a rollback took as on its way again; `resume` brings it to its end."""
