@@ -253,7 +253,9 @@ class Watched(Walk):
         forgiven = max(0, -was.equity) if mode == ISOLATED else max(0, -had)
         assert has <= had + forgiven + 3, "somebody gained by being liquidated"
         if is_penal:
-            self.is_no_cheaper_close(before, identity, size)
+            most = charge(size, was.now.price, rules.penalty_max_ppm)
+            own_reward = min(rules.reward, most) if caller == account else 0
+            self.is_no_cheaper_close(before, identity, size, own_reward)
         self.counted("liquidation")
 
     def losses_in_order(self, before: Book, identity: PositionId) -> None:
@@ -271,8 +273,13 @@ class Watched(Walk):
         if was.profit <= 0 and pool.insurance > 0 and mode == ISOLATED and was.cash >= 0:
             assert pool.assets >= before.pool.assets, "the pool paid before insurance"
 
-    def is_no_cheaper_close(self, before: Book, identity: PositionId, size: int) -> None:
-        """Who is liquidated is left with no more than a close of as much leaves him."""
+    def is_no_cheaper_close(
+        self, before: Book, identity: PositionId, size: int, own_reward: int
+    ) -> None:
+        """Who is liquidated is left with no more than a close of as much leaves him.
+
+        The reward apart, where he called himself: it is for the call, which anybody may make.
+        """
         account, market, mode = split_position_id(identity)
         held = before.position(identity)
         order = replace(
@@ -288,7 +295,8 @@ class Watched(Walk):
             closed, _ = execute_order(before, self.seen, order)
         except Refused:
             return
-        assert wealth(self.book, self.seen, identity) <= wealth(closed, self.seen, identity)
+        left = wealth(self.book, self.seen, identity) - own_reward
+        assert left <= wealth(closed, self.seen, identity), "liquidated cheaper than by a close"
         self.counted("no cheaper close")
 
     # the pool
