@@ -287,8 +287,12 @@ def _landed(node: Anvil, deployment: Deployment) -> Counter[bytes]:
         query = {"fromBlock": "0x0", "toBlock": "latest", "address": contract}
         for log in node.call("eth_getLogs", query):
             if bytes.fromhex(log["topics"][0][2:]) in {PRICE_TOPIC, RISK_TOPIC}:
-                # Its first word is the time of observation, its second the message's hash.
-                found[bytes.fromhex(log["data"][2:])[32:64]] += 1
+                # Time of observation, message's hash, hashes, and where the skipped items begin.
+                words = bytes.fromhex(log["data"][2:])
+                price = contract == deployment.price_feed
+                at = int.from_bytes(words[96:128] if price else words[128:160], "big")
+                if int.from_bytes(words[at : at + 32], "big") < chaos_daemon.MARKETS:
+                    found[words[32:64]] += 1  # else nothing of it took effect
     return found
 
 
