@@ -137,26 +137,8 @@ def train(
     before_ms = int(before.timestamp() * 1_000)
     hours, minutes, closes = read_samples(paths, before_ms, tell)
     hours, minutes = joined_with(hours, minutes, recorded, before_ms)
-    plan = [(minutes, column, True) for column in range(len(MINUTE_HORIZONS_S))]
-    plan += [(minutes, column, False) for column in range(len(MINUTE_HORIZONS_S))]
-    plan += [(hours, column, False) for column in range(len(HOUR_HORIZONS_S))]
-    tasks = [
-        _Task(
-            sample=sample,
-            horizon_s=(MINUTE_HORIZONS_S if sample is minutes else HOUR_HORIZONS_S)[column],
-            column=column,
-            with_minutes=with_minutes,
-        )
-        for sample, column, with_minutes in plan
-    ]
-    found: list[FittedHead] = []
-    # in the order of the plan, whoever is done first
-    for each in Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_fitted)(task, recipe) for task in tasks
-    ):
-        tell("fitting", len(found), len(tasks))
-        found.append(each)
-    tell("fitting", len(tasks), len(tasks))
+    tasks = _tasks(hours, minutes)
+    found = _fit_all(tasks, recipe, jobs, tell)
     tell("simulating accounts", 0, 1)
     metrics = {task.measure: each.error for task, each in zip(tasks, found, strict=True)}
     fitted = FittedModel(
@@ -169,6 +151,34 @@ def train(
     data |= {each.sha256: each.name for each in recorded}
     manifest = _manifest(data, [hours.whole, minutes.whole], before, recipe.seed, metrics)
     return TrainedModel(fitted=fitted, manifest=manifest)
+
+
+def _tasks(hours: Sample, minutes: Sample) -> list[_Task]:
+    """List the heads to fit, in the order that the model has them in."""
+    plan = [(minutes, column, True) for column in range(len(MINUTE_HORIZONS_S))]
+    plan += [(minutes, column, False) for column in range(len(MINUTE_HORIZONS_S))]
+    plan += [(hours, column, False) for column in range(len(HOUR_HORIZONS_S))]
+    return [
+        _Task(
+            sample=sample,
+            horizon_s=(MINUTE_HORIZONS_S if sample is minutes else HOUR_HORIZONS_S)[column],
+            column=column,
+            with_minutes=with_minutes,
+        )
+        for sample, column, with_minutes in plan
+    ]
+
+
+def _fit_all(tasks: Sequence[_Task], recipe: Recipe, jobs: int, tell: Progress) -> list[FittedHead]:
+    """Fit every head, `jobs` at a time; they come in the order of the tasks, whoever is first."""
+    found: list[FittedHead] = []
+    for each in Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_fitted)(task, recipe) for task in tasks
+    ):
+        tell("fitting", len(found), len(tasks))
+        found.append(each)
+    tell("fitting", len(tasks), len(tasks))
+    return found
 
 
 def _fitted(task: _Task, recipe: Recipe) -> FittedHead:
