@@ -86,6 +86,7 @@ class FakeExchange:
     markets: Any = None
     has: ClassVar[dict[str, bool]] = {"fetchTickers": True}
     last_response_headers: ClassVar[dict[str, str]] = {}
+    orderbooks: Any = field(default_factory=dict)
     ticker: Any = field(default_factory=lambda: {"bid": 1.0, "ask": 1.0, "timestamp": 1})
 
     async def fetch_tickers(self, symbols: Sequence[str]) -> dict[str, Any]:
