@@ -33,7 +33,7 @@ from relayer.delivery import calls
 MS: Final = 1_000
 VALID_MS: Final = 30_000
 FIRST_WAIT_MS: Final = 5_000
-LONGEST_WAIT_MS: Final = 300_000
+LONGEST_WAIT_MS: Final = 60_000  # below the two minutes in which a grace that is over serves
 
 
 class KeeperSettings(Section):
