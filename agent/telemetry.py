@@ -9,14 +9,14 @@ import structlog
 from agent.cycle import CycleResult
 from agent.posting import Kind, Posting
 from agent.prices import TickResult
-from agent.snapshot import Limits
+from agent.snapshot import Limits, Observation, marks_of
 from contracts.risk_oracle import effective_maintenance_ppm
 from contracts.units import PPM
 from models.promises import SIDES, Ending
 from models.tails import LEVELS
 from relayer.delivery.states import Effective
 from relayer.journal import CycleEntry, TurnKind
-from relayer.market.values import QuoteRound
+from relayer.market.health import venue_health
 from relayer.metrics import Metrics
 
 MS = 1_000
@@ -36,7 +36,7 @@ class Telemetry:
         self._metrics.cycles[result.entry.result].inc()
         self._stages(result)
         self._limits(result.observation.limits)
-        self._venues(result.observation.quotes)
+        self._venues(result.observation)
         self._notices(result.observation.notices, "risk")
         self._posted("risk", result.postings)
         if result.entry.result == "effective":
@@ -112,8 +112,18 @@ class Telemetry:
             self._metrics.market_leverage_cap_ratio[symbol].set(state.values.cap_e2 / 100)
             self._metrics.market_maintenance_ratio[symbol].set(live / PPM)
 
-    def _venues(self, quotes: QuoteRound) -> None:
-        for fault in quotes.faults:
+    def _venues(self, seen: Observation) -> None:
+        """Show what each venue counts for; one that was not heard of counts for nothing."""
+        heard = {
+            each.venue: each
+            for each in venue_health(seen.quotes, marks_of(seen), int(seen.as_of_ms))
+        }
+        for (venue,) in self._metrics.venue_weight_ratio:
+            health = heard.get(venue)
+            weight, used = (health.weight_ppm, health.used_ppm) if health else (0, 0)
+            self._metrics.venue_weight_ratio[venue].set(weight / PPM)
+            self._metrics.venue_used_ratio[venue].set(used / PPM)
+        for fault in seen.quotes.faults:
             self._metrics.venue_faults[fault.venue, fault.reason].inc()
             self._log.warning(
                 "venue_fault", venue=fault.venue, reason=fault.reason, detail=fault.detail

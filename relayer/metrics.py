@@ -6,7 +6,7 @@ the first fault. An unknown label is a `KeyError` in our tests, not a new series
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Thread
 from typing import Generic, TypeVar
@@ -56,6 +56,9 @@ class Labelled(Generic[Metric]):
     def __getitem__(self, key: str | tuple[str, ...]) -> Metric:
         return self._children[(key,) if isinstance(key, str) else key]
 
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return iter(self._children)
+
 
 def _product(values: tuple[Iterable[str], ...]) -> list[tuple[str, ...]]:
     keys: list[tuple[str, ...]] = [()]
@@ -73,6 +76,7 @@ class Metrics:
         self._count_work(vocabulary)
         self._count_signing(vocabulary)
         self._count_faults(vocabulary)
+        self._gauge_venues(vocabulary)
         self._gauge_chain(vocabulary)
         self.decision_latency_seconds = Histogram(
             "aml_decision_latency_seconds",
@@ -190,6 +194,25 @@ class Metrics:
             ),
             roles,
             horizons,
+        )
+
+    def _gauge_venues(self, known: Vocabulary) -> None:
+        """What each venue counts for; both are of the last cycle that looked at venues."""
+        self.venue_weight_ratio = Labelled(
+            self._gauge(
+                "venue_weight_ratio",
+                "Mean share of its vote in the marks of the markets that it quoted, last cycle",
+                "venue",
+            ),
+            known.venues,
+        )
+        self.venue_used_ratio = Labelled(
+            self._gauge(
+                "venue_used_ratio",
+                "Markets in whose mark it counted, of those it quoted or was refused, last cycle",
+                "venue",
+            ),
+            known.venues,
         )
 
     def _gauge_chain(self, known: Vocabulary) -> None:

@@ -26,6 +26,12 @@ class VenueHealth:
     deviation_ppm: int | None  # median signed distance of its votes from the marks
 
     @property
+    def used_ppm(self) -> int:
+        """Give the share of the markets it was heard of whose marks stand by its vote."""
+        heard = self.quoted + sum(self.refused.values())
+        return self.used * PPM // heard if heard else 0
+
+    @property
     def healthy(self) -> bool:
         """Tell whether the venue answered and no vote of it was left out."""
         return not self.faults and not self.refused and self.quoted == self.used > 0

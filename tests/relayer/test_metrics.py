@@ -65,6 +65,8 @@ def test_labels__all_stand_at_zero_before_anything_happens(
     assert found["aml_deliveries_total", (("kind", "price"), ("state", "expired"))] == 0
     assert found["aml_signer_refusals_total", (("reason", "expired"), ("signer", "signer-2"))] == 0
     assert found["aml_venue_faults_total", (("reason", "unreachable"), ("venue", "beta"))] == 0
+    assert found["aml_venue_weight_ratio", (("venue", "alpha"),)] == 0
+    assert found["aml_venue_used_ratio", (("venue", "beta"),)] == 0
     assert all(value == 0 for (name, _), value in found.items() if name.endswith("_total"))
 
 

@@ -31,6 +31,7 @@ def test_health__weights_ages_and_reasons() -> None:
     assert a.healthy
     assert (a.quoted, a.used, a.weight_ppm, a.age_ms) == (2, 2, 500_000, 400)
     assert b.deviation_ppm == 0
+    assert [each.used_ppm for each in (a, b, c, d)] == [1_000_000, 1_000_000, 0, 0]
     assert not c.healthy
     assert (c.excluded, c.used, c.weight_ppm, dict(c.refused)) == (1, 0, 0, {"crossed": 1})
     assert (d.faults, d.weight_ppm, d.age_ms) == (("unreachable",), 0, None)
