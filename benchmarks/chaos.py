@@ -79,10 +79,16 @@ class Weather:
     dice: random.Random
     verdict: Verdict
     ahead_ms: int
+    decisions: int
+
+    def _life_s(self) -> float:
+        """Draw how long the next life may last, longer where a busy machine gets nothing done."""
+        tired = 10 * self.verdict.lives / self.decisions  # a life lands some fourteen decisions
+        return self.dice.expovariate(1 / 6.0) * max(1.0, tired)
 
     def pass_by(self, child: int) -> int:
         """Let the child live, with blocks that stop and go back; returns how it ended."""
-        until = time.monotonic() + self.dice.expovariate(1 / 6.0)
+        until = time.monotonic() + self._life_s()
         while True:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
@@ -141,7 +147,7 @@ def run(count: int, seed: int, database: str = "sqlite", death: float = DEATH) -
                     decisions=count,
                     death=death,
                 )
-                _storm(job, Weather(node, dice, verdict, job.clock_ahead_ms))
+                _storm(job, Weather(node, dice, verdict, job.clock_ahead_ms, count))
                 proxy.calm_down()
                 _calm(job, count)
             verdict.proxy = json.loads((folder / "port.json").read_text())
