@@ -25,7 +25,9 @@ from relayer.market.values import E18, Book, BookLevel, Listing, MarketDataError
 from tests.relayer.market.builders import MARKET, NOW_MS
 
 LISTING = Listing(venue="a", symbol="BTC/USD:USD", quote_currency="USD")
-RECORDED = Path("/work/shared/data/bitstamp-lob-events-2015/orders.csv.xz")
+RECORDED = (
+    Path(__file__).resolve().parents[4] / "shared/data/bitstamp-lob-events-2015/orders.csv.xz"
+)
 SATOSHI_E18 = E18 // 10**8
 
 Side = dict[int, int]

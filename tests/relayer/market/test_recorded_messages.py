@@ -24,7 +24,7 @@ from relayer.market.tapes import TradeTape, parse_trade
 from relayer.market.values import MINUTE_MS, Listing, price_e18
 from tests.relayer.market.builders import MARKET
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).resolve().parents[4] / "shared/data"
 LISTING = Listing(venue="a", symbol="X/USD:USD", quote_currency="USD")
 
 Message = dict[str, Any]
