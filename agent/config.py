@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from agent.errors import ConfigError
 from agent.judge import Rules
 from agent.keeper import KeeperSettings
 from agent.prices import PriceSettings
@@ -213,6 +214,13 @@ class Settings(Section):
 
 def load_settings(network: str) -> Settings:
     """Read a network's configuration: one that comes with us, by name, or any file, by path."""
-    named = FOLDER / f"{network}.toml"
-    settings: Settings = read(Settings, named if named.exists() else Path(network))
+    named, path = FOLDER / f"{network}.toml", Path(network)
+    if not named.exists() and not path.suffix and not path.exists():
+        names = sorted(each.stem for each in FOLDER.glob("*.toml"))
+        near = difflib.get_close_matches(network, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"network {network}: unknown; {hint}Give one of {', '.join(names)}, or a TOML file."
+        )
+    settings: Settings = read(Settings, named if named.exists() else path)
     return settings

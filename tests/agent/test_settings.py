@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from agent.config import load_settings
 from agent.errors import ConfigError
 from agent.settings import Section, parse, read
 
@@ -62,3 +63,10 @@ def test_settings__broken_toml__says_where() -> None:
 def test_settings__absent_file__says_which(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.toml"):
         read(Outer, tmp_path / "absent.toml")
+
+
+def test_load_settings__misspelt_network__names_the_nearest_and_all() -> None:
+    with pytest.raises(
+        ConfigError, match=r"network lvie: unknown; did you mean live\? Give one of live, local"
+    ):
+        load_settings("lvie")
