@@ -67,7 +67,11 @@ def start(
     """
     if is_locked(state):
         raise WorldRunningError(f"a local world already runs in {state}")
-    state.mkdir(parents=True, exist_ok=True)
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        said = f"state folder {state} cannot be made: {fault.strerror}; give --state another folder"
+        raise WorldFailedError(said) from None
     remove_state(state)
     command = [sys.executable, "-m", "relayer.local.server", "--state", str(state)]
     command += ["--speed", str(speed)]

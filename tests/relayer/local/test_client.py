@@ -150,3 +150,10 @@ async def test_clock__nobody_answers__unreachable() -> None:
     with pytest.raises(Unreachable, match="local clock does not answer"):
         await clock.now_ms()
     await clock.close()
+
+
+def test_start__folder_that_cannot_be_made__says_so_and_names_the_option(tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.write_text("not a folder")
+    with pytest.raises(WorldFailedError, match=r"cannot be made: Not a directory; give --state"):
+        client.start(taken / "state")
