@@ -61,7 +61,7 @@ bench: env ## Run the benchmarks and print their tables
 
 lock: env ## Resolve the requirements again and write the locks
 	@command -v uv >/dev/null || { echo "uv is needed to resolve the lock (pip install uv)"; exit 1; }
-	@uv pip compile pyproject.toml --extra local --extra research --extra postgres --extra aws --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --prerelease if-necessary-or-explicit -o requirements/dev.txt --quiet
+	@uv pip compile pyproject.toml --extra local --extra research --extra postgres --extra aws --extra tracing --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --prerelease if-necessary-or-explicit -o requirements/dev.txt --quiet
 
 clean: ## Remove the environment and the caches
 	@rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .hypothesis build dist
