@@ -22,13 +22,13 @@ from agent.delivering import JournalledDelivery
 from agent.dry import DryRun
 from agent.errors import ConfigError
 from agent.ground import Ground, open_database, open_endpoint, open_venues
-from agent.index_build import open_positions
-from agent.index_loop import PositionLoop
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
-from agent.quoting_desk import LatestJudgement, TermsDesk
-from agent.quoting_service import desk_of, interface
+from agent.positions.build import open_positions
+from agent.positions.loop import PositionLoop
+from agent.quoting.desk import LatestJudgement, TermsDesk
+from agent.quoting.service import desk_of, interface
 from agent.rounds import RoundNumbers
 from agent.serving import Serving
 from agent.signing import quorums, signer_names

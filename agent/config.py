@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, Field
 
 from agent.errors import ConfigError
 from agent.judge import Rules
-from agent.keeper import KeeperSettings
+from agent.positions.keeper import KeeperSettings
+from agent.positions.levels import WarnSettings
 from agent.prices import PriceSettings
-from agent.quoting_rules import QuoteSettings
+from agent.quoting.rules import QuoteSettings
 from agent.settings import Section, read
-from agent.warn_levels import WarnSettings
 from contracts.book_words import MarketRules
 from contracts.price_feed import ClassRules
 from contracts.risk_bounds import ClassBounds

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.attest import risk_updates
-from agent.bundle import Encoded, encode_observation
 from agent.judge import InService, Judgement, Rules, Scorer, judge
 from agent.ports import Hands
 from agent.posting import Posting, cycle_entry, post_all
-from agent.record import encode_factors, encode_judgement, encode_rules
+from agent.proof.bundle import Encoded, encode_observation
+from agent.proof.record import encode_factors, encode_judgement, encode_rules
 from agent.serving import Learned
 from agent.snapshot import Observation, snapshot_of, with_jumps
 from relayer.evidence import pack

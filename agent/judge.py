@@ -1,6 +1,6 @@
 """One snapshot to one judgement: score, decide, guard, plan, market by market, without a clock.
 
-The same snapshot, model and rules give the same words in any process; `agent.verify` relies on it.
+The same snapshot, model and rules give the same words in any process (`agent.proof.verify`).
 """
 
 from __future__ import annotations

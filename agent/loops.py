@@ -15,8 +15,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from agent.cycle import CycleResult, Mind, risk_cycle
 from agent.decisions import HoldReason
-from agent.index_loop import PositionLoop
 from agent.ports import Hands
+from agent.positions.loop import PositionLoop
 from agent.posting import Kind
 from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import Field
 
 from agent.attest import price_rounds
-from agent.bundle import encode_feed, encode_quotes
 from agent.ports import Hands
 from agent.posting import Posting, cycle_entry, post_all
+from agent.proof.bundle import encode_feed, encode_quotes
 from agent.settings import Section
 from agent.snapshot import Feed, hold_of
 from agent.triggers import Trigger, TriggerSettings, due

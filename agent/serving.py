@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.judge import InService, Judgement
-from agent.recorded import packed
+from agent.proof.recorded import packed
 from agent.snapshot import Observation, candles_of
 from agent.succession import chosen
 from contracts.units import MarketId

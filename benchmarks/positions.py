@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from agent.watch import Watch, decide, markets_now
-from agent.watch_screen import Columns, fatal_long, fatal_short
+from agent.positions.screen import Columns, fatal_long, fatal_short
+from agent.positions.watch import Watch, decide, markets_now
 from contracts.book import Book
 from contracts.book_margin import health
 from contracts.book_readings import ALL_PERMISSIONS, Limits, Mark, Reading, Readings

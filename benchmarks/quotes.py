@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.network import local_keys
-from agent.quoting import Footing, NoOffer, Offer, quote
-from agent.quoting_answers import ask_of, offered, refused
-from agent.quoting_assessment import Assessment, MarketAssessment
-from agent.quoting_desk import evidence_of
-from agent.quoting_risk import Forecasts
-from agent.quoting_trial import Ask
+from agent.quoting.answers import ask_of, offered, refused
+from agent.quoting.assessment import Assessment, MarketAssessment
+from agent.quoting.desk import evidence_of
+from agent.quoting.offer import Footing, NoOffer, Offer, quote
+from agent.quoting.risk import Forecasts
+from agent.quoting.trial import Ask
 from benchmarks.latency import show, summary
 from contracts.book import Book, MarketBook, SideBook
 from contracts.book_readings import ALL_PERMISSIONS, Limits, Mark, Reading, Readings

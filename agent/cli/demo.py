@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from agent.stage import Stage
+    from agent.demo.stage import Stage
 
 Row = tuple[str, bool, str, float]
 
@@ -56,10 +56,10 @@ async def _play(folder: Path) -> list[Row]:
 
     from agent import app
     from agent.config import load_settings
+    from agent.demo.stage import Stage
+    from agent.demo.story import STORY
     from agent.deploying import deploy_network
     from agent.network import local_network
-    from agent.stage import Stage
-    from agent.story import STORY
     from relayer.local import client
     from relayer.market.jumps import JumpWatch
 
@@ -89,8 +89,8 @@ async def _play(folder: Path) -> list[Row]:
 
 async def _take(stage: Stage, step: object) -> tuple[bool, str]:
     """Take one step; a step that fails says why, and ends the story."""
+    from agent.demo.stage import StepFailed
     from agent.errors import AgentError
-    from agent.stage import StepFailed
     from relayer.errors import RelayerError
 
     try:

@@ -34,9 +34,9 @@ def explain(
     import asyncio
 
     from agent.cli.setup import require_world
-    from agent.explain import moment
-    from agent.explaining import explain_posted
-    from agent.quoting_inputs import market as found
+    from agent.proof.explain import moment
+    from agent.proof.explaining import explain_posted
+    from agent.quoting.inputs import market as found
 
     prepared = require_world(network, state)
     symbols = {each.market: each.symbol for each in prepared.network.markets}

@@ -10,8 +10,8 @@ from agent.cli.local import DEFAULT_STATE, StateOption
 from agent.cli.run import NetworkOption
 
 if TYPE_CHECKING:
-    from agent.limits import MarketLimits
-    from agent.limits_reading import LimitsReport
+    from agent.proof.limits import MarketLimits
+    from agent.proof.limits_reading import LimitsReport
 
 EXIT_DIFFERS = 1
 
@@ -31,7 +31,7 @@ def limits(
     import asyncio
 
     from agent.cli.setup import require_world
-    from agent.limits_reading import read_limits
+    from agent.proof.limits_reading import read_limits
 
     prepared = require_world(network, state)
     report = asyncio.run(read_limits(prepared.network, prepared.settings))

@@ -57,7 +57,7 @@ def train(
     At least one file with bars of at most five minutes is needed, for the short horizons.
     """
     from agent.cli.local import moment
-    from agent.recorded import recorded
+    from agent.proof.recorded import recorded
     from models import train as training
     from models.artifact import save
 
@@ -212,7 +212,7 @@ def shadow(
     database: Annotated[str, typer.Option("--database", help="URL of the daemon's journal.")],
 ) -> None:
     """Compare the models of the journal on the live outcomes that all of them forecast."""
-    from agent.recorded import read_outcomes, side_by_side
+    from agent.proof.recorded import read_outcomes, side_by_side
 
     lines = side_by_side(read_outcomes(database))
     if not lines:

@@ -11,7 +11,7 @@ from agent.cli.run import NetworkOption
 
 if TYPE_CHECKING:
     from agent.cli.setup import Prepared
-    from agent.quoting_trial import Ask
+    from agent.quoting.trial import Ask
     from relayer.http.port import NotGiven
     from relayer.http.schemas import Figures, QuoteAnswer
 
@@ -46,7 +46,7 @@ def quote(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
     import asyncio
 
     from agent.cli.setup import require_world
-    from agent.quoting_desk import Signed
+    from agent.quoting.desk import Signed
     from relayer.http.port import NotGiven
 
     prepared = require_world(network, state)
@@ -73,10 +73,10 @@ async def _asked(
 ) -> object:
     """Open a desk and ask it; what was typed is read first."""
     from agent.app import load_model
-    from agent.quoting import NoOffer
-    from agent.quoting_answers import refused
-    from agent.quoting_desk import Signed
-    from agent.quoting_session import open_desk
+    from agent.quoting.answers import refused
+    from agent.quoting.desk import Signed
+    from agent.quoting.offer import NoOffer
+    from agent.quoting.session import open_desk
     from relayer.signing.values import NoQuorum
 
     network = prepared.network
@@ -99,9 +99,9 @@ def _ask(
     amounts: tuple[str, str, str | None],
 ) -> Ask:
     """Read what was typed."""
-    from agent import quoting_inputs as read
-    from agent.quoting_answers import ADJUSTMENTS, MODES, SIDES
-    from agent.quoting_trial import Ask
+    from agent.quoting import inputs as read
+    from agent.quoting.answers import ADJUSTMENTS, MODES, SIDES
+    from agent.quoting.trial import Ask
 
     account, market, side, mode, adjustment = choices
     size, leverage, margin = amounts
@@ -119,9 +119,9 @@ def _ask(
 
 
 def _answered(answer: object) -> QuoteAnswer:
-    from agent.quoting import Offer
-    from agent.quoting_answers import offered
-    from agent.quoting_desk import Signed
+    from agent.quoting.answers import offered
+    from agent.quoting.desk import Signed
+    from agent.quoting.offer import Offer
 
     if isinstance(answer, Signed):
         return offered(answer.offer, answer)

@@ -11,7 +11,7 @@ from agent.cli.local import DEFAULT_STATE, StateOption
 from agent.cli.run import NetworkOption
 
 if TYPE_CHECKING:
-    from agent.verifying import Report
+    from agent.proof.verifying import Report
 
 EXIT_DIFFERS = 1
 
@@ -36,7 +36,7 @@ def verify(
     import asyncio
 
     from agent.cli.setup import require_world
-    from agent.verifying import verify_posted
+    from agent.proof.verifying import verify_posted
 
     prepared = require_world(network, state)
     folder = evidence or prepared.network.state / "evidence"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.quoting import Footing
-from agent.quoting_assessment import Assessment, MarketAssessment
-from agent.quoting_trial import Ask
+from agent.quoting.assessment import Assessment, MarketAssessment
+from agent.quoting.offer import Footing
+from agent.quoting.trial import Ask
 from contracts.book import Book
 from contracts.book_readings import Readings
 from contracts.messages import Adjustment, MarginMode, Side

@@ -11,10 +11,10 @@ import pytest_asyncio
 
 from agent import app
 from agent.config import FOLDER
+from agent.demo.stage import Stage
 from agent.deploying import deploy_network
 from agent.network import local_network
 from agent.prices import TickResult
-from agent.stage import Stage
 from contracts.units import MarketId
 from relayer.local import client
 from relayer.local.simulation import HISTORY_DAYS, STARTS_MS

@@ -14,9 +14,9 @@ from agent.dry import DryRun
 from agent.judge import Rules
 from agent.ports import Hands
 from agent.prices import PriceSettings, TickResult, price_tick
+from agent.proof.verify import verify_price, verify_risk
 from agent.rounds import RoundNumbers
 from agent.snapshot import Feed, Observation
-from agent.verify import verify_price, verify_risk
 from contracts.halts import NO_CONTROLS
 from contracts.messages import PriceRound, RiskUpdate
 from contracts.packing import unpack_risk_word

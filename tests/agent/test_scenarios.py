@@ -20,10 +20,10 @@ import pytest_asyncio
 
 from agent import app
 from agent.config import FOLDER, Settings, load_settings
+from agent.demo.stage import Stage
 from agent.deploying import deploy_network
 from agent.network import Network, local_network
 from agent.prices import TickResult
-from agent.stage import Stage
 from agent.world import LiveWorld
 from contracts.units import MarketId
 from relayer.local import client

@@ -14,12 +14,12 @@ import pytest
 from agent.cycle import CycleResult, Mind, risk_cycle
 from agent.judge import Rules
 from agent.ports import Hands
-from agent.recorded import side_by_side, training_rows
+from agent.proof.recorded import side_by_side, training_rows
+from agent.proof.verify import verify_risk
 from agent.rounds import RoundNumbers
 from agent.serving import CHALLENGER, CHAMPION, Serving
 from agent.snapshot import MarketHistory, Observation
 from agent.succession import first_of
-from agent.verify import verify_risk
 from contracts.messages import RiskUpdate
 from contracts.units import MarketId, UnixMs, UnixS
 from models.artifact import LoadedModel, default_artifact, load, save

@@ -1,0 +1,1 @@
+"""The demo's story on a fresh local world, each step checked."""

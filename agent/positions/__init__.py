@@ -1,0 +1,1 @@
+"""Every account and position: indexed from events, watched at each price, warned and kept."""

@@ -1,0 +1,90 @@
+"""Builds what follows positions, where margin contracts are deployed."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from agent.ground import Ground, open_endpoint
+from agent.ports import Hands
+from agent.positions.keeper import TaskKind
+from agent.positions.levels import LEVELS
+from agent.positions.loop import Guardian, PositionLoop
+from agent.positions.reconcile import Sum
+from agent.positions.telemetry import PositionTelemetry
+from agent.positions.turn import Chain, PositionPorts, Positions
+from agent.positions.warn_turn import Warner
+from relayer.chain.index import Index
+from relayer.chain.index_reader import IndexReader
+from relayer.chain.index_store import IndexStore
+from relayer.delivery.confirm import ContractReadBack
+from relayer.delivery.fees import FeeRules
+from relayer.delivery.outbox import Outbox
+from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
+from relayer.delivery.transactor import Transactor
+from relayer.notices import Channels, NoticeStore
+from relayer.position_metrics import PositionMetrics, PositionVocabulary
+
+
+async def open_positions(
+    ground: Ground, hands: Hands, stack: AsyncExitStack
+) -> PositionLoop | None:
+    """Take the index up where it was left; None where no margin contracts are deployed."""
+    deployment, settings = ground.deployment, ground.settings
+    if deployment.margin is None:
+        return None
+    store = IndexStore(ground.database, deployment.chain_id, deployment.margin.engine)
+    reader = IndexReader(deployment, store, Index(await store.load()))
+    endpoint = await open_endpoint(ground.network.rpc_url, deployment, stack)
+    witnesses = [
+        await open_endpoint(url, deployment, stack) for url in settings.network.witness_rpc_urls
+    ]
+    payer = ground.network.keys.gas_payer
+    ports = PositionPorts(
+        clock=hands.clock,
+        delivery=hands.delivery,
+        journal=hands.journal,
+        payer=None if payer is None else payer.address,
+    )
+    chain = Chain(endpoint=endpoint, deployment=deployment, witnesses=tuple(witnesses))
+    vocabulary = PositionVocabulary(
+        tasks=tuple(kind.value for kind in TaskKind),
+        sums=tuple(each.value for each in Sum),
+        levels=tuple(level.label for level in LEVELS),
+        notices=("taken", "refused"),
+    )
+    telemetry = PositionTelemetry(PositionMetrics(ground.metrics.registry, vocabulary))
+    warner = _warner(ground, reader.index)
+    positions = Positions(chain, reader, ports, settings.keeper, warner)
+    caller = await _guardian(ground)
+    guardian = Guardian(caller, deployment.chain_id, deployment.risk_oracle)
+    return PositionLoop(positions, telemetry, guardian, hands.delivery)
+
+
+async def _guardian(ground: Ground) -> Transactor | None:
+    """Give the guardian's account its own way to the chain, where its key is here."""
+    key = ground.network.keys.guardian
+    if key is None:
+        return None
+    ports = Ports(
+        chain=ground.endpoint,
+        read_back=ContractReadBack(ground.endpoint),
+        outbox=Outbox(ground.database),
+        clock=ground.network.clock,
+        timer=LoopTimer(),
+        metrics=ground.metrics,
+    )
+    transactor = Transactor(key, ports, DeliveryRules(fees=FeeRules()))
+    await transactor.resume()
+    return transactor
+
+
+def _warner(ground: Ground, index: Index) -> Warner | None:
+    """Build the board of warnings; without channels it is only there to be read."""
+    settings, margin = ground.settings.warnings, ground.deployment.margin
+    if not settings.enabled or margin is None:
+        return None
+    file = settings.channels_file
+    channels = Channels([]) if file is None else Channels.read(Path(file))
+    store = NoticeStore(ground.database, ground.deployment.chain_id, margin.engine)
+    return Warner(index, settings, channels, store)

@@ -1,0 +1,135 @@
+"""The loop over positions: a turn after each price tick, the contracts' totals after each cycle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from agent.decisions import HoldReason
+from agent.ports import Delivery
+from agent.positions.reconcile import Difference
+from agent.positions.telemetry import PositionTelemetry
+from agent.positions.turn import Positions, Turn
+from contracts.units import MarketId
+from relayer.delivery import calls
+from relayer.delivery.calls import ContractCall
+from relayer.delivery.states import Outcome, detail_of
+from relayer.errors import HoldCycle, Retry, StorageFailed
+
+NEW_RISK = 1  # the contract's scope of a pause
+FREEZE_S = 3_600  # long enough for somebody to look; it ends by itself
+MS = 1_000
+Faults = Callable[[str, str], None]
+
+
+class Caller(Protocol):
+    """Who can send a call (`relayer.delivery.transactor.Transactor`, with the guardian's key)."""
+
+    async def call(self, call: ContractCall) -> Outcome:
+        """Send a call, and read back whether it took effect."""
+        ...
+
+
+class Guardian:
+    """Stops new risk with the guardian's key, where this process has it; otherwise only says so."""
+
+    def __init__(self, delivery: Caller | None, chain_id: int, oracle: str) -> None:
+        self._delivery = delivery
+        self._chain_id = chain_id
+        self._oracle = oracle
+
+    async def stop_new_risk(self, now_ms: int) -> str:
+        """Pause new risk for an hour; say what became of it."""
+        if self._delivery is None:
+            return "this process has no guardian key: pause new risk by hand (aml halt)"
+        outcome = await self._delivery.call(
+            ContractCall(
+                kind="guardian",
+                chain_id=self._chain_id,
+                contract=self._oracle,
+                payload=calls.pause(NEW_RISK, FREEZE_S),
+                made_at_ms=now_ms - now_ms % (FREEZE_S * MS),  # once an hour, whoever asks
+                valid_until_ms=now_ms + FREEZE_S * MS,
+            )
+        )
+        return detail_of(outcome)
+
+
+class PositionLoop:
+    """Takes turns until told to stop; a fault of the world ends a turn, not the loop."""
+
+    def __init__(
+        self,
+        positions: Positions,
+        telemetry: PositionTelemetry,
+        guardian: Guardian,
+        delivery: Delivery,
+    ) -> None:
+        self.positions = positions
+        self._telemetry = telemetry
+        self._guardian = guardian
+        self._delivery = delivery
+        self._woken = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    def wake(self) -> None:
+        """Say that there may be something new: a tick has ended."""
+        self._woken.set()
+
+    async def run(self, stopping: asyncio.Event, faults: Faults) -> None:
+        """Take a turn each time that it is woken."""
+        while not stopping.is_set():
+            waiting = [asyncio.create_task(each.wait()) for each in (stopping, self._woken)]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            if self._woken.is_set() and not stopping.is_set():
+                self._woken.clear()
+                await self._guarded(faults)
+
+    async def turn(self) -> Turn:
+        """Take one turn, and report it."""
+        async with self._lock:
+            turn = await self.positions.turn()
+        self._telemetry.turn(turn, self.positions.index)
+        if self.positions.warner is not None:
+            self._telemetry.warnings(self.positions.warner.board.counts())
+        return turn
+
+    async def after_cycle(
+        self, deviations: Mapping[MarketId, tuple[float, ...]], now_ms: int
+    ) -> Sequence[Difference]:
+        """Take a cycle's forecasts for warnings, then compare totals."""
+        if self.positions.warner is not None:
+            self.positions.warner.expect(deviations)
+        return await self.reconcile(now_ms)
+
+    async def reconcile(self, now_ms: int) -> Sequence[Difference]:
+        """Compare the contracts' totals with the index, and stop new risk where harm is certain."""
+        async with self._lock:
+            found, certain = await self.positions.reconcile()
+        self._telemetry.differences(found, certain)
+        if certain:
+            self._telemetry.frozen(certain, await self._guardian.stop_new_risk(now_ms))
+        return found
+
+    async def _guarded(self, faults: Faults) -> None:
+        try:
+            await self.turn()
+        except (Retry, HoldCycle) as fault:
+            faults(_reason(fault), f"{type(fault).__name__}: {fault}")
+            await self._recover(faults)
+
+    async def _recover(self, faults: Faults) -> None:
+        """Bring what the fault left open to its end; if that fails too, the next turn tries."""
+        try:
+            await self._delivery.resume()
+        except (Retry, HoldCycle) as fault:
+            faults(_reason(fault), f"{type(fault).__name__}: {fault}")
+
+
+def _reason(fault: Retry | HoldCycle) -> str:
+    stored = isinstance(fault, StorageFailed)
+    return (HoldReason.STORAGE_FAILED if stored else HoldReason.CHAIN_UNREACHABLE).value

@@ -1,0 +1,93 @@
+"""What turns over positions tell Prometheus and the log; one place, so that both agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import structlog
+
+from agent.positions.keeper import TaskKind
+from agent.positions.levels import LEVELS, Level
+from agent.positions.reconcile import Difference, Sum
+from agent.positions.turn import Done, Turn
+from relayer.chain.index import Index
+from relayer.chain.index_ledger import Table
+from relayer.delivery.states import Effective, detail_of, state_of
+from relayer.position_metrics import PositionMetrics
+
+
+class PositionTelemetry:
+    """Counts and logs turns, and says aloud when sums begin or cease to differ."""
+
+    def __init__(self, metrics: PositionMetrics) -> None:
+        self._metrics = metrics
+        self._log = structlog.get_logger("aml")
+        self._differing: frozenset[str] = frozenset()
+
+    def turn(self, turn: Turn, index: Index) -> None:
+        """Report one turn; one in which nothing happened is not logged."""
+        self._index(turn, index)
+        waiting = Counter(each.kind for each in turn.agenda.waiting)
+        for kind in TaskKind:
+            self._metrics.keeper_waiting[kind.value].set(waiting[kind])
+        if turn.look is not None:
+            self._metrics.positions_screened.set(len(turn.look.screened))
+            self._metrics.positions_at_risk.set(len(turn.look.weak))
+            self._metrics.watch_seconds.observe(turn.look.took_s)
+        self._metrics.warnings_sent["taken"].inc(turn.said.taken)
+        self._metrics.warnings_sent["refused"].inc(turn.said.refused)
+        for done in turn.done:
+            self._call(done)
+
+    def warnings(self, counts: Counter[Level]) -> None:
+        """Report how many warnings stand at which level."""
+        for level in LEVELS:
+            self._metrics.warnings[level.label].set(counts[level])
+
+    def differences(self, found: Sequence[Difference], certain: Sequence[Difference]) -> None:
+        """Report how the contracts' sums compare with the index's."""
+        count = Counter(each.what for each in found)
+        for what in Sum:
+            self._metrics.totals_differing[what.value].set(count[what])
+        self._metrics.totals_harmful.set(sum(each.harmful for each in found))
+        self._metrics.totals_confirmed.inc(len(certain))
+        names = frozenset(each.name for each in found)
+        for each in found:
+            if each.name not in self._differing:
+                self._log.error(
+                    "totals_differ",
+                    what=each.name,
+                    expected=str(each.expected),
+                    found=str(each.found),
+                    harmful=each.harmful,
+                )
+        if self._differing and not names:
+            self._log.info("totals_agree_again")
+        self._differing = names
+
+    def frozen(self, certain: Sequence[Difference], detail: str) -> None:
+        """Report that new risk was to be stopped, and what became of it."""
+        names = ", ".join(each.name for each in certain)
+        self._log.critical("new_risk_stopped", because=names, detail=detail)
+
+    def _index(self, turn: Turn, index: Index) -> None:
+        tables = index.ledger.tables
+        self._metrics.index_block_number.set(turn.advance.block[0])
+        self._metrics.index_rows["accounts"].set(len(tables[Table.ACCOUNT]))
+        self._metrics.index_rows["positions"].set(len(tables[Table.POSITION]))
+        self._metrics.index_rows["requests"].set(len(tables[Table.REQUEST]))
+        if turn.advance.dropped:
+            self._metrics.index_dropped_blocks.inc(turn.advance.dropped)
+            self._log.warning(
+                "blocks_dropped", count=turn.advance.dropped, rebuilt=turn.advance.rebuilt
+            )
+        if turn.advance.rebuilt:
+            self._metrics.index_rebuilds.inc()
+
+    def _call(self, done: Done) -> None:
+        outcome = done.outcome
+        deferred = isinstance(outcome, Effective) and bool(outcome.skipped)
+        result = "deferred" if deferred else state_of(outcome).value
+        self._metrics.keeper_calls[done.task.kind.value, result].inc()
+        self._log.info("keeper_call", task=done.task.key, result=result, detail=detail_of(outcome))

@@ -1,0 +1,263 @@
+"""Where terms are asked for: chain and judgement at one instant, the offer, its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from agent.cycle import CycleResult
+from agent.ports import Attestation, Clock, Evidence
+from agent.proof.record import encode_scores, shallow
+from agent.quoting.assessment import NOT_JUDGED, Assessment, assessment_of
+from agent.quoting.joint import cross_account, cross_markets
+from agent.quoting.offer import Footing, NoOffer, Offer, quote
+from agent.quoting.risk import Chances, Forecasts, Held, chances_of
+from agent.quoting.rules import DEFAULTS, QuoteSettings
+from agent.quoting.trial import Ask
+from agent.world import domain_of
+from contracts.book_margin import standing
+from contracts.book_readings import Readings
+from contracts.book_views import position_liquidation_price
+from contracts.book_words import (
+    CROSS,
+    account_number,
+    encode_account,
+    encode_position,
+    encode_rules,
+    encode_sizes,
+    split_position_id,
+)
+from contracts.units import MarketId, UnixMs, UnixS, seconds_floor
+from models.accounts import AccountRisk, AccountScore, account_table
+from models.population import Trades
+from models.risk_heads import CrossMarkets
+from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.margin_book import read_margin_book, readings_of
+from relayer.chain.reads import ChainState, read_chain
+from relayer.chain.rpc import BlockStamp
+from relayer.chain.values import Deployment
+from relayer.evidence import pack
+from relayer.signing.values import NoQuorum, Proposal, SignedMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskPorts:
+    """What the desk asks of the world."""
+
+    endpoint: ChainEndpoint
+    deployment: Deployment
+    clock: Clock
+    quorum: Attestation
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The model in service, as far as terms read it."""
+
+    model_hash: bytes
+    forecasts: Forecasts = field(default_factory=Forecasts)
+    accounts: AccountRisk | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """An offer that the quorum signed: what its account takes to the desk."""
+
+    offer: Offer
+    message: SignedMessage
+
+
+ITSELF = np.zeros(1, dtype=np.int64)
+"""An account's number in its own history."""
+History = Callable[[str], Trades]
+"""What an account did, by its address; in it the account is number 0."""
+
+
+def no_history() -> Trades:
+    """Give the history of somebody who never traded."""
+    whole, real = np.array([], dtype=np.int64), np.array([], dtype=np.float64)
+    return Trades(
+        origin="the engine's events",
+        account=whole,
+        market=whole,
+        side=whole,
+        opened_ms=whole,
+        closed_ms=whole,
+        leverage=real,
+        cap=real,
+        notional_usdc=real,
+        end=whole,
+    )
+
+
+class LatestJudgement:
+    """What the last cycle of this process concluded."""
+
+    def __init__(self, assessment: Assessment = NOT_JUDGED) -> None:
+        self.assessment = assessment
+        self.model_hash = b""
+        self.markets: CrossMarkets | None = None
+
+    def take(self, result: CycleResult) -> None:
+        """Keep a cycle's judgement in place of the one before."""
+        self.model_hash = result.model_hash
+        seen = result.observation
+        self.markets = cross_markets(seen.histories, result.judgement, seen.as_of_ms)
+        self.assessment = assessment_of(result.judgement, result.observation.as_of_ms)
+
+
+class TermsDesk:
+    """Answers wishes; holds nothing but the last block that it read."""
+
+    def __init__(
+        self,
+        ports: DeskPorts,
+        known: Known,
+        judged: LatestJudgement,
+        settings: QuoteSettings = DEFAULTS,
+        history: History | None = None,
+    ) -> None:
+        self._ports = ports
+        self._known = known
+        self._judged = judged
+        self._settings = settings
+        self._history = history
+        self._state: ChainState | None = None
+
+    @property
+    def symbols(self) -> Mapping[MarketId, str]:
+        """The markets' names."""
+        return {each.market: each.symbol for each in self._ports.deployment.markets}
+
+    async def footing(self, account: str, markets: Sequence[MarketId]) -> Footing:
+        """Read what an answer to one account stands on, at one block."""
+        ports = self._ports
+        block = await ports.endpoint.block("latest")
+        state = await self._state_at(block)
+        book = await read_margin_book(ports.endpoint, ports.deployment, block, account, markets)
+        now_ms = await ports.clock.now_ms()
+        return Footing(
+            book=book,
+            readings=self.readings(state, now_ms),
+            symbols=self.symbols,
+            assessment=self._judged.assessment,
+            now_ms=now_ms,
+            model_hash=self._judged.model_hash or self._known.model_hash,
+            forecasts=replace(self._known.forecasts, markets=self._judged.markets),
+            score=self.score_of(account, now_ms),
+            settings=self._settings,
+        )
+
+    async def state(self) -> ChainState:
+        """Read feed and oracle; once a block."""
+        return await self._state_at(await self._ports.endpoint.block("latest"))
+
+    async def _state_at(self, block: BlockStamp) -> ChainState:
+        """Read feed and oracle as they stand in a block, unless that was the last one read."""
+        if self._state is None or self._state.block_hash != block.block_hash:
+            self._state = await read_chain(
+                self._ports.endpoint, self._ports.deployment, block.number
+            )
+        return self._state
+
+    def score_of(self, account: str, now_ms: int) -> AccountScore | None:
+        """Judge an account by its own history; one without gets the prior."""
+        if self._known.accounts is None:
+            return None
+        history = no_history() if self._history is None else self._history(account)
+        (score,) = self._known.accounts.score(account_table(history, ITSELF, now_ms))
+        return score
+
+    async def now_ms(self) -> int:
+        """Give the clock's time."""
+        return await self._ports.clock.now_ms()
+
+    @property
+    def assessment(self) -> Assessment:
+        """What the last cycle concluded."""
+        return self._judged.assessment
+
+    def readings(self, state: ChainState, now_ms: int) -> Readings:
+        """Give what feed and oracle say in a block of now."""
+        return readings_of(state, UnixS(max(state.timestamp_s, seconds_floor(UnixMs(now_ms)))))
+
+    def chances(self, footing: Footing) -> dict[int, Chances | None]:
+        """Give each open position's probability of liquidation."""
+        found: dict[int, Chances | None] = {}
+        for identity, held in footing.book.positions.items():
+            account, market, mode = split_position_id(identity)
+            if not held.size:
+                continue
+            own = standing(footing.book, footing.readings, identity)
+            fatal = position_liquidation_price(footing.book, footing.readings, identity)
+            judged = footing.assessment.markets.get(market)
+            several = mode == CROSS and len(footing.book.account(account).markets) > 1
+            whole = cross_account(footing.book, footing.readings, account) if several else None
+            scores = judged.scores if judged else None
+            position = Held(standing=own, liquidation_price=fatal, account=whole)
+            found[identity] = chances_of(position, scores, footing.forecasts)
+        return found
+
+    async def offer(self, ask: Ask) -> tuple[Offer | NoOffer, Footing]:
+        """Offer terms at this instant; nothing is signed."""
+        footing = await self.footing(ask.account, (ask.market,))
+        return quote(ask, footing), footing
+
+    async def terms(self, ask: Ask) -> Signed | NoOffer | NoQuorum:
+        """Offer terms, keep what they are made of, and have them signed."""
+        offer, footing = await self.offer(ask)
+        if isinstance(offer, NoOffer):
+            return offer
+        evidence_hash, bundle = pack(evidence_of(offer, footing))
+        await self._ports.evidence.keep(evidence_hash, bundle, {})
+        terms = replace(offer.terms, evidence_hash=evidence_hash)
+        state = await self.state()
+        oracle = self._ports.deployment.risk_oracle
+        domain = domain_of(state.chain_id, oracle, state.oracle.config)
+        answer = await self._ports.quorum.collect(Proposal(message=terms, domain=domain))
+        if isinstance(answer, NoQuorum):
+            return answer
+        return Signed(offer=replace(offer, terms=terms), message=answer)
+
+
+def evidence_of(offer: Offer, footing: Footing) -> dict[str, Any]:
+    """Write what terms were made of; words as the contracts return them, in hexadecimal."""
+    ask, trial = offer.figures.ask, offer.figures.trial
+    reading = footing.readings.markets[ask.market]
+    judged = footing.assessment.markets[ask.market]
+    market = footing.book.markets[ask.market]
+    account = footing.book.account(account_number(ask.account))
+    return {
+        "kind": "terms",
+        "as_of_ms": footing.now_ms,
+        "ask": {name: _plain(value) for name, value in shallow(ask).items()},
+        "account": [hex(encode_account(account)), str(account.balance)],
+        "positions": {
+            hex(name): [hex(word) for word in encode_position(held)]
+            for name, held in footing.book.positions.items()
+        },
+        "market": {
+            "sizes": hex(encode_sizes(market.long.size, market.short.size)),
+            "rules": hex(encode_rules(market.rules)),
+        },
+        "mark": {name: _plain(value) for name, value in shallow(reading.mark).items()},
+        "limits": {name: _plain(value) for name, value in shallow(reading.limits).items()},
+        "judged_at_ms": footing.assessment.as_of_ms,
+        "scores": encode_scores(judged.scores) if judged.scores else None,
+        "account_score": shallow(footing.score) if footing.score else None,
+        "settings": footing.settings.model_dump(mode="json"),
+        "model_hash": footing.model_hash.hex(),
+        "liquidation_price": _plain(trial.liquidation_price),
+        "reasons": list(offer.figures.risk.reasons),
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a field of any of the house's values
+    """Write an integer as text: beyond 2^53 other readers of JSON would round it."""
+    if isinstance(value, bool) or value is None:
+        return value
+    return str(int(value)) if isinstance(value, int) else value

@@ -1,0 +1,77 @@
+"""The HTTP interface of a daemon: its desk, its port and its server, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from agent.config import HttpSettings, Settings
+from agent.errors import ConfigError
+from agent.ground import Ground
+from agent.ports import Attestation
+from agent.positions.warn_turn import Warner
+from agent.quoting.desk import DeskPorts, Known, LatestJudgement, TermsDesk
+from agent.quoting.interface import Interface, InterfaceRules
+from agent.quoting.risk import Forecasts
+from models.artifact import LoadedModel
+from relayer.evidence import EvidenceStore
+from relayer.http.app import create_app
+from relayer.http.server import Listening, serving
+from relayer.journal import Journal
+
+
+def desk_of(
+    ground: Ground, quorum: Attestation, model: LoadedModel, judged: LatestJudgement
+) -> TermsDesk:
+    """Build the desk of a process that stands on `ground`."""
+    ports = DeskPorts(
+        endpoint=ground.endpoint,
+        deployment=ground.deployment,
+        clock=ground.network.clock,
+        quorum=quorum,
+        evidence=EvidenceStore(ground.network.state / "evidence"),
+    )
+    return TermsDesk(ports, known_of(model), judged, ground.settings.quotes)
+
+
+def known_of(model: LoadedModel) -> Known:
+    """Give what of a model terms read."""
+    if model.risks is None:
+        return Known(model_hash=model.model_hash)
+    return Known(
+        model_hash=model.model_hash,
+        forecasts=Forecasts(heads=model.risks),
+        accounts=model.risks.accounts,
+    )
+
+
+@asynccontextmanager
+async def interface(
+    ground: Ground,
+    desk: TermsDesk,
+    settings: HttpSettings,
+    version: str,
+    warner: Warner | None = None,
+) -> AsyncIterator[Listening]:
+    """Serve interfaces as long as this is entered.
+
+    Raises
+    ------
+    ConfigError
+        The port is taken.
+    """
+    rules = InterfaceRules(judged_within_s=_patience_s(ground.settings))
+    evidence = EvidenceStore(ground.network.state / "evidence")
+    port = Interface(desk, (Journal(ground.database), evidence), rules, warner)
+    app = create_app(port, settings.limits, version)
+    try:
+        async with serving(app, settings.host, settings.port) as listening:
+            yield listening
+    except OSError as fault:
+        where = f"http: {settings.host}:{settings.port}"
+        raise ConfigError(f"{where}: {fault.strerror}; take another port, or 0") from fault
+
+
+def _patience_s(settings: Settings) -> int:
+    """Five cycles without one that ended is no progress."""
+    return 5 * settings.cycle.every_s
