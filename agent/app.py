@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from agent.config import Settings
 from agent.cycle import Mind
@@ -276,8 +276,11 @@ def _metrics(network: Network, settings: Settings, model: LoadedModel) -> Metric
             markets=tuple(market.symbol for market in network.markets),
         ),
     )
+    ProcessCollector(registry=metrics.registry)  # memory, files and CPU of this process
     metrics.describe_build(code_facts())
     metrics.describe_model({"hash": "0x" + model.model_hash.hex()})
+    effective = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
+    metrics.describe_config({"network": network.name, "settings": effective})
     return metrics
 
 

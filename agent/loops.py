@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from agent.cycle import CycleResult, Mind, risk_cycle
@@ -25,6 +24,7 @@ from relayer.errors import HoldCycle, Retry, StorageFailed
 from relayer.market.aggregate import AggregationRules
 from relayer.market.jumps import JumpRules, JumpWatch
 
+LAG_EVERY_S = 0.25  # wall seconds between two measurements of the loop
 POLL_S = 0.05  # wall seconds between two looks at whether a cycle is due
 MS = 1_000
 
@@ -104,12 +104,15 @@ class Loops:
         scheduler = AsyncIOScheduler(
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        scheduler.add_listener(
-            self._noticed, EVENT_JOB_MISSED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES
-        )
+        # Looks that find a cycle under way (EVENT_JOB_MAX_INSTANCES) are nothing; that a whole
+        # period went by in the meantime is counted where the clock is read.
+        scheduler.add_listener(self._noticed, EVENT_JOB_MISSED | EVENT_JOB_ERROR)
         # APScheduler knows only wall time; the clock says whether a cycle is due.
         scheduler.add_job(self._cycle_if_due, "interval", seconds=POLL_S, id="risk_cycle")
-        beside = {asyncio.create_task(self._price_loop())}
+        beside = {
+            asyncio.create_task(self._price_loop()),
+            asyncio.create_task(self._watch_lag()),
+        }
         if self._positions is not None:
             faults = partial(self._telemetry.fault, "keeper")
             beside.add(asyncio.create_task(self._positions.run(self._stopping, faults)))
@@ -131,8 +134,8 @@ class Loops:
         if event.code == EVENT_JOB_ERROR:
             self._fault = event.exception
             self.stop()
-        elif event.code == EVENT_JOB_MISSED:
-            structlog.get_logger("aml").warning("cycle_missed", job=event.job_id)
+        else:
+            self._telemetry.cycles_late("missed", 1)
 
     async def _price_loop(self) -> None:
         """Tick until stopped, from one clock instant to the next."""
@@ -142,6 +145,14 @@ class Loops:
             await self._guarded("price", self._tick)
             # Ticks that were slept through are not made up for: only the newest price counts.
             await self._sleep_until(began_ms + tick_ms)
+
+    async def _watch_lag(self) -> None:
+        """Measure how late the loop wakes who sleeps in it, until stopped."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            due = loop.time() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            self._telemetry.lagged(loop.time() - due)
 
     def _ended(self, ended: asyncio.Task[None]) -> None:
         """End the process with the fault that ended a loop, if one did."""
@@ -172,6 +183,8 @@ class Loops:
         if self._stopping.is_set() or now_ms < self._next_cycle_ms:
             return
         every_ms = self._settings.every_s * MS
+        if self._next_cycle_ms:
+            self._telemetry.cycles_late("overlapped", (now_ms - self._next_cycle_ms) // every_ms)
         self._next_cycle_ms = now_ms - now_ms % every_ms + every_ms
         await self._guarded("risk", self._cycle)
         self.cycles_done += 1

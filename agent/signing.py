@@ -55,8 +55,8 @@ async def quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
     else:
         sets, timeout_s = await _remote(ground.network, settings, stack), settings.timeout_s
     state = await read_chain(endpoint, deployment)
-    price = Quorum(sets["price"], state.feed.config.threshold, timeout_s, ground.metrics)
-    risk = Quorum(sets["risk"], state.oracle.config.threshold, timeout_s, ground.metrics)
+    price = Quorum(sets["price"], state.feed.config.threshold, timeout_s, ground.metrics, "price")
+    risk = Quorum(sets["risk"], state.oracle.config.threshold, timeout_s, ground.metrics, "risk")
     built = Quorums(price, risk, partial(read_configuration, endpoint))
     stack.push_async_callback(built.close)
     return built

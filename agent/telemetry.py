@@ -52,6 +52,10 @@ class Telemetry:
             if posted is not None:
                 age_s = (entry.started_at_ms - posted.observed_at_ms) / MS
                 self._metrics.market_price_age_seconds[symbol].set(age_s)
+        for market, mark in result.marks.items():
+            self._metrics.market_venues_number[self._symbols[market]].set(len(mark.venues))
+            dispersion = mark.confidence_ppm / PPM
+            self._metrics.market_dispersion_ratio[self._symbols[market]].set(dispersion)
         left_out = [venue for mark in result.marks.values() for venue in mark.excluded]
         for venue in left_out:
             self._metrics.venue_exclusions[venue].inc()
@@ -66,6 +70,16 @@ class Telemetry:
         elif entry.holds:
             self._metrics.price_rounds["held"].inc()
             self._count_holds(entry)
+
+    def lagged(self, lag_s: float) -> None:
+        """Report how much later than asked the loop woke up."""
+        self._metrics.loop_lag_seconds.observe(lag_s)
+
+    def cycles_late(self, event: str, count: int) -> None:
+        """Report cycles that the scheduler missed, or periods that passed while one was running."""
+        if count:
+            self._metrics.scheduler_events[event].inc(count)
+            self._log.warning("cycle_late", how=event, count=count)
 
     def fault(self, kind: TurnKind, reason: str, detail: str) -> None:
         """Report a turn that could not run."""
@@ -108,6 +122,8 @@ class Telemetry:
         """Show what the oracle held when the cycle began."""
         self._metrics.chain_block_number.set(limits.block_number)
         for symbol, state in zip(self._symbols, limits.states, strict=False):
+            age_s = limits.timestamp_s - state.observed_at_ms / MS
+            self._metrics.market_decision_age_seconds[symbol].set(age_s)
             live = effective_maintenance_ppm(state, limits.timestamp_s, limits.controls)
             self._metrics.market_leverage_cap_ratio[symbol].set(state.values.cap_e2 / 100)
             self._metrics.market_maintenance_ratio[symbol].set(live / PPM)

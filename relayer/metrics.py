@@ -26,6 +26,7 @@ ROUND_KINDS = ("price", "risk")
 DELIVERY_KINDS = (*ROUND_KINDS, "keeper", "guardian")
 DELIVERY_STATES = ("effective", "superseded", "expired", "failed")
 STAGES = ("observe", "score", "decide", "sign", "deliver", "confirm", "price_round", "risk_cycle")
+SCHEDULER_EVENTS = ("missed", "overlapped")
 MODEL_ROLES = ("champion", "challenger")
 FORECAST_HORIZONS = ("900", "3600", "14400", "86400")  # seconds
 # From the price path's target (5 ms) to the slowest risk cycle that still counts as one.
@@ -84,9 +85,11 @@ class Metrics:
             buckets=_LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self._measure_loop()
         self._count_outcomes()
         self.build = Info("aml_build", "Version and commit of this daemon", registry=registry)
         self.model = Info("aml_model", "Model in service, by content hash", registry=registry)
+        self.config = Info("aml_config", "Network, and a hash of all settings", registry=registry)
 
     def _count_work(self, known: Vocabulary) -> None:
         self.cycles = Labelled(
@@ -136,6 +139,10 @@ class Metrics:
                 "signer_last_answer_timestamp_seconds", "When a signer last answered", "signer"
             ),
             known.signers,
+        )
+        self.quorum_needed_number = Labelled(
+            self._gauge("quorum_needed_number", "Signatures that the contract asks for", "kind"),
+            ROUND_KINDS,
         )
         self.quorum_disagreements = self._counter(
             "quorum_disagreements", "Proposals on which the signers did not agree"
@@ -196,6 +203,19 @@ class Metrics:
             horizons,
         )
 
+    def _measure_loop(self) -> None:
+        """Whether the one loop that everything runs in has time for it."""
+        self.loop_lag_seconds = Histogram(
+            "aml_loop_lag_seconds",
+            "How much later than asked the event loop woke a sleeper",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
+        self.scheduler_events = Labelled(
+            self._counter("scheduler_events", "Risk cycles that began late or not", "event"),
+            SCHEDULER_EVENTS,
+        )
+
     def _gauge_venues(self, known: Vocabulary) -> None:
         """What each venue counts for; both are of the last cycle that looked at venues."""
         self.venue_weight_ratio = Labelled(
@@ -225,6 +245,18 @@ class Metrics:
             self._gauge("market_price_age_seconds", "Age of the price on chain", "market"),
             known.markets,
         )
+        self.market_decision_age_seconds = Labelled(
+            self._gauge("market_decision_age_seconds", "Age of the parameters on chain", "market"),
+            known.markets,
+        )
+        self.market_venues_number = Labelled(
+            self._gauge("market_venues_number", "Venues whose quotes make the mark", "market"),
+            known.markets,
+        )
+        self.market_dispersion_ratio = Labelled(
+            self._gauge("market_dispersion_ratio", "How far the venues of a mark differ", "market"),
+            known.markets,
+        )
         self.market_leverage_cap_ratio = Labelled(
             self._gauge("market_leverage_cap_ratio", "Leverage cap on chain", "market"),
             known.markets,
@@ -252,6 +284,10 @@ class Metrics:
     def describe_model(self, facts: Mapping[str, str]) -> None:
         """Publish which model is in service."""
         self.model.info(dict(facts))
+
+    def describe_config(self, facts: Mapping[str, str]) -> None:
+        """Publish which network and settings are in force."""
+        self.config.info(dict(facts))
 
     def serve(self, port: int) -> MetricsServer:
         """Serve the metrics on this machine only; port 0 takes a free one."""

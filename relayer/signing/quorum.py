@@ -27,12 +27,19 @@ class Quorum:
     """The signers of one contract. Slow ones are counted when they answer, and hold up nobody."""
 
     def __init__(
-        self, signers: Sequence[SignerPort], needed: int, timeout_s: float, metrics: Metrics
+        self,
+        signers: Sequence[SignerPort],
+        needed: int,
+        timeout_s: float,
+        metrics: Metrics,
+        kind: str = "risk",
     ) -> None:
         self._signers = tuple(signers)
         self._needed = needed
         self._timeout_s = timeout_s
         self._metrics = metrics
+        self._needs = metrics.quorum_needed_number[kind]
+        self._needs.set(needed)
         self._log = structlog.get_logger("aml")
         self._registered = frozenset(signer.address for signer in signers)
         self._stragglers: set[asyncio.Task[Refusal | SignerAnswer]] = set()
@@ -40,6 +47,7 @@ class Quorum:
     def follow(self, needed: int, registered: Sequence[str]) -> None:
         """Go by the contract's new configuration: how many it needs, and whose word counts."""
         self._needed = needed
+        self._needs.set(needed)
         self._registered = frozenset(registered)
 
     async def collect(self, proposal: Proposal) -> SignedMessage | NoQuorum:

@@ -81,3 +81,29 @@ def test_venues__refused_quote_lowers_the_share__and_the_next_cycle_mends_it() -
     told.cycle(cycle(seen))
     assert shown(registry, "used")["c"] == 1.0
     assert shown(registry, "weight")["c"] == 0.333333
+
+
+def counted(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return registry.get_sample_value(name, labels)
+
+
+def test_cycles_late__none__makes_no_event() -> None:
+    registry = CollectorRegistry()
+    telemetry(registry).cycles_late("overlapped", 0)
+    assert counted(registry, "aml_scheduler_events_total", event="overlapped") == 0
+
+
+def test_cycles_late__counted_by_how() -> None:
+    registry = CollectorRegistry()
+    told = telemetry(registry)
+    told.cycles_late("missed", 1)
+    told.cycles_late("overlapped", 3)
+    assert counted(registry, "aml_scheduler_events_total", event="missed") == 1
+    assert counted(registry, "aml_scheduler_events_total", event="overlapped") == 3
+
+
+def test_lagged__falls_into_a_bucket_by_seconds() -> None:
+    registry = CollectorRegistry()
+    telemetry(registry).lagged(0.2)
+    assert counted(registry, "aml_loop_lag_seconds_bucket", le="0.1") == 0
+    assert counted(registry, "aml_loop_lag_seconds_bucket", le="0.25") == 1
