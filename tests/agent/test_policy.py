@@ -7,13 +7,16 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from agent.decisions import Decision, Hold, HoldReason
-from agent.policy import decide, margin_of, round_cap_down, slippage_at, stress
+from agent.policy import Margin, decide, margin_of, round_cap_down, slippage_at, stress
 from contracts.units import is_coherent, maintenance_from_cap
 from tests.agent.builders import policy, scores
 
 RATIO = st.floats(min_value=0.0008, max_value=0.5)
+TAIL = st.floats(min_value=0.0001, max_value=0.5)
+WEIGHT = st.floats(min_value=0.0, max_value=1.0)
 
 
 def decided(tail: float, **changes: object) -> Decision:
@@ -22,13 +25,66 @@ def decided(tail: float, **changes: object) -> Decision:
     return decision
 
 
-def test_policy__calm_market__adds_tail_slippage_fee_and_buffer() -> None:
-    margin = margin_of(scores(tail=0.02), policy().classes["1"], policy())
-    assert margin.ratio == pytest.approx((0.02 + 0.0005 + 0.0005) * 1.25)
+def margin(tail: float, **changes: float) -> Margin:
+    rules = policy(**changes)
+    return margin_of(scores(tail=tail), rules.classes["1"], rules)
 
 
-def test_policy__tiny_tail__rests_on_the_floor_and_the_class_maximum() -> None:
-    assert decided(0.0001).cap_e2 == 5_000
+def test_policy__calm_market__leans_on_the_stressed_tail_and_keeps_most_of_the_buffer() -> None:
+    through = 0.03 + 0.25 * (0.075 - 0.03)
+    assert margin(0.03).through_cycle == pytest.approx(through)
+    assert margin(0.03).buffer == pytest.approx(0.25 * 0.6)
+    assert margin(0.03).ratio == pytest.approx(through * 1.15 + 0.0005 + 0.0005)
+
+
+def test_policy__tail_as_under_stress_and_beyond__is_asked_for_as_it_is() -> None:
+    for tail in (0.075, 0.2, 0.45):
+        assert margin(tail).buffer == 0.0
+        assert margin(tail).ratio == pytest.approx(tail + 0.0005 + 0.0005)
+
+
+def test_policy__no_weight_and_no_buffer__rests_on_the_floor_and_the_class_maximum() -> None:
+    bare = policy(stressed_weight=0.0, buffer_ratio=0.0)
+    calm = decide(scores(tail=0.0001), 1, bare)
+    assert isinstance(calm, Decision)
+    assert calm.cap_e2 == 5_000
+
+
+@given(TAIL, WEIGHT, WEIGHT)
+def test_policy__any_tail__is_never_asked_for_less_than_tail_way_out_and_fee(
+    tail: float, weight: float, share: float
+) -> None:
+    asked = margin(tail, stressed_weight=weight, buffer_ratio=share * (1.0 - weight))
+    assert asked.ratio >= tail + asked.slippage + asked.fee - 1e-15
+
+
+@given(TAIL, st.floats(1.0, 3.0), WEIGHT, WEIGHT)
+def test_policy__larger_tail__is_never_asked_for_less(
+    tail: float, factor: float, weight: float, share: float
+) -> None:
+    rules = {"stressed_weight": weight, "buffer_ratio": share * (1.0 - weight)}
+    assert margin(min(tail * factor, 0.5), **rules).ratio >= margin(tail, **rules).ratio - 1e-12
+
+
+@given(st.floats(0.005, 0.5), st.floats(1.0, 3.0))
+def test_policy__tail_that_rises__lifts_the_margin_by_less_than_without_the_tools(
+    tail: float, factor: float
+) -> None:
+    bare = {"stressed_weight": 0.0, "buffer_ratio": 0.0}
+    after = min(tail * factor, 0.5)
+    with_tools = margin(after).ratio / margin(tail).ratio
+    assert with_tools <= margin(after, **bare).ratio / margin(tail, **bare).ratio + 1e-12
+
+
+@given(TAIL)
+def test_policy__with_the_tools__is_never_looser_than_without(tail: float) -> None:
+    bare = margin(tail, stressed_weight=0.0, buffer_ratio=0.0)
+    assert margin(tail).ratio >= bare.ratio - 1e-15
+
+
+def test_policy__buffer_drawn_down_faster_than_the_tail_rises__is_refused() -> None:
+    with pytest.raises(ValidationError, match="together must be at most 1"):
+        policy(stressed_weight=0.5, buffer_ratio=0.6)
 
 
 @given(st.floats(0.001, 0.3), st.floats(1.0, 2.0))
@@ -74,10 +130,9 @@ def test_policy__notional_beyond_the_largest_reference__counts_as_total_loss() -
     assert slippage_at(scores(), 1e9) == 1.0
 
 
-def test_policy__now_twice_as_rough_as_the_day__uses_the_buffer_up() -> None:
-    rough = scores(volatility=(0.004, 0.008, 0.016, 0.004 * math.sqrt(96) / 2))
-    assert stress(rough) == pytest.approx(1.0)
-    assert margin_of(rough, policy().classes["1"], policy()).buffer == pytest.approx(0.0)
+def test_policy__stress__grows_with_the_tail_to_all_of_the_buffer() -> None:
+    drawn = [stress(tail, 0.075) for tail in (0.0, 0.0375, 0.075, 0.3)]
+    assert drawn == [0.0, 0.5, 1.0, 1.0]
 
 
 def test_policy__spread__is_rounded_up_to_a_ppm_and_bounded() -> None:
