@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from agent.errors import ConfigError
+from agent.coherence import disagreements
 from agent.judge import Rules
+from agent.layers import FOLDER, Layered, layered, origin_of
 from agent.positions.keeper import KeeperSettings
 from agent.positions.levels import WarnSettings
 from agent.prices import PriceSettings
 from agent.quoting.rules import QuoteSettings
-from agent.settings import Section, read
+from agent.settings import Section, refusal, table_of, validated
 from contracts.book_words import MarketRules
 from contracts.price_feed import ClassRules
 from contracts.risk_bounds import ClassBounds
+from relayer.delivery.fees import FeeRules
 from relayer.http.settings import HttpRules
 from relayer.market.aggregate import AggregationRules
 from relayer.market.feeds import FeedRules
 from relayer.market.jumps import JumpRules
 from relayer.market.settings import VenueSettings
 
-FOLDER = Path(__file__).resolve().parent.parent / "config"
+__all__ = ["FOLDER", "Settings", "load_settings", "settings_of"]
 
-Value = TypeVar("Value")
 ADDRESS = r"^0x[0-9a-fA-F]{40}$"
-
-
-def table_of(kind: type[Value]) -> BeforeValidator:
-    """Read a table into one of the house's own frozen values, with the nearest valid name."""
-
-    def read_table(given: Any) -> Value:  # noqa: ANN401 - TOML's own values
-        names = set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
-        if not isinstance(given, Mapping):
-            raise ValueError("must be a table")  # noqa: TRY004 - pydantic reports ValueErrors
-        for name in given.keys() - names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(sorted(names))}"
-            raise ValueError(f"{name}: unknown key; {hint}")
-        wrong = [name for name, value in given.items() if type(value) is not int]
-        if wrong:
-            raise ValueError(f"{wrong[0]}: must be a whole number")
-        try:
-            return kind(**given)
-        except TypeError as fault:
-            raise ValueError(str(fault).split(") ")[-1]) from None
-
-    return BeforeValidator(read_table)
 
 
 class NetworkSettings(Section):
@@ -188,6 +166,13 @@ class StorageSettings(Section):
     password_file: str | None = None
 
 
+class LeaseSettings(Section):
+    """Which of several daemons on one PostgreSQL sends (`relayer.lease`)."""
+
+    heartbeat_s: float = Field(default=1.0, gt=0, le=60)
+    lasts_s: float = Field(default=4.0, gt=0, le=600)
+
+
 class Settings(Section):
     """Everything that a daemon is told."""
 
@@ -201,6 +186,7 @@ class Settings(Section):
     marks: Annotated[Any, table_of(AggregationRules)] = AggregationRules()
     feeds: Annotated[Any, table_of(FeedRules)] = FeedRules()
     jumps: Annotated[Any, table_of(JumpRules)] = JumpRules()
+    fees: Annotated[Any, table_of(FeeRules)] = FeeRules()
     model: ModelSettings = ModelSettings()
     deployment: DeploymentSettings | None = None
     venues: tuple[VenueSettings, ...] = ()
@@ -208,19 +194,27 @@ class Settings(Section):
     keys: KeySettings | None = None
     signers: SignersSettings | None = None
     storage: StorageSettings = StorageSettings()
+    lease: LeaseSettings | None = None
     keeper: KeeperSettings = KeeperSettings()
     warnings: WarnSettings = WarnSettings()
 
 
 def load_settings(network: str) -> Settings:
-    """Read a network's configuration: one that comes with us, by name, or any file, by path."""
-    named, path = FOLDER / f"{network}.toml", Path(network)
-    if not named.exists() and not path.suffix and not path.exists():
-        names = sorted(each.stem for each in FOLDER.glob("*.toml"))
-        near = difflib.get_close_matches(network, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(
-            f"network {network}: unknown; {hint}Give one of {', '.join(names)}, or a TOML file."
-        )
-    settings: Settings = read(Settings, named if named.exists() else path)
+    """Read a network's configuration: one that comes with us, by name, or any file, by path.
+
+    Raises
+    ------
+    ConfigError
+        With every fault of every layer at once.
+    """
+    return settings_of(layered(network))
+
+
+def settings_of(layers: Layered) -> Settings:
+    """Make settings of merged tables, and hold their parts against each other."""
+    origin = partial(origin_of, layers.origins)
+    settings: Settings = validated(Settings, layers.tables, source=layers.source, origin=origin)
+    faults = disagreements(settings)
+    if faults:
+        raise refusal(layers.source, faults, origin)
     return settings

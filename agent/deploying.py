@@ -19,7 +19,6 @@ from relayer.chain.deploy import ClassPlan, Deployer, DeploymentPlan, MarketPlan
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.margin import MarginPlan
 from relayer.chain.values import Deployment
-from relayer.delivery.fees import FeeRules
 from relayer.market.values import Market
 from relayer.signing.keys import Key
 from relayer.signing.keys_source import open_key
@@ -40,7 +39,7 @@ async def deploy_network(
     plan = plan_of(network, settings, settings.deployment)
     endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=network.chain_id)
     try:
-        deployer = Deployer(endpoint, deployer_key(network, settings), FeeRules())
+        deployer = Deployer(endpoint, deployer_key(network, settings), settings.fees)
         deployment = await deployer.deploy(plan, lambda step: progress(f"deploying {step}"))
         differing = await deployments.verify(endpoint, deployment, plan)
     finally:

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from agent.cli import (
+    config,
     demo,
     deploy,
     explain,
@@ -48,6 +49,7 @@ app.command("limits")(limits.limits)
 app.add_typer(local.app, name="local")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(config.app, name="config")
 
 EXIT_FAULT = 1
 EXIT_STOPPED = 130

@@ -67,6 +67,7 @@ def test_settings__absent_file__says_which(tmp_path: Path) -> None:
 
 def test_load_settings__misspelt_network__names_the_nearest_and_all() -> None:
     with pytest.raises(
-        ConfigError, match=r"network lvie: unknown; did you mean live\? Give one of live, local"
+        ConfigError,
+        match=r"network lvie: unknown; did you mean live\? Give one of live, local, megaeth",
     ):
         load_settings("lvie")
