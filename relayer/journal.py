@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from relayer.chain.values import SkippedItem
 from relayer.storage import Database, cycles, decisions
 
-DecisionKind = Literal["price", "risk"]
+DecisionKind = Literal["price", "risk", "action"]
 TurnKind = Literal["price", "risk", "keeper"]
 
 # A decision that no signer put its name to and that never reached the outbox: its round is free.

@@ -13,6 +13,9 @@ TERMS_TYPES: Final = (
 )
 """IRiskOracle.PositionTerms, as the ABI names it."""
 
+ACTION_TYPES: Final = "(uint64,uint64,uint256,uint64,uint8,uint32,uint128,uint128,bytes32,bytes32)"
+"""IRiskOracle.PositionAction, as the ABI names it."""
+
 MINT: Final = view("mint(address,uint256)")  # the test token's
 APPROVE: Final = view("approve(address,uint256)")
 REQUEST_DEPOSIT: Final = view("request_deposit(uint256,uint256)")
@@ -23,7 +26,12 @@ ADD_MARGIN: Final = view("add_margin(uint256,uint256,bool)")
 REQUEST_OPEN: Final = view(f"request_open({TERMS_TYPES},bytes32[],uint256,uint256,uint256,uint256)")
 REQUEST_CLOSE: Final = view("request_close(uint256,uint256,uint256,uint256)")
 EXECUTE: Final = view(f"execute({REQUEST_TYPES})")
+CANCEL: Final = view(f"cancel({REQUEST_TYPES})")
 LIQUIDATE: Final = view("liquidate(address,uint256,uint256)")
+ADJUST: Final = view(f"adjust({ACTION_TYPES},bytes32[])")
+DELEVERAGE: Final = view(f"deleverage({ACTION_TYPES},bytes32[])")
+LIQUIDATE_SIGNED: Final = view(f"liquidate_signed({ACTION_TYPES},bytes32[])")
+DELEVERAGE_SIDE: Final = view("deleverage_side(uint256,bool)")
 CATCH_UP: Final = view("catch_up(uint256)")
 SETTLE: Final = view("settle(address,uint256,uint256)")
 

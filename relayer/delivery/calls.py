@@ -1,4 +1,4 @@
-"""Calls that carry no signed message: what anybody may do, and what the guardian may.
+"""Calls without a round: what anybody may do, what the guardian may, and signed actions.
 
 They go the way of every delivery: kept before they are sent, repeated, outbid, read back. A call's
 hash says which call of when it is, so that the same one planned twice is one delivery.
@@ -12,17 +12,20 @@ from typing import Any, Final, Literal, TypeAlias
 
 from contracts.book_words import Account, PositionId, position_id, split_position_id
 from contracts.fields import keccak256
+from contracts.messages import ActionKind, PositionAction
 from contracts.units import MarketId
 from relayer.chain import margin_calls as calls
 from relayer.chain import rpc
+from relayer.chain.action_calls import FUNCTIONS, action_payload
 from relayer.chain.endpoints import ChainEndpoint, block_call
 from relayer.chain.rpc import Log, Receipt
 from relayer.chain.values import SkippedItem
 from relayer.chain.views import view
 from relayer.delivery.states import Effective, Failed, FailureReason, Outcome
+from relayer.signing.values import SignedMessage
 
-CallKind: TypeAlias = Literal["keeper", "guardian"]
-CALL_KINDS: Final = ("keeper", "guardian")
+CallKind: TypeAlias = Literal["keeper", "guardian", "action"]
+CALL_KINDS: Final = ("keeper", "guardian", "action")
 SECOND_ROUND: Final = "SECOND_ROUND"
 """Why a liquidation closed nothing although it took effect: its price was noted, not used."""
 GRACE: Final = "GRACE"
@@ -34,11 +37,17 @@ _CLOSED: Final = "PositionLiquidated(uint256,address,uint256,bool,uint256,int256
 _PAUSED: Final = "Paused(uint256,uint256,uint256,bool)"
 _NOTED: Final = "LiquidationDeferred(uint256,uint256,uint256,uint256)"
 _GRACED: Final = "GraceBegun(address,int256,uint256,uint256)"
+_ADJUSTED: Final = "PositionAdjusted(uint256,address,uint256,uint256,uint256,bytes32)"
+_DELEVERAGED: Final = "PositionDeleveraged(uint256,address,uint256,int256,bytes32)"
+_SIDE_CUT: Final = "SideDeleveraged(uint256,bool,address,uint256,uint256,uint256,uint256)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractCall:
-    """One call of one function, by this daemon's own account, worth sending until a time."""
+    """One call of one function, by this daemon's own account, worth sending until a time.
+
+    `named`: the hash of the message that it carries, under which it is one delivery.
+    """
 
     kind: CallKind
     chain_id: int
@@ -46,10 +55,13 @@ class ContractCall:
     payload: bytes
     made_at_ms: int
     valid_until_ms: int
+    named: bytes | None = None
 
     @property
     def call_hash(self) -> bytes:
         """Tell this call from any other, and from the same one at another time."""
+        if self.named is not None:
+            return self.named
         where = f"{self.chain_id}:{self.contract}:{self.made_at_ms}:".encode()
         return keccak256(where + self.payload)
 
@@ -72,6 +84,23 @@ def catch_up(identity: PositionId) -> bytes:
 def settle(identity: PositionId) -> bytes:
     """Encode the end of a position in a settled market."""
     return calls.SETTLE.payload(*_place(identity))
+
+
+def cancel_request(fields: Sequence[Any]) -> bytes:
+    """Encode the cancellation of a request whose window is over."""
+    return calls.CANCEL.payload(tuple(fields))
+
+
+def deleverage_side(market: MarketId, *, long: bool) -> bytes:
+    """Encode the cut of a side whose profit has outgrown its share of the pool."""
+    return calls.DELEVERAGE_SIDE.payload(market, long)
+
+
+def act(signed: SignedMessage) -> bytes:
+    """Encode what carries a signed action out."""
+    message = signed.message
+    assert isinstance(message, PositionAction), "only actions go to the liquidator"
+    return action_payload(message, signed.signatures)
 
 
 def pause(scope: int, duration_s: int) -> bytes:
@@ -112,7 +141,7 @@ async def confirm_call(
 
 
 def _executes(payload: bytes) -> bool:
-    return payload[:4] == calls.EXECUTE.selector
+    return payload[:4] in (calls.EXECUTE.selector, calls.CANCEL.selector)
 
 
 def _effects(payload: bytes) -> list[tuple[bytes, ...]]:
@@ -120,6 +149,13 @@ def _effects(payload: bytes) -> list[tuple[bytes, ...]]:
     selector, words = payload[:4], _words(payload)
     if selector == calls.EXECUTE.selector:
         return [(_topic("Executed(bytes32,address,address)"), keccak256(payload[4:]))]
+    if selector == calls.CANCEL.selector:
+        return [(_topic("Cancelled(bytes32,address)"), keccak256(payload[4:]))]
+    if selector in _SIGNED:
+        event, notes = _SIGNED[selector]  # the third word is the position's id
+        return [(_topic(event), words[2]), *((_topic(note),) for note in notes)]
+    if selector == calls.DELEVERAGE_SIDE.selector:
+        return [(_topic(_SIDE_CUT), words[0]), (_topic(_NOTED), words[0])]
     if selector == calls.LIQUIDATE.selector:
         account, market, mode = (int.from_bytes(word, "big") for word in words)
         identity = position_id(Account(account), MarketId(market), mode)
@@ -135,10 +171,20 @@ def _effects(payload: bytes) -> list[tuple[bytes, ...]]:
     return [(_topic(_PAUSED), words[0])]
 
 
+_SIGNED: Final = {
+    FUNCTIONS[ActionKind.ADJUST].selector: (_ADJUSTED, ()),
+    FUNCTIONS[ActionKind.DELEVERAGE].selector: (_DELEVERAGED, (_NOTED,)),
+    FUNCTIONS[ActionKind.LIQUIDATE].selector: (_CLOSED, (_NOTED, _GRACED)),
+}
+
+
 def _deferred(logs: Sequence[Log], payload: bytes) -> tuple[SkippedItem, ...]:
     """Name the markets whose price was only noted, or that wait for a grace; none where closed."""
     if all(log.topics[0] == _topic(_GRACED) for log in logs):
-        market = MarketId(int.from_bytes(_words(payload)[1], "big"))
+        words = _words(payload)
+        signed = PositionId(int.from_bytes(words[2], "big")) if payload[:4] in _SIGNED else None
+        named = MarketId(int.from_bytes(words[1], "big"))
+        market = named if signed is None else split_position_id(signed)[1]
         return (SkippedItem(market=market, code=0, reason=GRACE),)
     noted = [log for log in logs if log.topics[0] == _topic(_NOTED)]
     if len(noted) < len(logs):

@@ -33,7 +33,7 @@ from relayer.delivery.states import (
 from relayer.signing.values import SignedMessage
 from relayer.storage import Database, attempts, deliveries
 
-DeliveryKind: TypeAlias = Literal["price", "risk", "keeper", "guardian"]
+DeliveryKind: TypeAlias = Literal["price", "risk", "keeper", "guardian", "action"]
 _MOST_UNFINAL: Final = 64  # deliveries looked back on, one call each; years of them are kept
 _OPEN: Final = tuple(state.value for state in DeliveryState if state not in TERMINAL)
 

@@ -131,10 +131,14 @@ _DONE_BEFORE: Final = frozenset(
     {
         *(Refusal.STALE_ROUND, Refusal.NOT_REQUESTED, Refusal.NO_POSITION),
         *(Refusal.NOT_LIQUIDATABLE, Refusal.PAUSE_ALREADY_RUNNING),
+        Refusal.NOTHING_TO_DELEVERAGE,
     }
 )
 _TOO_LATE: Final = frozenset(
-    {*(Refusal.EXPIRED, Refusal.OBSERVATION_TOO_OLD, Refusal.OUTSIDE_WINDOW)}
+    {
+        *(Refusal.EXPIRED, Refusal.OBSERVATION_TOO_OLD, Refusal.OUTSIDE_WINDOW),
+        *(Refusal.ACTION_VOID, Refusal.TRIGGER_GONE, Refusal.PRICE_BEYOND_BOUND),
+    }
 )
 
 

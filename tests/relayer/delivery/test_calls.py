@@ -10,23 +10,27 @@ import pytest
 
 from contracts.book_words import Account, position_id, split_position_id
 from contracts.fields import keccak256
+from contracts.messages import ActionKind, PositionAction
 from contracts.refusals import Refusal
-from contracts.units import MarketId
+from contracts.units import MarketId, Ppm, UnixMs
+from relayer.chain.action_calls import action_event, action_payload, parse_action
 from relayer.chain.rpc import Log, Receipt
 from relayer.chain.values import SkippedItem
 from relayer.delivery.calls import (
     GRACE,
     SECOND_ROUND,
     ContractCall,
+    cancel_request,
     catch_up,
     confirm_call,
+    deleverage_side,
     execute_request,
     liquidate,
     pause,
     settle,
 )
 from relayer.delivery.states import Effective, Expired, Failed, Superseded
-from relayer.errors import Reverted
+from relayer.errors import ChainRefused, Reverted
 from relayer.storage import Database
 from tests.relayer import builders as b
 from tests.relayer.delivery.test_transactor import World
@@ -177,3 +181,83 @@ async def test_confirm__still_waiting_at_the_desk__is_no_success() -> None:
 async def test_confirm__block_gone__is_to_be_mined_again() -> None:
     gone = replace(receipt(EXECUTED), block_hash=b"\xcc" * 32)
     assert await confirmed(CALL.payload, gone) is None
+
+
+ACTION = PositionAction(
+    observed_at_ms=UnixMs(b.NOW_MS),
+    valid_until_ms=UnixMs(b.NOW_MS + 60_000),
+    position_id=IDENTITY,
+    position_version=3,
+    kind=ActionKind.DELEVERAGE,
+    maintenance_ppm=Ppm(0),
+    max_size_e18=10**18,
+    price_bound_e18=5 * 10**18,
+    model_hash=b"\xab" * 32,
+    evidence_hash=b"\xee" * 32,
+)
+SIGNATURES = (b"\1" * 64, b"\2" * 64)
+DELEVERAGED = "PositionDeleveraged(uint256,address,uint256,int256,bytes32)"
+ADJUSTED = "PositionAdjusted(uint256,address,uint256,uint256,uint256,bytes32)"
+
+
+@pytest.mark.parametrize("kind", list(ActionKind))
+def test_action__encoded__is_read_back_and_nothing_else_is(kind: ActionKind) -> None:
+    action = replace(ACTION, kind=kind)
+    payload = action_payload(action, SIGNATURES)
+    assert parse_action(payload) == (action, SIGNATURES)
+    for broken in (payload[:-1], payload + b"\0" * 32, b"\0" * 4 + payload[4:]):
+        with pytest.raises(ChainRefused):
+            parse_action(broken)
+
+
+async def test_confirm__a_signed_action__counts_by_the_event_of_its_position() -> None:
+    payload = action_payload(ACTION, SIGNATURES)
+    done = await confirmed(payload, receipt((DELEVERAGED, IDENTITY)))
+    assert isinstance(done, Effective)
+    assert done.skipped == ()
+    noted = await confirmed(payload, receipt((NOTED, 2)))
+    assert isinstance(noted, Effective)
+    assert noted.skipped == (SkippedItem(market=MarketId(2), code=0, reason=SECOND_ROUND),)
+    another = await confirmed(payload, receipt((DELEVERAGED, IDENTITY + 1)))
+    assert isinstance(another, Failed)
+
+
+async def test_confirm__an_adjustment__counts_by_its_own_event() -> None:
+    payload = action_payload(replace(ACTION, kind=ActionKind.ADJUST), SIGNATURES)
+    assert isinstance(await confirmed(payload, receipt((ADJUSTED, IDENTITY))), Effective)
+    assert isinstance(await confirmed(payload, receipt((DELEVERAGED, IDENTITY))), Failed)
+
+
+async def test_confirm__a_cancelled_request_and_a_cut_side__count_by_their_events() -> None:
+    payload = cancel_request(REQUEST)
+    key = int.from_bytes(keccak256(payload[4:]), "big")
+    assert isinstance(
+        await confirmed(payload, receipt(("Cancelled(bytes32,address)", key))), Effective
+    )
+    side = "SideDeleveraged(uint256,bool,address,uint256,uint256,uint256,uint256)"
+    cut = deleverage_side(MarketId(2), long=True)
+    assert isinstance(await confirmed(cut, receipt((side, 2))), Effective)
+    assert isinstance(await confirmed(cut, receipt((side, 3))), Failed)
+
+
+def test_event__of_a_carried_out_action__names_its_message() -> None:
+    words = (7 * 10**18, 5, int.from_bytes(b"\xcc" * 32, "big"))
+    log = Log(
+        address=DESK,
+        topics=(keccak256(DELEVERAGED.encode()), IDENTITY.to_bytes(32, "big"), bytes(32)),
+        data=b"".join(word.to_bytes(32, "big") for word in words),
+    )
+    found = action_event(log)
+    assert found is not None
+    assert (found.kind, found.position_id) == (ActionKind.DELEVERAGE, IDENTITY)
+    assert (found.size_e18, found.message_hash) == (7 * 10**18, b"\xcc" * 32)
+
+
+async def test_call__named_by_its_message__is_one_delivery_whenever_it_is_made(
+    world: World,
+) -> None:
+    transactor = world.transactor()
+    named = replace(CALL, kind="action", named=b"\7" * 32)
+    await transactor.call(named)
+    await transactor.call(replace(named, made_at_ms=CALL.made_at_ms + 5))
+    assert len(world.chain.receipts) == 1
