@@ -26,6 +26,7 @@ import skops.io as sio
 
 from models.card import card_text
 from models.content import ContentError, put_together, same_kind, taken_apart
+from models.drift import Reference
 from models.features import FEATURE_VERSION
 from models.manifest import Arrays, Manifest, TrainedModel, manifest_from, model_hash
 from models.risk_heads import RiskHeads
@@ -93,6 +94,7 @@ class LoadedModel:
     manifest: Manifest
     scorer: Scorer
     risks: RiskHeads | None
+    reference: Reference | None = None
 
 
 def save(model: TrainedModel, parent: Path) -> Path:
@@ -151,7 +153,11 @@ def load(folder: Path, expected_hash: bytes | None = None) -> LoadedModel:
     except ContentError as fault:
         raise NotAnArtifact(f"{folder.name}: {fault}; train it again") from fault
     return LoadedModel(
-        model_hash=found, manifest=manifest, scorer=Scorer(fitted), risks=fitted.risks
+        model_hash=found,
+        manifest=manifest,
+        scorer=Scorer(fitted),
+        risks=fitted.risks,
+        reference=fitted.reference,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.drift import Reference
 from models.heads import Domain, FittedModel, Head, is_variance
 from models.manifest import Arrays, Json
 from models.risk_content import risk_arrays, risk_layout, risks_from
@@ -18,6 +19,7 @@ from models.volatility import PooledBoosting, PooledLogHar, VolatilityForecast
 FloatArray = NDArray[np.float64]
 FLOATS, INTEGERS = np.dtype(np.float64), np.dtype(np.int64)
 TREE_COLUMNS = ("feature", "left", "right", "threshold", "value", "baseline", "depth")
+DRIFT_ARRAYS = ("centre", "scale", "level")
 TAIL_NUMBERS = ("centre", "level_centre", "slope", "memory")
 
 
@@ -37,9 +39,13 @@ def taken_apart(model: FittedModel) -> tuple[dict[str, Any], dict[str, NDArray[n
     }
     for place, head in enumerate(model.heads):
         arrays |= {f"head{place}/{name}": array for name, array in _head_arrays(head).items()}
-    if model.risks is None:
-        return layout, arrays
-    return layout | {"risks": risk_layout(model.risks)}, arrays | risk_arrays(model.risks)
+    if model.risks is not None:
+        layout["risks"] = risk_layout(model.risks)
+        arrays |= risk_arrays(model.risks)
+    if model.reference is not None:
+        layout["drift"] = list(model.reference.names)
+        arrays |= {f"drift/{name}": getattr(model.reference, name) for name in DRIFT_ARRAYS}
+    return layout, arrays
 
 
 def put_together(layout: Json, arrays: Arrays) -> FittedModel:
@@ -58,6 +64,7 @@ def put_together(layout: Json, arrays: Arrays) -> FittedModel:
         )
         names = tuple(layout["domain"])
         risks = risks_from(layout["risks"], left) if "risks" in layout else None
+        reference = _reference(tuple(layout["drift"]), left) if "drift" in layout else None
     except (KeyError, TypeError, ValueError) as fault:
         raise ContentError(f"layout and arrays do not fit: {fault}") from fault
     domain = Domain(
@@ -66,7 +73,7 @@ def put_together(layout: Json, arrays: Arrays) -> FittedModel:
         high=left.floats("domain/high", (len(names),)),
     )
     left.nothing_left()
-    return FittedModel(heads=heads, domain=domain, risks=risks)
+    return FittedModel(heads=heads, domain=domain, risks=risks, reference=reference)
 
 
 class _Arrays:
@@ -109,6 +116,11 @@ class _Arrays:
         if name not in self._left:
             raise ContentError(f"array {name} is missing")
         return self._left.pop(name)
+
+
+def _reference(names: tuple[str, ...], left: _Arrays) -> Reference:
+    columns = {name: left.floats(f"drift/{name}", (len(names),)) for name in DRIFT_ARRAYS}
+    return Reference(names=names, **columns)
 
 
 def _head_arrays(head: Head) -> dict[str, NDArray[np.generic]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.drift import Reference
 from models.risk_heads import RiskHeads
 from models.tails import ExcursionTail
 from models.volatility import VolatilityForecast
@@ -65,11 +66,13 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedModel:
-    """All heads, each horizon's richest first, the domain, and the heads of risk.
+    """All heads, each horizon's richest first, the domain, the heads of risk, and training's weeks.
 
-    A model trained before there were heads of risk has none, and keeps its hash.
+    A model trained before there were heads of risk, or a reference for drift, has none, and keeps
+    its hash.
     """
 
     heads: tuple[Head, ...]
     domain: Domain
     risks: RiskHeads | None = None
+    reference: Reference | None = None

@@ -25,6 +25,7 @@ from models.dataset import (
     Rows,
     file_sha256,
 )
+from models.drift import reference_of
 from models.heads import (
     LONG_SCORE,
     SHORT_SCORE,
@@ -145,6 +146,7 @@ def train(
         heads=tuple(each.head for each in found),
         domain=_domain([minutes.whole, hours.whole]),
         risks=_risks(tasks, found, closes, recipe),
+        reference=reference_of(hours.whole, minutes.whole),
     )
     tell("simulating accounts", 1, 1)
     data = {file_sha256(path): path.name for path in paths}
