@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export ETH_HASH_BACKEND := pysha3
 
-.PHONY: help demo test test-long check format lock bench clean env anvil chaos
+.PHONY: help demo test test-long check format lock bench clean env anvil chaos package sbom audit
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,19 @@ bench: env ## Run the benchmarks and print their tables
 lock: env ## Resolve the requirements again and write the locks
 	@command -v uv >/dev/null || { echo "uv is needed to resolve the lock (pip install uv)"; exit 1; }
 	@uv pip compile pyproject.toml --extra local --extra research --extra postgres --extra aws --extra tracing --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --prerelease if-necessary-or-explicit -o requirements/dev.txt --quiet
+	@# What an operator installs is a part of it, version for version.
+	@uv pip compile pyproject.toml --extra local --extra postgres --extra aws --extra tracing --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --prerelease if-necessary-or-explicit -o requirements/run.txt --quiet
+
+package: env ## Build sdist and wheel reproducibly into dist/, install the wheel in an empty environment, use it
+	@.ci/package dist
+
+sbom: env ## Write the bill of materials of what an operator installs (CycloneDX) into dist/
+	@mkdir -p dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml --of JSON -o dist/sbom.cdx.json requirements/run.txt
+	@echo "dist/sbom.cdx.json: $$(grep -c '"bom-ref"' dist/sbom.cdx.json) references"
+
+audit: env ## Look for known vulnerabilities in what an operator installs; 3: advisories could not be read
+	@$(BIN)/python .ci/audit.py requirements/run.txt
 
 clean: ## Remove the environment and the caches
 	@rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .hypothesis build dist
