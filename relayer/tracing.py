@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from relayer.errors import Misconfigured
 
-
 TIMEOUT_S = 2.0  # for one batch, its retries included; what is not taken by then is lost
 
 
