@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.judge import InService, Judgement
@@ -20,7 +20,19 @@ from contracts.units import MarketId
 from models.artifact import LoadedModel
 from models.features import Candles, FeatureVector
 from models.heads import HORIZONS_S
-from models.live import new_watch, state_of_watch, watch_from, watched
+from models.live import (
+    Raised,
+    Terms,
+    Watch,
+    drift_ratio,
+    new_watch,
+    seen,
+    shares,
+    state_of_watch,
+    terms_of,
+    watch_from,
+    watched,
+)
 from models.promises import (
     NOTHING_LEARNED,
     Ending,
@@ -60,10 +72,21 @@ class ForecastJournal(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the monitors over one model say: alarms of this cycle, and how near each test is."""
+
+    alarms: tuple[Raised, ...]
+    shares: Mapping[tuple[str, str], float]
+    drift_ratio: float
+    drift_watched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What one cycle taught: endings by role, and what an operator must know."""
+    """What one cycle taught: endings and monitors by role, and what an operator must know."""
 
     endings: Mapping[str, tuple[Ending, ...]]
+    standings: Mapping[str, Standing] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
 
@@ -71,13 +94,27 @@ class Track:
     """One model, its factors, and its promises that have not ended: it changes with each lesson."""
 
     def __init__(
-        self, model: LoadedModel, state: FactorState, open_promises: Iterable[Promise]
+        self,
+        model: LoadedModel,
+        state: FactorState,
+        open_promises: Iterable[Promise],
+        terms: Terms,
     ) -> None:
         self.model = model
         self.state = state
         self.open = {(each.market, each.horizon_s): each for each in open_promises}
         self.factors: dict[int, MarketFactors] = {}
-        self.watch = new_watch()
+        self.terms = terms
+        self.watch = new_watch(terms)
+
+    def standing(self, alarms: tuple[Raised, ...]) -> Standing:
+        """Say what its monitors see."""
+        return Standing(
+            alarms=alarms,
+            shares=shares(self.watch),
+            drift_ratio=drift_ratio(self.watch, self.terms),
+            drift_watched=self.terms.reference is not None,
+        )
 
 
 class Serving:
@@ -120,6 +157,7 @@ class Serving:
         vectors = {j.market: j.features for j in judgement.judged if j.features is not None}
         served = {j.market: j.scores for j in judgement.judged if j.scores is not None}
         endings: dict[str, tuple[Ending, ...]] = {}
+        standings: dict[str, Standing] = {}
         notices, self._notices = self._notices, ()
         for role, track in self._tracks.items():
             scores = served if role == CHAMPION else None
@@ -130,8 +168,8 @@ class Serving:
                 notices = (*notices, f"outcomes of the {role} were not recorded: {fault}")
                 continue
             endings[role] = tuple(lesson.endings)
-            notices = (*notices, *(_alarm(role, key) for key in lesson.alarms))
-        return Learned(endings=endings, notices=notices)
+            standings[role] = track.standing(lesson.alarms)
+        return Learned(endings=endings, standings=standings, notices=notices)
 
     async def _take(
         self,
@@ -149,7 +187,7 @@ class Serving:
             scores = _by_market(look.track.model.scorer.score(chosen, look.track.factors))
         opened = _promises(starts, scores or {})
         state = after(look.track.state, look.endings, look.as_of_ms)
-        watch, look.alarms = watched(look.track.watch, look.endings)
+        watch, look.alarms = _monitored(look, vectors)
         written = state_of(state) | {"watch": state_of_watch(watch)}
         model_hash = look.track.model.model_hash
         void = [promise for promise in look.over if promise not in look.judged]
@@ -196,10 +234,13 @@ class Serving:
         ids = {symbol: market for market, symbol in self._symbols.items()}
         rows = await self._journal.open_rows(model.model_hash)
         promises = [_promise(ids[row.symbol], row) for row in rows if row.symbol in ids]
-        track = Track(model, state, promises)
+        track = Track(model, state, promises, terms_of(model, len(self._symbols)))
         track.factors = self._factors(state)
-        track.watch = watch_from({} if kept is None else kept.get("watch", {}))
+        track.watch = watch_from({} if kept is None else kept.get("watch", {}), track.terms)
         self._tracks[role] = track
+        if track.terms.reference is None:
+            unwatched = f"drift of features is not watched for the {role}: its artifact is older"
+            self._notices = (*self._notices, f"{unwatched} than the reference; train it again")
 
     def _factors(self, state: FactorState) -> dict[int, MarketFactors]:
         found = {int(market): state.of_market(market) for market in self._symbols}
@@ -253,7 +294,7 @@ class _Look:
         self.over = [promise for promise in track.open.values() if self._is_over(promise)]
         found = [(each, self._ending(each)) for each in self.over]
         self.endings = [ending for _, ending in found if ending is not None]
-        self.alarms: tuple[str, ...] = ()
+        self.alarms: tuple[Raised, ...] = ()
         self.judged = [promise for promise, ending in found if ending is not None]
 
     def starts(self) -> Iterable[tuple[tuple[int, int], int]]:
@@ -283,13 +324,16 @@ class _Look:
         return ending_of(promise, self._candles(promise.market, promise.horizon_s))
 
 
-def _alarm(role: str, key: str) -> str:
-    """Say what the sequential test holds to be broken."""
-    horizon_s, side = key.split("/")
-    return (
-        f"ALARM: {side} breaches of the {role} over {int(horizon_s) // 60} min run above 1.2 times "
-        "their promise (sequential test, one false alarm a year at most): judge and retrain it"
-    )
+def _monitored(
+    look: _Look, vectors: Mapping[MarketId, FeatureVector]
+) -> tuple[Watch, tuple[Raised, ...]]:
+    """Move every test by what has ended, and the week by what is seen; both are journalled."""
+    track = look.track
+    watch, alarms = watched(track.watch, look.endings, track.terms)
+    if not look.endings:
+        return watch, alarms
+    watch, drifts = seen(watch, vectors.values(), look.as_of_ms, track.terms)
+    return watch, (*alarms, *drifts)
 
 
 def _promises(

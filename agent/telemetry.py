@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import structlog
 
 from agent.cycle import CycleResult
+from agent.model_telemetry import ModelTelemetry
 from agent.posting import Kind, Posting
 from agent.prices import TickResult
 from agent.snapshot import Limits, Observation, marks_of
@@ -29,6 +30,7 @@ class Telemetry:
         self._metrics = metrics
         self._symbols = symbols
         self._log = structlog.get_logger("aml")
+        self._models = ModelTelemetry(metrics)
         self._noticed: dict[Kind, set[str]] = {"price": set(), "risk": set()}
 
     def cycle(self, result: CycleResult) -> None:
@@ -159,6 +161,7 @@ class Telemetry:
             return
         for notice in learned.notices:
             self._log.warning("models", detail=notice)
+        self._models.learned(learned)
         for role, endings in learned.endings.items():
             for each in endings:
                 self._ending(role, each)

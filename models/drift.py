@@ -25,8 +25,8 @@ FloatArray = NDArray[np.float64]
 
 WEEK_MS = 604_800_000
 FALSE_SHARE = 1.0 / 104.0
-"""Share of training's market-weeks whose furthest feature lies beyond the level: for the families of
-hours and of minutes together one a year."""
+"""Share of training's market-weeks whose furthest feature lies beyond the level: one a year for the
+families of hours and of minutes together."""
 LEAST_ROWS = 10
 """A market-week with fewer rows of training has no mean."""
 LEAST_HOURS = 84

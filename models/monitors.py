@@ -1,4 +1,4 @@
-"""Live monitors of promises kept, of inputs as in training, and of probabilities come true.
+"""Sequential tests of promises kept, forecasts at the right level, and probabilities come true.
 
 Promises are watched by a sequential test, looked at after every outcome. It is the e-detector of
 Shin, Ramdas and Rinaldo (arXiv 2203.03532), of Shiryaev-Roberts form: for each bet b,
@@ -15,14 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 YEAR_S = 365 * 86_400
 BETS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -32,9 +29,16 @@ CALIBRATION_BETS = (0.05, 0.1, 0.2, 0.4, 0.8)
 TOLERANCE = 1.2
 """A breach rate of up to 1.2 times the promise is inside what the evaluation accepts."""
 HIGHEST = 1e200
-DRIFT_BINS = 10
-LEAST_SHARE = 1e-4
-"""Share that an empty bin counts as; keeps its logarithm finite."""
+MARKET_BETS = (1.0, 4.0, 16.0)
+"""Fewer, for the many tests of single markets whose state is journalled."""
+LEVEL_BETS = (0.05, 0.1, 0.2)
+"""Below one over what a step of a level test can lose."""
+LEVEL_TOLERANCE = 1.5
+"""Realised over forecast variance of up to 1.5, on average, is a forecast at the right level."""
+LOW_TOLERANCE, MOST_RATIO = 0.4, 4.0
+"""A forecast is too high where the ratio, none counted as more than 4, is below 0.4 on average."""
+LOSS_TOLERANCE = 1.5
+"""QLIKE of up to 1.5 times that of training's later folds counts as kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +123,35 @@ class Delay:
     days: float | None
 
 
-def breach_detector(horizon_s: int, *, years: float = 1.0) -> Detector:
+def breach_detector(
+    horizon_s: int, *, years: float = 1.0, bets: tuple[float, ...] = BETS
+) -> Detector:
     """Return a monitor of breaches: at most one false alarm in `years` on average."""
-    return Detector(threshold=years * YEAR_S / horizon_s)
+    return Detector(threshold=years * YEAR_S / horizon_s, bets=bets)
 
 
 def breach_excess(breaches: FloatArray, promise: float) -> float:
     """Return what one step adds: share of markets that breached less what was allowed."""
     return float(breaches.sum() / max(len(breaches), 1)) - TOLERANCE * promise
+
+
+def level_excess(ratios: FloatArray) -> float:
+    """Return what one step adds for forecasts too low; ratios are realised over forecast variance.
+
+    Ratios have no upper bound, which a bet on high ones does not need.
+    """
+    return float(ratios.sum() / max(len(ratios), 1)) - LEVEL_TOLERANCE
+
+
+def idle_excess(ratios: FloatArray) -> float:
+    """Return what one step adds for forecasts too high: margins that nobody needed."""
+    capped = np.minimum(ratios, MOST_RATIO)
+    return LOW_TOLERANCE - float(capped.sum() / max(len(ratios), 1))
+
+
+def loss_excess(losses: FloatArray, promised: float) -> float:
+    """Return what one step adds for forecasts worse than training's later folds promised."""
+    return float(losses.sum() / max(len(losses), 1)) / promised - LOSS_TOLERANCE
 
 
 def calibration_detectors(horizon_s: int, *, years: float = 1.0) -> tuple[Detector, Detector]:
@@ -163,65 +188,3 @@ def delays(
         days = None if first is None else (first - onset) / 86_400_000
         result.append(Delay(name=name, alarm_ms=first, days=days))
     return result
-
-
-class FeatureDrift(BaseEstimator):  # type: ignore[misc] # untyped library
-    """Population stability index of each feature against training, with levels from history.
-
-    index = sum over bins of (share - reference) ln(share / reference), bins being deciles of the
-    reference. The usual level of 0.25 is for independent rows; features of markets last for days.
-    So each feature's level is what the training period's own windows exceeded at the stated rate.
-
-    Parameters
-    ----------
-    names : tuple of str
-        Features.
-    false_share : float
-        Share of windows that any feature may alarm in without drift (with weekly windows, 1/52
-        is one false alarm a year).
-
-    Attributes
-    ----------
-    edges_ : ndarray of float64, shape (names, DRIFT_BINS - 1)
-    reference_ : ndarray of float64, shape (names, DRIFT_BINS)
-    levels_ : ndarray of float64, shape (names,)
-    """
-
-    def __init__(self, *, names: tuple[str, ...], false_share: float = 1.0 / 52.0) -> None:
-        self.names = names
-        self.false_share = false_share
-
-    def fit(self, features: FloatArray, windows: Sequence[FloatArray]) -> Self:
-        """Fit to the rows of training, shape (rows, names), and to later windows of the same."""
-        shares = np.linspace(0.0, 1.0, DRIFT_BINS + 1)[1:-1]
-        self.edges_ = np.quantile(features, shares, axis=0).T
-        self.reference_ = np.stack(
-            [_shares(features[:, place], self.edges_[place]) for place in range(len(self.names))]
-        )
-        indices = np.stack([self.index(window) for window in windows])
-        # any feature may alarm, so each is scaled by its own median and they share one multiple
-        typical = np.maximum(np.median(indices, axis=0), LEAST_SHARE)
-        worst = (indices / typical).max(axis=1)
-        self.levels_ = typical * float(np.quantile(worst, 1.0 - self.false_share, method="higher"))
-        return self
-
-    def index(self, features: FloatArray) -> FloatArray:
-        """Return the stability index of each feature in a window, shape (names,)."""
-        result = np.zeros(len(self.names))
-        for place in range(len(self.names)):
-            share = _shares(features[:, place], self.edges_[place])
-            reference = self.reference_[place]
-            result[place] = ((share - reference) * np.log(share / reference)).sum()
-        return result
-
-    def drifted(self, features: FloatArray) -> tuple[str, ...]:
-        """Name the features of a window that left what training knew."""
-        over = self.index(features) > self.levels_
-        return tuple(name for name, out in zip(self.names, over, strict=True) if out)
-
-
-def _shares(values: FloatArray, edges: FloatArray) -> FloatArray:
-    """Share of values in each bin, none empty, shape (DRIFT_BINS,)."""
-    counts = np.bincount(np.searchsorted(edges, values), minlength=DRIFT_BINS)
-    shares = np.maximum(counts / max(len(values), 1), LEAST_SHARE)
-    return np.asarray(shares / shares.sum(), dtype=np.float64)

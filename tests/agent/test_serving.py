@@ -211,8 +211,25 @@ async def test_learn__another_process_or_a_restart_between__gives_the_same_bits(
     second = desk(parted)
     await second.through(MIDNIGHT + 2_000 + 9 * QUARTER_MS, 11)
     assert whole.rows == parted.rows
+    assert whole.states == parted.states
     assert (await one.serving.now()).factors == (await second.serving.now()).factors
     assert one.delivery.delivered[-1] == second.delivery.delivered[-1]
+
+
+async def test_learn__endings__move_every_monitor_and_its_state_is_journalled() -> None:
+    journal = FakeForecasts()
+    results = await desk(journal).through(MIDNIGHT + 2_000, 6)
+    learned = results[-1].learned
+    assert learned is not None
+    standing = learned.standings[CHAMPION]
+    assert {("900", kind) for kind in ("long", "short", "low", "high", "loss", "market")} <= set(
+        standing.shares
+    )
+    assert 0.0 < standing.shares["900", "long"] < 1.0
+    assert standing.alarms == ()
+    watch = journal.states[SHIPPED.model_hash]["watch"]
+    assert "900/long/000001" in watch
+    assert ("week" in watch) == standing.drift_watched == (SHIPPED.reference is not None)
 
 
 async def test_learn__journal_cannot_be_written__costs_the_lesson_not_the_decision() -> None:
@@ -222,7 +239,7 @@ async def test_learn__journal_cannot_be_written__costs_the_lesson_not_the_decisi
     result = await made.at(MIDNIGHT + 2_000)
     assert result.entry.result == "effective"
     assert result.learned is not None
-    assert "disk full" in result.learned.notices[0]
+    assert "disk full" in result.learned.notices[-1]
     journal.fault = None
     await made.at(MIDNIGHT + 62_000)
     assert len(journal.rows) == 8

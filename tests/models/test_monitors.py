@@ -8,7 +8,6 @@ import pytest
 from models.monitors import (
     Alarm,
     Detector,
-    FeatureDrift,
     alarms,
     breach_detector,
     breach_excess,
@@ -103,24 +102,3 @@ def test_delays__first_alarm_in_the_window__counts():
     met, missed = delays(found, [("a", 10 * day), ("b", 20 * day)])
     assert (met.alarm_ms, met.days) == (12 * day, 2.0)
     assert (missed.alarm_ms, missed.days) == (None, None)
-
-
-def walk(rng: np.random.Generator, rows: int) -> np.ndarray:
-    """Two features that stay where they are for long, as those of markets do."""
-    noise = rng.standard_normal((rows, 2))
-    values = np.zeros((rows, 2))
-    for row in range(1, rows):
-        values[row] = 0.98 * values[row - 1] + noise[row]
-    return values
-
-
-def test_drift__more_of_the_same__is_quiet_and_a_shift_is_named():
-    rng = np.random.default_rng(5)
-    past = walk(rng, 52 * 168)
-    windows = np.split(past, 52)
-    drift = FeatureDrift(names=("level", "share")).fit(past, windows)
-    assert sum(bool(drift.drifted(week)) for week in windows) <= 1
-    later = np.split(walk(rng, 52 * 168), 52)
-    assert sum(bool(drift.drifted(week)) for week in later) <= 4
-    moved = later[0] + np.array([25.0, 0.0])
-    assert drift.drifted(moved) == ("level",)

@@ -1,0 +1,72 @@
+"""What Prometheus hears of the monitors over the models in service and in shadow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from relayer.metrics import FORECAST_HORIZONS, MODEL_ROLES, Labelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVocabulary:
+    """The closed label values that only the agent knows."""
+
+    monitors: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+class ModelMetrics:
+    """Every metric of the monitors, as attributes; labels stand at 0 from the first scrape."""
+
+    def __init__(self, registry: CollectorRegistry, known: ModelVocabulary) -> None:
+        self.alarms = Labelled(
+            Counter(
+                "aml_model_alarms",
+                "Alarms of the monitors over a model",
+                ("role", "monitor"),
+                registry=registry,
+            ),
+            MODEL_ROLES,
+            known.monitors,
+        )
+        self.evidence_ratio = Labelled(
+            Gauge(
+                "aml_model_evidence_ratio",
+                "Evidence against a model's promises over what alarms",
+                ("role", "horizon", "kind"),
+                registry=registry,
+            ),
+            MODEL_ROLES,
+            FORECAST_HORIZONS,
+            known.kinds,
+        )
+        self.drift_ratio = Labelled(
+            Gauge(
+                "aml_feature_drift_ratio",
+                "Distance of the week's furthest feature from training, over its level",
+                ("role",),
+                registry=registry,
+            ),
+            MODEL_ROLES,
+        )
+        self.drift_watched = Labelled(
+            Gauge(
+                "aml_feature_drift_watched",
+                "Whether the model holds what drift is measured by",
+                ("role",),
+                registry=registry,
+            ),
+            MODEL_ROLES,
+        )
+        self.level = Labelled(
+            Counter(
+                "aml_forecast_level_ratio",
+                "Sum of realised over forecast variance of ended forecasts",
+                ("role", "horizon"),
+                registry=registry,
+            ),
+            MODEL_ROLES,
+            FORECAST_HORIZONS,
+        )
