@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import hashlib
 import sys
@@ -22,6 +23,7 @@ from agent.delivering import JournalledDelivery
 from agent.dry import DryRun
 from agent.errors import ConfigError
 from agent.ground import Ground, open_database, open_endpoint, open_venues
+from agent.leading import exclusive, lead, lease_of, led
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
@@ -50,6 +52,7 @@ from relayer.evidence import EvidenceStore
 from relayer.forecasts import Forecasts
 from relayer.http.server import Listening
 from relayer.journal import Journal
+from relayer.lease import Lease
 from relayer.market.history import FillProgress, HistoryStore
 from relayer.metrics import Metrics, MetricsServer, Vocabulary
 from relayer.signing.keys import Key
@@ -74,28 +77,28 @@ class Daemon:
     positions: PositionLoop | None
     judged: LatestJudgement
     http: Listening | None
+    lease: Lease | None
+    lost: asyncio.Event  # set when another process has the lease
 
 
 @asynccontextmanager
 async def daemon(
-    network: Network, settings: Settings, model: LoadedModel, progress: Progress = lambda _: None
+    network: Network,
+    settings: Settings,
+    model: LoadedModel,
+    progress: Progress = lambda _: None,
+    lease: Lease | None = None,
 ) -> AsyncIterator[Daemon]:
-    """Build a daemon, bring it up to now, and close it again."""
-    deployment = deployments.read(network.deployment_file)
-    require_same_markets(network, deployment)
+    """Build a daemon, bring it up to now, wait until it leads, and close it again.
+
+    `lease` outlives this daemon where the process builds another after it; else one is opened.
+    """
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(network.clock.close)
-        ground = Ground(
-            network=network,
-            settings=settings,
-            deployment=deployment,
-            endpoint=await open_endpoint(network.rpc_url, deployment, stack),
-            metrics=_metrics(network, settings, model),
-            database=await open_database(database_url(settings.storage, network.state), stack),
-        )
+        ground = await _ground(network, settings, model, lease, stack)
         server = _serve_metrics(ground.metrics, settings.metrics.port)
         stack.callback(server.close)
-        hands = await _hands(ground, stack, progress)
+        progress(f"metrics at http://127.0.0.1:{server.port}/metrics")
+        hands = await lead(ground, await _hands(ground, stack, progress), stack, progress)
         await hands.delivery.resume()
         positions = await open_positions(ground, hands, stack)
         judged = LatestJudgement()
@@ -105,7 +108,7 @@ async def daemon(
         gc.freeze()  # what lives as long as the process need not be looked at again
         yield Daemon(
             network=network,
-            deployment=deployment,
+            deployment=ground.deployment,
             endpoint=ground.endpoint,
             hands=hands,
             mind=mind_of(model, settings, _serving(ground, model)),
@@ -114,7 +117,35 @@ async def daemon(
             positions=positions,
             judged=judged,
             http=listening,
+            lease=ground.lease,
+            lost=ground.lost,
         )
+
+
+async def _ground(
+    network: Network,
+    settings: Settings,
+    model: LoadedModel,
+    lease: Lease | None,
+    stack: AsyncExitStack,
+) -> Ground:
+    """Keep the state folder to this process, and open what everything else stands on."""
+    deployment = deployments.read(network.deployment_file)
+    require_same_markets(network, deployment)
+    stack.push_async_callback(network.clock.close)
+    stack.enter_context(exclusive(network.state, "daemon"))
+    if lease is None:
+        lease = await stack.enter_async_context(lease_of(network, settings, deployment))
+    url = database_url(settings.storage, network.state)
+    return Ground(
+        network=network,
+        settings=settings,
+        deployment=deployment,
+        endpoint=await open_endpoint(network.rpc_url, deployment, stack),
+        metrics=_metrics(network, settings, model),
+        database=await open_database(url, stack, lease),
+        lease=lease,
+    )
 
 
 async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> Hands:
@@ -134,7 +165,7 @@ async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> H
         world=LiveWorld(chain, pool, history, network.clock, (settings.marks, settings.feeds)),
         quorum=dry if payer is None else await quorums(ground, stack),
         delivery=dry if payer is None else _delivery(ground, payer),
-        evidence=EvidenceStore(network.state / "evidence"),
+        evidence=EvidenceStore(network.evidence),
         journal=journal,
         rounds=await _round_numbers(journal, ground.deployment),
     )
@@ -288,7 +319,7 @@ def _delivery(ground: Ground, key: Key) -> JournalledDelivery:
     """Build the only way to the chain."""
     outbox = Outbox(ground.database)
     ports = Ports(
-        chain=ground.endpoint,
+        chain=led(ground.endpoint, ground.lease),
         read_back=ContractReadBack(ground.endpoint),
         outbox=outbox,
         clock=ground.network.clock,

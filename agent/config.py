@@ -171,6 +171,7 @@ class LeaseSettings(Section):
 
     heartbeat_s: float = Field(default=1.0, gt=0, le=60)
     lasts_s: float = Field(default=4.0, gt=0, le=600)
+    instance: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$")  # its own files' name
 
 
 class Settings(Section):

@@ -32,6 +32,7 @@ class HoldReason(StrEnum):
     DRY_RUN = "dry_run"
     CHAIN_UNREACHABLE = "chain_unreachable"
     STORAGE_FAILED = "storage_failed"
+    NOT_LEADING = "not_leading"
     NOT_DELIVERED = "not_delivered"
     NOTHING_TO_DO = "nothing_to_do"
 

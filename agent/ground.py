@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from sqlalchemy.engine import URL
@@ -13,11 +14,12 @@ from agent.network import Network
 from relayer import migrations
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.values import Deployment
+from relayer.lease import Lease
 from relayer.market.counting import Counted
 from relayer.market.venue_client import VenueClient
 from relayer.market.venues import VenuePool
 from relayer.metrics import Metrics
-from relayer.storage import Database
+from relayer.storage import Database, Waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Ground:
     endpoint: ChainEndpoint
     metrics: Metrics
     database: Database
+    lease: Lease | None = None  # none: no other process shares the database
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def open_endpoint(url: str, deployment: Deployment, stack: AsyncExitStack) -> ChainEndpoint:
@@ -39,10 +43,16 @@ async def open_endpoint(url: str, deployment: Deployment, stack: AsyncExitStack)
     return endpoint
 
 
-async def open_database(url: URL, stack: AsyncExitStack) -> Database:
-    """Bring a database up to this version and open it."""
+async def open_database(url: URL, stack: AsyncExitStack, lease: Lease | None = None) -> Database:
+    """Bring a database up to this version and open it; only a lease's holder writes into it.
+
+    A leader that is stopped inside a transaction holds up its successor for no longer than the
+    lease lasts: by then the server has ended the transaction.
+    """
     migrations.upgrade(url)
-    database = Database.open(url)
+    fence = None if lease is None else lease.fence
+    waits = None if lease is None else Waits(statement_s=lease.times.lasts_s)
+    database = Database.open(url, waits, fence)
     stack.push_async_callback(database.close)
     return database
 

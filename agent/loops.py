@@ -20,7 +20,7 @@ from agent.posting import Kind
 from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry
 from contracts.units import MarketId
-from relayer.errors import HoldCycle, Retry, StorageFailed
+from relayer.errors import HoldCycle, NotLeading, Retry, StorageFailed
 from relayer.market.aggregate import AggregationRules
 from relayer.market.jumps import JumpRules, JumpWatch
 
@@ -224,5 +224,7 @@ def forecast_of(result: CycleResult) -> dict[MarketId, tuple[float, ...]]:
 
 def reason_of(fault: Retry | HoldCycle) -> str:
     """Name the hold that a fault of the world means."""
+    if isinstance(fault, NotLeading):
+        return HoldReason.NOT_LEADING.value
     stored = isinstance(fault, StorageFailed)
     return (HoldReason.STORAGE_FAILED if stored else HoldReason.CHAIN_UNREACHABLE).value

@@ -47,6 +47,7 @@ class Network:
     clock: Clock
     state: Path
     history: Path
+    beside: Path | None = None  # an instance: the folder whose deployment and evidence it shares
 
     @property
     def for_signers(self) -> Network:
@@ -60,7 +61,21 @@ class Network:
     @property
     def deployment_file(self) -> Path:
         """Where `aml deploy` writes, and every other command reads, the contracts' addresses."""
-        return self.state / "deployment.json"
+        return (self.beside or self.state) / "deployment.json"
+
+    @property
+    def evidence(self) -> Path:
+        """Where bundles are kept, each under its hash; several daemons may write there."""
+        return (self.beside or self.state) / "evidence"
+
+    def instance(self, name: str) -> Network:
+        """The same network for one more daemon on this machine, with files of its own."""
+        return replace(
+            self,
+            beside=self.state,
+            state=self.state / "instances" / name,
+            history=self.history.with_name(f"{self.history.name}-{name}"),
+        )
 
 
 def local_network(world: WorldState, folder: Path) -> Network:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from agent.config import Settings, SignersSettings
 from agent.errors import ConfigError
 from agent.ground import Ground, open_database, open_endpoint
+from agent.leading import exclusive
 from agent.network import LOCAL, Network, local_role
 from agent.signing import (
     KINDS,
@@ -30,6 +31,7 @@ from relayer.signing.keys import Key
 from relayer.signing.server import Door, SignerServer
 from relayer.signing.signer import Signer
 from relayer.signing.values import RefusalReason
+from relayer.storage import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +89,13 @@ async def signer_process(
         network = replace(network, rpc_url=signers.own.rpc_url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(network.clock.close)
-        memory = network.state / f"signer-{place.number}" / "memory.db"
         ground = Ground(
             network=network,
             settings=settings,
             deployment=deployment,
             endpoint=await open_endpoint(network.rpc_url, deployment, stack),
             metrics=_metrics(network, place.number),
-            database=await open_database(URL.create("sqlite", database=str(memory)), stack),
+            database=await _memory(network, place.number, stack),
         )
         exposed = ground.metrics.serve(place.metrics_port)
         stack.callback(exposed.close)
@@ -118,6 +119,12 @@ async def signer_process(
             port=server.port,
             metrics_port=exposed.port,
         )
+
+
+async def _memory(network: Network, number: int, stack: AsyncExitStack) -> Database:
+    """Open what a signer remembers, for one process alone: two memories could contradict."""
+    folder = stack.enter_context(exclusive(network.state / f"signer-{number}", "signer"))
+    return await open_database(URL.create("sqlite", database=str(folder / "memory.db")), stack)
 
 
 def _keys(network: Network, settings: SignersSettings, number: int) -> dict[str, Key]:

@@ -12,7 +12,8 @@
     │   ├── ChainMoved        the block that was read is no longer the block of that number
     │   ├── EvidenceMissing   the store does not hold that hash
     │   ├── EvidenceDamaged   the store's bytes do not have the hash that names them
-    │   └── StorageFailed     the database could not write or read now (locked, full, away)
+    │   ├── StorageFailed     the database could not write or read now (locked, full, away)
+    │   └── NotLeading        another instance holds the lease, or may hold it
     └── Stop                  no later cycle mends it; an operator has to
         ├── Misconfigured     an option, address or capability that cannot be used
         ├── WrongChain        the endpoint serves another chain than the deployment's
@@ -100,6 +101,10 @@ class StorageFailed(HoldCycle):
     """The database could not write or read now."""
 
 
+class NotLeading(HoldCycle):
+    """Another instance holds the lease, or may hold it: nothing is signed, sent or written here."""
+
+
 class Misconfigured(Stop):
     """An option, address or capability that cannot be used."""
 
@@ -132,7 +137,7 @@ class SchemaOutdated(Stop):
 FAULT_REASONS = (
     *("unreachable", "rate_limited", "bad_answer"),
     *("venue_refused", "chain_refused", "reverted", "chain_moved", "unexpected"),
-    *("evidence_missing", "evidence_damaged", "storage_failed"),
+    *("evidence_missing", "evidence_damaged", "storage_failed", "not_leading"),
     *("misconfigured", "wrong_chain", "deployment_wrong", "key_refused", "schema_outdated"),
 )
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -32,6 +32,7 @@ from relayer.tables import (
     forecasts,
     index_blocks,
     index_rows,
+    leases,
     metadata,
     notices,
     signed_rounds,
@@ -48,18 +49,25 @@ __all__ = [
     "forecasts",
     "index_blocks",
     "index_rows",
+    "leases",
     "metadata",
     "notices",
     "signed_rounds",
 ]
 
 Result = TypeVar("Result")
-
-_STATEMENT_TIMEOUT_S: Final = 5
-_SOCKET_TIMEOUT_S: Final = 8
+Fence = Callable[[Connection], None]
 
 
-def create_engine(url: str | URL) -> Engine:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """How long PostgreSQL may take: a statement or an idle transaction there, an answer here."""
+
+    statement_s: float = 5.0
+    socket_s: float = 8.0
+
+
+def create_engine(url: str | URL, waits: Waits | None = None) -> Engine:
     """Build an engine with the settings both databases need to keep what they were told."""
     target = make_url(url)
     if target.get_backend_name() == "sqlite":
@@ -69,20 +77,21 @@ def create_engine(url: str | URL) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if target.get_backend_name() == "postgresql":
-        return _create_postgresql(target)
+        return _create_postgresql(target, waits or Waits())
     raise Misconfigured(f"database {target.get_backend_name()!r}: use sqlite or postgresql")
 
 
-def _create_postgresql(target: URL) -> Engine:
+def _create_postgresql(target: URL, waits: Waits) -> Engine:
     """Build an engine whose every wait ends: here after a timeout, on the server a little before.
 
     A server that is cut off does not say so; without limits a transaction would wait for ever here,
     and its locks there.
     """
+    longest = f"{round(waits.statement_s * 1_000)}ms"
     limits = {
-        "statement_timeout": f"{_STATEMENT_TIMEOUT_S}s",
-        "lock_timeout": f"{_STATEMENT_TIMEOUT_S}s",
-        "idle_in_transaction_session_timeout": f"{_STATEMENT_TIMEOUT_S}s",
+        "statement_timeout": longest,
+        "lock_timeout": longest,
+        "idle_in_transaction_session_timeout": longest,
         "synchronous_commit": "on",  # a commit is on disk: bytes sent are bytes that are kept
     }
     engine = sa.create_engine(
@@ -90,9 +99,9 @@ def _create_postgresql(target: URL) -> Engine:
         pool_pre_ping=True,  # a server that was restarted costs one more connection, no failure
         pool_size=1,
         max_overflow=4,
-        pool_timeout=_SOCKET_TIMEOUT_S,
+        pool_timeout=waits.socket_s,
         connect_args={
-            "timeout": _SOCKET_TIMEOUT_S,
+            "timeout": waits.socket_s,
             "application_name": "aml",
             "startup_params": limits,
         },
@@ -134,6 +143,10 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+def _no_fence(_: Connection) -> None:
+    """Let everything be written: this process shares the database with nobody."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Write:
     """A write that waits for the next transaction."""
@@ -149,16 +162,22 @@ class Database:
     one round cost one wait for the disk. So a write may be run again, and does nothing else.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, fence: Fence | None = None) -> None:
         self.engine = engine
+        self._fence = fence or _no_fence
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._waiting: list[_Write] = []
         self._flushes: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def open(cls, url: str | URL) -> Database:
-        """Open the database at a URL; its tables are made by `relayer.migrations.upgrade`."""
-        return cls(create_engine(url))
+    def open(
+        cls, url: str | URL, waits: Waits | None = None, fence: Fence | None = None
+    ) -> Database:
+        """Open the database at a URL; its tables are made by `relayer.migrations.upgrade`.
+
+        A `fence` is run first in each transaction that writes, and raises where none may be.
+        """
+        return cls(create_engine(url, waits), fence)
 
     async def write(self, work: Callable[[Connection], Result]) -> Result:
         """Run work in a transaction that is on disk when this returns, or did not happen.
@@ -213,6 +232,7 @@ class Database:
             with _classed(), self.engine.connect() as plain:
                 connection = plain.execution_options(reading=False)
                 with connection.begin():
+                    self._fence(connection)
                     return [work(connection) for work in works]
         except IntegrityError as exc:
             if len(works) == 1:

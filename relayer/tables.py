@@ -154,6 +154,16 @@ factor_states = sa.Table(
 )
 
 
+# Who may send: one row a deployment, taken and renewed by the database's own clock.
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(96), primary_key=True),
+    sa.Column("holder", sa.String(96), nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+)
+
 # What people are told, each warning once; `said_at_ms` is empty until a channel has taken it.
 notices = sa.Table(
     "notices",

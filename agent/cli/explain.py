@@ -41,7 +41,7 @@ def explain(
     prepared = require_world(network, state)
     symbols = {each.market: each.symbol for each in prepared.network.markets}
     only = None if market is None else symbols[found(market, symbols)]
-    folder = evidence or prepared.network.state / "evidence"
+    folder = evidence or prepared.network.evidence
     explained = asyncio.run(explain_posted(prepared.network, what, price=price, evidence=folder))
     posted = explained.posted
     typer.echo(

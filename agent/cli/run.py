@@ -25,7 +25,8 @@ def run(
 ) -> None:
     """Run the daemon: prices every tick, parameters every cycle, until SIGTERM.
 
-    On the local network the local world and the contracts are started when absent.
+    On the local network the local world and the contracts are started when absent. Of daemons that
+    share a PostgreSQL ([storage]) one leads; the others stand by (docs/high-availability.md).
 
     Example: aml run --network local --replay candles.parquet --speed 600 --cycles 20
     """

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 import typer
@@ -14,44 +15,103 @@ import typer
 from agent import app
 from agent.cli.setup import Prepared
 from agent.deploying import deploy_network
+from agent.leading import lease_of, own_files
+from agent.loops import Loops
 from agent.network import LOCAL
+from models.artifact import LoadedModel
+from relayer.chain import deployments
+from relayer.errors import NotLeading
+from relayer.lease import Lease
 
 
 async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
-    """Run until stopped; SIGTERM and Ctrl-C finish the turn that is under way."""
+    """Run until stopped; SIGTERM and Ctrl-C finish the turn that is under way.
+
+    Where the lease goes to another instance, everything that was built on it is thrown away, and
+    this process stands by until it leads again.
+    """
     configure_logging()
-    network = prepared.network
+    network = own_files(prepared.network, prepared.settings)
     model = app.load_model(prepared.settings)  # refused before anything is put on a chain
     if network.name == LOCAL and not network.deployment_file.exists():
         await deploy_network(network, prepared.settings, report)
-    async with app.daemon(network, prepared.settings, model, report) as running:
-        loops = app.loops(running, prepared.settings, cycles)
-        loop, stopper = asyncio.get_running_loop(), Stopper(loops.stop)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopper.ask)
-        report(f"metrics at http://127.0.0.1:{running.metrics_port}/metrics")
-        if running.http is not None:
-            report(
-                f"interfaces at {running.http.url}, described at {running.http.url}/openapi.json"
-            )
+    stopper = Stopper()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopper.ask)
+    deployment = deployments.read(network.deployment_file)
+    try:
+        async with lease_of(network, prepared.settings, deployment) as lease:
+            mine = replace(prepared, network=network)
+            while not await _lead_once(mine, model, stopper, (lease, cycles)):
+                report("another instance has the lease; nothing more is signed or sent here")
+    except asyncio.CancelledError:
+        if not stopper.asked:
+            raise
+        report("stopped")
+
+
+async def _lead_once(
+    prepared: Prepared,
+    model: LoadedModel,
+    stopper: Stopper,
+    work: tuple[Lease | None, int | None],
+) -> bool:
+    """Lead from when the lease is taken until it is lost (False) or the loops were told to end."""
+    lease, cycles = work
+    network, settings = prepared.network, prepared.settings
+    try:
+        async with app.daemon(network, settings, model, report, lease) as running:
+            await _run_loops(running, app.loops(running, settings, cycles), stopper)
+            return stopper.asked or not running.lost.is_set()
+    except NotLeading:
+        return stopper.asked
+    finally:
+        stopper.lets(None)
+
+
+async def _run_loops(running: app.Daemon, loops: Loops, stopper: Stopper) -> None:
+    """Run until stopped or no longer leading; then hand the lease over."""
+    losing = asyncio.create_task(_stop_when(running.lost, loops.stop))
+    stopper.lets(loops.stop)
+    if running.http is not None:
+        where = running.http.url
+        report(f"interfaces at {where}, described at {where}/openapi.json")
+    try:
         await loops.run()
-        report(f"stopped after {loops.cycles_done} risk cycles")
+    finally:
+        losing.cancel()
+        if running.lease is not None:
+            await running.lease.release()  # before anything is closed: the next one waits for it
+    report(f"stopped after {loops.cycles_done} risk cycles")
+
+
+async def _stop_when(lost: asyncio.Event, stop: Callable[[], None]) -> None:
+    await lost.wait()
+    stop()
 
 
 class Stopper:
-    """The first signal lets the turn under way end; the second does not wait for it."""
+    """The first signal lets the turn under way end; the second does not wait for it.
 
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
+    While nothing is under way (starting, standing by), the first one ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], None] | None = None
         self._task = asyncio.current_task()
-        self._asked = False
+        self.asked = False
+
+    def lets(self, stop: Callable[[], None] | None) -> None:
+        """Say how what is under way is told to end; None: nothing is."""
+        self._stop = stop
 
     def ask(self) -> None:
         """Stop; what is left open is brought to its end by the next start."""
-        if self._asked and self._task is not None:
+        if (self.asked or self._stop is None) and self._task is not None:
             self._task.cancel()
-        self._asked = True
-        self._stop()
+        self.asked = True
+        if self._stop is not None:
+            self._stop()
 
 
 def report(text: str) -> None:

@@ -39,7 +39,7 @@ def verify(
     from agent.proof.verifying import verify_posted
 
     prepared = require_world(network, state)
-    folder = evidence or prepared.network.state / "evidence"
+    folder = evidence or prepared.network.evidence
     report = asyncio.run(
         verify_posted(prepared.network, prepared.settings, what, price=price, evidence=folder)
     )

@@ -60,7 +60,7 @@ async def reproduces(stage: Stage) -> str:
 async def changed_evidence(stage: Stage) -> str:
     """The same evidence with one digit changed: the field is named."""
     posted = await last_update(stage)
-    store = EvidenceStore(stage.daemon.network.state / "evidence")
+    store = EvidenceStore(stage.daemon.network.evidence)
     path = store.bundle_path(posted.evidence_hash)
     original = path.read_bytes()
     path.chmod(0o600)
@@ -209,7 +209,7 @@ async def verify(stage: Stage, what: str) -> Report:
     """Have a round of the oracle verified."""
     network = stage.daemon.network
     return await verify_posted(
-        network, stage.settings, what, price=False, evidence=network.state / "evidence"
+        network, stage.settings, what, price=False, evidence=network.evidence
     )
 
 

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from agent.ground import Ground, open_endpoint
+from agent.leading import led
 from agent.ports import Hands
 from agent.positions.keeper import TaskKind
 from agent.positions.levels import LEVELS
@@ -67,7 +68,7 @@ async def _guardian(ground: Ground) -> Transactor | None:
     if key is None:
         return None
     ports = Ports(
-        chain=ground.endpoint,
+        chain=led(ground.endpoint, ground.lease),
         read_back=ContractReadBack(ground.endpoint),
         outbox=Outbox(ground.database),
         clock=ground.network.clock,

@@ -15,7 +15,7 @@ from contracts.units import MarketId
 from relayer.delivery import calls
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome, detail_of
-from relayer.errors import HoldCycle, Retry, StorageFailed
+from relayer.errors import HoldCycle, NotLeading, Retry, StorageFailed
 
 NEW_RISK = 1  # the contract's scope of a pause
 FREEZE_S = 3_600  # long enough for somebody to look; it ends by itself
@@ -131,5 +131,7 @@ class PositionLoop:
 
 
 def _reason(fault: Retry | HoldCycle) -> str:
+    if isinstance(fault, NotLeading):
+        return HoldReason.NOT_LEADING.value
     stored = isinstance(fault, StorageFailed)
     return (HoldReason.STORAGE_FAILED if stored else HoldReason.CHAIN_UNREACHABLE).value

@@ -29,7 +29,7 @@ def desk_of(
         deployment=ground.deployment,
         clock=ground.network.clock,
         quorum=quorum,
-        evidence=EvidenceStore(ground.network.state / "evidence"),
+        evidence=EvidenceStore(ground.network.evidence),
     )
     return TermsDesk(ports, known_of(model), judged, ground.settings.quotes)
 
@@ -61,7 +61,7 @@ async def interface(
         The port is taken.
     """
     rules = InterfaceRules(judged_within_s=_patience_s(ground.settings))
-    evidence = EvidenceStore(ground.network.state / "evidence")
+    evidence = EvidenceStore(ground.network.evidence)
     port = Interface(desk, (Journal(ground.database), evidence), rules, warner)
     app = create_app(port, settings.limits, version)
     try:

@@ -63,7 +63,7 @@ async def open_desk(
 async def last_assessment(ground: Ground) -> Assessment:
     """Read what the last risk cycle concluded, from the journal and its evidence."""
     journal = Journal(ground.database)
-    store = EvidenceStore(ground.network.state / "evidence")
+    store = EvidenceStore(ground.network.evidence)
     found = NOT_JUDGED
     for decision in await journal.recent_decisions(1, "risk"):
         try:

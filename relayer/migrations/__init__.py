@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -29,6 +30,8 @@ def upgrade(url: str | URL) -> None:
 def upgrade_engine(engine: Engine) -> None:
     """Create or migrate the tables behind an engine, in one transaction."""
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # two daemons may be started at once
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7238150)"))
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
