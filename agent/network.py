@@ -33,6 +33,9 @@ class Keyring:
     guardian: Key | None = None  # where this process may stop new risk by itself
 
 
+NO_KEYS = Keyring(gas_payer=None, price_signers=(), risk_signers=())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """One network, ready to be used; `state` is this daemon's own folder on it."""
@@ -133,8 +136,8 @@ def local_role(role: str) -> Key:
     return Key(coincurve.PrivateKey(local_key(role)))
 
 
-def live_network(settings: Settings, folder: Path) -> Network:
-    """Take everything from the configuration.
+def live_network(settings: Settings, folder: Path, *, keys: bool = True) -> Network:
+    """Take everything from the configuration; without `keys` none is opened.
 
     Raises
     ------
@@ -152,7 +155,7 @@ def live_network(settings: Settings, folder: Path) -> Network:
         venues=settings.venues,
         markets=tuple(market_of(index, each) for index, each in enumerate(settings.markets)),
         classes=tuple(market.class_id for market in settings.markets),
-        keys=live_keys(settings),
+        keys=live_keys(settings) if keys else NO_KEYS,
         clock=WallClock(),
         state=folder,
         history=folder / "history",
@@ -181,7 +184,7 @@ def live_keys(settings: Settings) -> Keyring:
     """Open the key files; no [keys] table means a dry run."""
     files = settings.keys
     if files is None:
-        return Keyring(gas_payer=None, price_signers=(), risk_signers=())
+        return NO_KEYS
     password = files.password_file
     return Keyring(
         gas_payer=open_key(files.gas_payer, password),

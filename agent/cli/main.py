@@ -12,11 +12,15 @@ from agent.cli import (
     demo,
     deploy,
     explain,
+    guardian,
     keys,
     limits,
     local,
+    market,
     models,
+    owner,
     quote,
+    resume,
     run,
     signer,
     status,
@@ -46,7 +50,13 @@ app.command("venues")(venues.venues)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
 app.command("limits")(limits.limits)
+app.command("halt")(guardian.halt)
+app.command("freeze")(guardian.freeze)
+app.command("revert")(guardian.revert)
+app.command("resume")(resume.resume)
 app.add_typer(local.app, name="local")
+app.add_typer(market.app, name="market")
+app.add_typer(owner.app, name="owner")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")

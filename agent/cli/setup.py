@@ -54,9 +54,12 @@ def require_same(world: WorldState, replay: Path | None, speed: float | None, st
         raise ConfigError(f"the local world in {state} runs at {world.speed:g}x; {hint}")
 
 
-def require_world(network: str, state: Path) -> Prepared:
-    """Read the settings; on the local network the world must be there already."""
+def require_world(network: str, state: Path, *, keys: bool = True) -> Prepared:
+    """Read the settings; on the local network the world must be there already.
+
+    Without `keys` none is opened: for who only looks, or has other keys than the daemon's.
+    """
     settings = load_settings(network)
     if settings.network.name != LOCAL:
-        return Prepared(settings=settings, network=live_network(settings, state))
+        return Prepared(settings=settings, network=live_network(settings, state, keys=keys))
     return Prepared(settings=settings, network=local_network(client.status(state).state, state))

@@ -61,7 +61,18 @@ class Wallet:
         ChainRefused
             It was not taken, or reverted although it had passed when tried.
         """
-        payload = function.payload(*values)
+        return await self.post(contract, function.payload(*values))
+
+    async def post(self, contract: str, payload: bytes) -> Receipt:
+        """Send a call that is encoded already, after it was tried without sending.
+
+        Raises
+        ------
+        Reverted
+            The contract would refuse it; `code` says which guard.
+        ChainRefused
+            It was not taken, or reverted although it had passed when tried.
+        """
         _, receipt = await self._send(contract, payload, f"a call to {contract}")
         return receipt
 
