@@ -43,7 +43,16 @@ class NetworkSettings(Section):
 class MetricsSettings(Section):
     """Where Prometheus scrapes."""
 
+    host: str = "127.0.0.1"
     port: int = Field(default=9108, ge=0, le=65_535)
+
+
+class WatcherSettings(Section):
+    """The independent look at the chain (`relayer.watcher`); it should have its own endpoint."""
+
+    rpc_url: str | None = None
+    port: int = Field(default=9110, ge=0, le=65_535)
+    every_s: float = Field(default=5.0, gt=0, le=300)
 
 
 class HttpSettings(Section):
@@ -180,6 +189,7 @@ class Settings(Section):
     network: NetworkSettings
     rules: Rules
     metrics: MetricsSettings = MetricsSettings()
+    watcher: WatcherSettings = WatcherSettings()
     http: HttpSettings | None = None
     quotes: QuoteSettings = QuoteSettings()
     cycle: CycleSettings = CycleSettings()

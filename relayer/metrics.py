@@ -26,6 +26,8 @@ ROUND_KINDS = ("price", "risk")
 DELIVERY_KINDS = (*ROUND_KINDS, "keeper", "guardian", "action")
 DELIVERY_STATES = ("effective", "superseded", "expired", "failed")
 STAGES = ("observe", "score", "decide", "sign", "deliver", "confirm", "price_round", "risk_cycle")
+LOOPS = ("price", "risk")
+LOOPBACK = "127.0.0.1"
 SCHEDULER_EVENTS = ("missed", "overlapped")
 MODEL_ROLES = ("champion", "challenger")
 FORECAST_HORIZONS = ("900", "3600", "14400", "86400")  # seconds
@@ -211,6 +213,10 @@ class Metrics:
             buckets=_LATENCY_BUCKETS_S,
             registry=self._registry,
         )
+        self.loop_stuck_number = Labelled(
+            self._gauge("loop_stuck_number", "1: the loop ended no turn in its time", "loop"),
+            LOOPS,
+        )
         self.scheduler_events = Labelled(
             self._counter("scheduler_events", "Risk cycles that began late or not", "event"),
             SCHEDULER_EVENTS,
@@ -289,11 +295,15 @@ class Metrics:
         """Publish which network and settings are in force."""
         self.config.info(dict(facts))
 
-    def serve(self, port: int) -> MetricsServer:
-        """Serve the metrics on this machine only; port 0 takes a free one."""
-        # The library's default is every interface; who scrapes from afar puts a proxy before it.
-        server, thread = start_http_server(port, addr="127.0.0.1", registry=self._registry)
-        return MetricsServer(server, thread)
+    def serve(self, port: int, host: str = LOOPBACK) -> MetricsServer:
+        """Serve the metrics, on this machine only unless told otherwise; port 0: a free one."""
+        return serve_registry(self._registry, port, host)
+
+
+def serve_registry(registry: CollectorRegistry, port: int, host: str = LOOPBACK) -> MetricsServer:
+    """Serve a registry; the library's own default would be every interface."""
+    server, thread = start_http_server(port, addr=host, registry=registry)
+    return MetricsServer(server, thread)
 
 
 class MetricsServer:

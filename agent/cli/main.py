@@ -13,6 +13,7 @@ from agent.cli import (
     deploy,
     explain,
     guardian,
+    health,
     keys,
     limits,
     local,
@@ -26,6 +27,7 @@ from agent.cli import (
     status,
     venues,
     verify,
+    watcher,
 )
 from agent.errors import AgentError
 
@@ -43,6 +45,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("signer")(signer.signer)
+app.command("watcher")(watcher.watcher)
+app.command("health")(health.health)
 app.command("deploy")(deploy.deploy)
 app.command("quote")(quote.quote)
 app.command("status")(status.status)
