@@ -27,7 +27,7 @@ from agent.leading import exclusive, lead, lease_of, led
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
-from agent.positions.build import open_positions
+from agent.positions.build import Insight, open_positions
 from agent.positions.loop import PositionLoop
 from agent.quoting.desk import LatestJudgement, TermsDesk
 from agent.quoting.service import desk_of, interface
@@ -100,7 +100,8 @@ async def daemon(
         progress(f"metrics at http://127.0.0.1:{server.port}/metrics")
         hands = await lead(ground, await _hands(ground, stack, progress), stack, progress)
         await hands.delivery.resume()
-        positions = await open_positions(ground, hands, stack)
+        insight = Insight(heads=model.risks, code=code_facts())
+        positions = await open_positions(ground, hands, stack, insight)
         judged = LatestJudgement()
         desk = desk_of(ground, hands.quorum, model, judged)
         listening = await _answer(ground, desk, positions, stack)

@@ -11,6 +11,7 @@ from pydantic import Field
 from agent.coherence import disagreements
 from agent.judge import Rules
 from agent.layers import FOLDER, Layered, layered, origin_of
+from agent.positions.actions import ActionSettings
 from agent.positions.keeper import KeeperSettings
 from agent.positions.levels import WarnSettings
 from agent.prices import PriceSettings
@@ -207,6 +208,7 @@ class Settings(Section):
     storage: StorageSettings = StorageSettings()
     lease: LeaseSettings | None = None
     keeper: KeeperSettings = KeeperSettings()
+    actions: ActionSettings = ActionSettings()
     warnings: WarnSettings = WarnSettings()
 
 

@@ -15,11 +15,11 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from agent.cycle import CycleResult, Mind, risk_cycle
 from agent.decisions import HoldReason
 from agent.ports import Hands
+from agent.positions.ahead import ahead_of
 from agent.positions.loop import PositionLoop
 from agent.posting import Kind
 from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry
-from contracts.units import MarketId
 from relayer.errors import HoldCycle, NotLeading, Retry, StorageFailed
 from relayer.market.aggregate import AggregationRules
 from relayer.market.jumps import JumpRules, JumpWatch
@@ -196,7 +196,7 @@ class Loops:
         self._heed(result)
         self._telemetry.cycle(result)
         if self._positions is not None:
-            await self._positions.after_cycle(forecast_of(result), result.entry.finished_at_ms)
+            await self._positions.after_cycle(ahead_of(result), result.entry.finished_at_ms)
 
     async def _guarded(self, kind: Kind, turn: Callable[[], Awaitable[None]]) -> None:
         """Run one turn; a fault that passes is a hold, any other ends the process."""
@@ -214,12 +214,6 @@ class Loops:
             await self._hands.delivery.resume()
         except (Retry, HoldCycle) as fault:
             self._telemetry.fault(kind, reason_of(fault), f"{type(fault).__name__}: {fault}")
-
-
-def forecast_of(result: CycleResult) -> dict[MarketId, tuple[float, ...]]:
-    """Give each market's forecast deviations, of those that a cycle could score."""
-    judged = result.judgement.judged
-    return {each.market: each.scores.volatility for each in judged if each.scores is not None}
 
 
 def reason_of(fault: Retry | HoldCycle) -> str:

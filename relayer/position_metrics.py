@@ -20,6 +20,9 @@ class PositionVocabulary:
     sums: tuple[str, ...]
     levels: tuple[str, ...]
     notices: tuple[str, ...]
+    actions: tuple[str, ...]
+    action_results: tuple[str, ...]
+    withheld: tuple[str, ...]
 
 
 class PositionMetrics:
@@ -59,6 +62,27 @@ class PositionMetrics:
             registry=registry,
         )
         self._count_calls(known)
+        self._count_actions(known)
+
+    def _count_actions(self, known: PositionVocabulary) -> None:
+        self.actions = Labelled(
+            self._counter(
+                "position_actions", "Signed actions, by what became of them", "kind", "result"
+            ),
+            known.actions,
+            known.action_results,
+        )
+        self.actions_pending = self._gauge(
+            "position_actions_pending", "Signed actions that wait for a price of later"
+        )
+        self.actions_withheld = Labelled(
+            self._gauge(
+                "position_actions_withheld",
+                "Positions of the last turn for which nothing was proposed",
+                "reason",
+            ),
+            known.withheld,
+        )
 
     def _count_calls(self, known: PositionVocabulary) -> None:
         self.keeper_calls = Labelled(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.local import DEFAULT_STATE, StateOption
 from agent.cli.run import NetworkOption
+
+if TYPE_CHECKING:
+    from agent.proof.explain import Told
 
 
 def explain(
@@ -34,6 +37,7 @@ def explain(
     import asyncio
 
     from agent.cli.setup import require_world
+    from agent.proof.acting import explain_acted
     from agent.proof.explain import moment
     from agent.proof.explaining import explain_posted
     from agent.quoting.inputs import market as found
@@ -42,6 +46,12 @@ def explain(
     symbols = {each.market: each.symbol for each in prepared.network.markets}
     only = None if market is None else symbols[found(market, symbols)]
     folder = evidence or prepared.network.evidence
+    acted = asyncio.run(explain_acted(prepared.network, what, folder))
+    if acted is not None:
+        moment_ = moment(acted.posted.message.observed_at_ms)
+        typer.echo(f"signed action, decided at {moment_}, in block {acted.posted.block_number}")
+        _tell(acted.told)
+        return
     explained = asyncio.run(explain_posted(prepared.network, what, price=price, evidence=folder))
     posted = explained.posted
     typer.echo(
@@ -50,6 +60,10 @@ def explain(
     )
     for told in explained.markets:
         if only in (None, told.symbol):
-            typer.echo(f"{told.symbol:<8} {told.headline}")
-            for sentence in told.because:
-                typer.echo(f"         - {sentence}")
+            _tell(told)
+
+
+def _tell(told: Told) -> None:
+    typer.echo(f"{told.symbol:<8} {told.headline}")
+    for sentence in told.because:
+        typer.echo(f"         - {sentence}")

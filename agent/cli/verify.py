@@ -11,13 +11,14 @@ from agent.cli.local import DEFAULT_STATE, StateOption
 from agent.cli.run import NetworkOption
 
 if TYPE_CHECKING:
+    from agent.proof.acting import ActionReport
     from agent.proof.verifying import Report
 
 EXIT_DIFFERS = 1
 
 
 def verify(
-    what: Annotated[str, typer.Argument(metavar="ROUND|TX", help="A round or a transaction.")],
+    what: Annotated[str, typer.Argument(metavar="ROUND|TX", help="A round, or a transaction.")],
     network: NetworkOption = "local",
     state: StateOption = DEFAULT_STATE,
     price: Annotated[
@@ -36,10 +37,15 @@ def verify(
     import asyncio
 
     from agent.cli.setup import require_world
+    from agent.proof.acting import verify_acted
     from agent.proof.verifying import verify_posted
 
     prepared = require_world(network, state)
     folder = evidence or prepared.network.evidence
+    acted = asyncio.run(verify_acted(prepared.network, prepared.settings, what, folder))
+    if acted is not None:
+        show_action(acted)
+        raise typer.Exit(0 if acted.reproduces else EXIT_DIFFERS)
     report = asyncio.run(
         verify_posted(prepared.network, prepared.settings, what, price=price, evidence=folder)
     )
@@ -60,6 +66,22 @@ def show(report: Report) -> None:
     )
     for skipped in posted.event.skipped:
         typer.echo(f"  skipped     market {skipped.market}: {skipped.reason}")
+    _verdict(report)
+
+
+def show_action(report: ActionReport) -> None:
+    """Print which action was looked at and what differs."""
+    posted = report.posted
+    kind = posted.message.kind.name.lower()
+    typer.echo(f"{kind} of position 0x{posted.message.position_id:046x}")
+    typer.echo(f"transaction   0x{posted.tx_hash.hex()} in block {posted.block_number}")
+    if posted.event is not None:
+        typer.echo(f"message hash  0x{posted.event.message_hash.hex()}")
+    typer.echo(f"evidence      {posted.message.evidence_hash.hex()}")
+    _verdict(report)
+
+
+def _verdict(report: Report | ActionReport) -> None:
     for line in report.broken:
         typer.echo(f"EVIDENCE CHANGED  {line}")
     for difference in report.differences:

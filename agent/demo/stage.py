@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from agent.app import Daemon
 from agent.config import Settings
 from agent.cycle import CycleResult, risk_cycle
-from agent.loops import forecast_of
-from agent.positions.turn import Turn
+from agent.positions.ahead import ahead_of
+from agent.positions.look import Turn
 from agent.prices import TickResult, price_tick
 from agent.standing import Standing, standing_of
 from contracts.units import UnixS
@@ -51,7 +51,7 @@ class Stage:
         self.daemon.telemetry.cycle(result)
         if self.daemon.positions is not None:
             at_ms = result.entry.finished_at_ms
-            await self.daemon.positions.after_cycle(forecast_of(result), at_ms)
+            await self.daemon.positions.after_cycle(ahead_of(result), at_ms)
         return result
 
     async def keep(self) -> Turn:

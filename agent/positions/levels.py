@@ -129,6 +129,17 @@ def without_forecast(settings: WarnSettings) -> Triggers:
     )
 
 
+def level_by_chances(chances: tuple[float, ...], held: Level, settings: WarnSettings) -> Level:
+    """Give the level that probabilities over `HORIZONS_S` ask for; a held one is kept longer."""
+    found = Level.NONE
+    for number, level in enumerate(LEVELS):
+        wanted = settings.chances[number]
+        wanted *= settings.leave_chance_ratio if level <= held else 1.0
+        if chances[HORIZONS_S.index(_HORIZON_OF[level])] >= wanted:
+            found = level
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What is known of every market's next day: triggers, and probabilities along the grid."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from agent.decisions import HoldReason
 from agent.ports import Delivery
+from agent.positions.ahead import Ahead
+from agent.positions.look import Turn
 from agent.positions.reconcile import Difference
 from agent.positions.telemetry import PositionTelemetry
-from agent.positions.turn import Positions, Turn
-from contracts.units import MarketId
+from agent.positions.turn import Positions
+from relayer.chain.index import Index
 from relayer.delivery import calls
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome, detail_of
@@ -96,14 +98,16 @@ class PositionLoop:
         self._telemetry.turn(turn, self.positions.index)
         if self.positions.warner is not None:
             self._telemetry.warnings(self.positions.warner.board.counts())
+        if self.positions.actor is not None:
+            self._telemetry.pending_actions(len(self.positions.actor.pending))
         return turn
 
-    async def after_cycle(
-        self, deviations: Mapping[MarketId, tuple[float, ...]], now_ms: int
-    ) -> Sequence[Difference]:
-        """Take a cycle's forecasts for warnings, then compare totals."""
+    async def after_cycle(self, ahead: Ahead, now_ms: int) -> Sequence[Difference]:
+        """Take what a cycle foresaw, for warnings and actions, then compare totals."""
         if self.positions.warner is not None:
-            self.positions.warner.expect(deviations)
+            self.positions.warner.expect(ahead)
+        if self.positions.actor is not None:
+            self.positions.actor.expect(ahead)
         return await self.reconcile(now_ms)
 
     async def reconcile(self, now_ms: int) -> Sequence[Difference]:
@@ -114,6 +118,11 @@ class PositionLoop:
         if certain:
             self._telemetry.frozen(certain, await self._guardian.stop_new_risk(now_ms))
         return found
+
+    async def followed(self) -> Index:
+        """Bring the index to the chain's head, when no turn is under way."""
+        async with self._lock:
+            return await self.positions.follow()
 
     async def _guarded(self, faults: Faults) -> None:
         try:

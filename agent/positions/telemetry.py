@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import structlog
 
+from agent.positions.action_turn import Acted
+from agent.positions.actions import Withheld
 from agent.positions.keeper import TaskKind
 from agent.positions.levels import LEVELS, Level
+from agent.positions.look import Done, Turn
 from agent.positions.reconcile import Difference, Sum
-from agent.positions.turn import Done, Turn
 from relayer.chain.index import Index
 from relayer.chain.index_ledger import Table
 from relayer.delivery.states import Effective, detail_of, state_of
@@ -39,6 +41,15 @@ class PositionTelemetry:
         self._metrics.warnings_sent["refused"].inc(turn.said.refused)
         for done in turn.done:
             self._call(done)
+        for acted in (*turn.sent, *turn.decided.acted):
+            self._action(acted)
+        withheld = Counter(turn.decided.withheld)
+        for why in Withheld:
+            self._metrics.actions_withheld[why.value].set(withheld[why])
+
+    def pending_actions(self, count: int) -> None:
+        """Report how many signed actions wait for their price."""
+        self._metrics.actions_pending.set(count)
 
     def warnings(self, counts: Counter[Level]) -> None:
         """Report how many warnings stand at which level."""
@@ -91,3 +102,15 @@ class PositionTelemetry:
         result = "deferred" if deferred else state_of(outcome).value
         self._metrics.keeper_calls[done.task.kind.value, result].inc()
         self._log.info("keeper_call", task=done.task.key, result=result, detail=detail_of(outcome))
+
+    def _action(self, acted: Acted) -> None:
+        self._metrics.actions[acted.what.name, acted.result].inc()
+        self._log.info(
+            "position_action",
+            kind=acted.what.name,
+            position=f"{acted.what.identity:046x}",
+            result=acted.result,
+            because=acted.what.because[0],
+            detail=acted.detail,
+            evidence=acted.evidence_hash.hex(),
+        )

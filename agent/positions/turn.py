@@ -2,27 +2,37 @@
 
 A turn comes after each price tick. It reads the chain at the block that the index stands at, so
 that the watch, the keeper and the contract speak of one state; what moved since is refused by the
-contract when the call is tried, which costs nothing.
+contract when the call is tried, which costs nothing. Signed actions go first: they wait for a
+price, and cost a trader less than what the formula would do in their place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from agent.ports import Clock, Delivery, Records
+from agent.positions.action_turn import Acted, Actor, Decided, Scene
 from agent.positions.keeper import Agenda, KeeperSettings, Patience, Task, Work, agenda, left_behind
+from agent.positions.look import (
+    NOTHING_DECIDED,
+    NOTHING_TO_DO,
+    Chain,
+    Done,
+    Look,
+    PositionPorts,
+    Turn,
+    entry_of,
+)
 from agent.positions.reconcile import Difference, confirmed, differences, harmful
 from agent.positions.warn_turn import Said, Warner
 from agent.positions.watch import Watch, decide, markets_now
+from agent.world import domain_of
 from contracts.book import Book
-from contracts.book_margin import Health, MarketNow
 from contracts.book_readings import Readings
-from contracts.book_words import Account, PositionId, account_number, split_position_id
+from contracts.book_words import Account, account_number, split_position_id
 from contracts.units import MarketId, UnixS
-from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.index import Index, IndexedRequest
 from relayer.chain.index_paces import read_graces, read_waits, with_waits
 from relayer.chain.index_reader import Advance, IndexReader
@@ -30,72 +40,10 @@ from relayer.chain.index_totals import read_published
 from relayer.chain.margin_book import readings_of
 from relayer.chain.reads import read_chain
 from relayer.chain.rpc import BlockStamp
-from relayer.chain.values import Deployment, MarginContracts
 from relayer.delivery.calls import ContractCall
-from relayer.delivery.states import Effective, Outcome, detail_of
-from relayer.errors import Misconfigured
-from relayer.journal import CycleEntry, HoldEntry
+from relayer.delivery.states import Effective
 
 MS = 1_000
-NOTHING_TO_DO = Agenda(tasks=(), waiting=())
-NOTHING_SAID = Said()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """One call of the keeper and how it ended."""
-
-    task: Task
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What one turn saw: the law's readings, every market, whom it screened and whom it found."""
-
-    readings: Readings
-    markets: Mapping[MarketId, MarketNow]
-    screened: tuple[PositionId, ...]
-    weak: Mapping[PositionId, Health]
-    took_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """How far the index came, what was seen (None: nobody holds anything), what was done."""
-
-    advance: Advance
-    look: Look | None = None
-    agenda: Agenda = NOTHING_TO_DO
-    done: tuple[Done, ...] = ()
-    entry: CycleEntry | None = None
-    said: Said = NOTHING_SAID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
-    """Where positions are read; `witnesses` are further endpoints, asked when sums differ."""
-
-    endpoint: ChainEndpoint
-    deployment: Deployment
-    witnesses: tuple[ChainEndpoint, ...] = ()
-
-    @property
-    def margin(self) -> MarginContracts:
-        """The margin contracts, which are there."""
-        if self.deployment.margin is None:
-            raise Misconfigured("no margin contracts were deployed")
-        return self.deployment.margin
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionPorts:
-    """What a turn is done with; `payer` None: it looks, and does nothing."""
-
-    clock: Clock
-    delivery: Delivery
-    journal: Records
-    payer: str | None
 
 
 class Positions:
@@ -108,6 +56,7 @@ class Positions:
         ports: PositionPorts,
         keeper: KeeperSettings,
         warner: Warner | None = None,
+        actor: Actor | None = None,
     ) -> None:
         self._chain = chain
         self._reader = reader
@@ -116,6 +65,7 @@ class Positions:
         self._watch = Watch(reader.index)
         self._patience = Patience()
         self.warner = warner
+        self.actor = actor
 
     @property
     def index(self) -> Index:
@@ -129,14 +79,25 @@ class Positions:
             if not self._has_anything():
                 return Turn(advance=advance)
             began_ms = await self._ports.clock.now_ms()
-            look, stamp = await self._look(advance)
-            todo = await self._agenda(look, stamp)
+            look = await self._look(advance)
+            sent = await self._send(look, began_ms)
+            todo = await self._agenda(look)
             done = await self._do(todo, began_ms)
             entry = entry_of(done, (began_ms, await self._ports.clock.now_ms()))
             if entry is not None:
                 await self._ports.journal.record_cycle(entry)
+            decided = await self._decide(look)
             said = await self._warn(look)
-            return Turn(advance=advance, look=look, agenda=todo, done=done, entry=entry, said=said)
+            return Turn(
+                advance=advance,
+                look=look,
+                agenda=todo,
+                done=done,
+                entry=entry,
+                said=said,
+                sent=sent,
+                decided=decided,
+            )
 
     async def reconcile(self) -> tuple[tuple[Difference, ...], tuple[Difference, ...]]:
         """Compare the contracts' totals with the index at its block: what differs, what is certain.
@@ -154,6 +115,11 @@ class Positions:
                 break
         return tuple(reads[0][1]), confirmed(reads)
 
+    async def follow(self) -> Index:
+        """Bring the index to the chain's head between turns, for whoever asks."""
+        await self._follow()
+        return self.index
+
     async def _follow(self) -> Advance:
         """Bring index and watch to the chain's head."""
         advance = await self._reader.advance(self._chain.endpoint)
@@ -170,10 +136,52 @@ class Positions:
         now_ms = await self._ports.clock.now_ms()
         return await self.warner.turn(self._watch, look.readings, look.markets, now_ms)
 
+    async def _send(self, look: Look, now_ms: int) -> tuple[Acted, ...]:
+        """Send what was signed before, as the law takes it at this price."""
+        if self.actor is None or not self.actor.pending:
+            return ()
+        return await self.actor.send(await self._scene(look, self.actor.waiting_for, now_ms))
+
+    async def _decide(self, look: Look) -> Decided:
+        """Decide on those that stand on the board of warnings, the most urgent first."""
+        if self.actor is None or self.warner is None or not self.actor.looks_at:
+            return NOTHING_DECIDED
+        urgent = self.warner.urgent(self.actor.looks_at)
+        if not urgent:
+            return NOTHING_DECIDED
+        owners = {split_position_id(identity)[0] for identity in urgent}
+        now_ms = await self._ports.clock.now_ms()
+        decided = await self.actor.decide(await self._scene(look, owners, now_ms), urgent)
+        await self.warner.suggest([(each.key, each.text) for each in decided.said], now_ms)
+        return decided
+
+    async def _scene(self, look: Look, accounts: Iterable[Account], now_ms: int) -> Scene:
+        """Put some accounts' book together, with what the liquidator waits for."""
+        payer = self._ports.payer
+        chosen = set(accounts) | ({account_number(payer)} if payer else set())
+        book = self.index.part(chosen)
+        markets = {split_position_id(identity)[1] for identity in book.positions}
+        book, readings = await self._waiting(book, look, markets)
+        return Scene(
+            book=book,
+            readings=readings,
+            block=(look.stamp.number, look.stamp.block_hash),
+            domain=look.domain,
+            now_ms=now_ms,
+        )
+
+    async def _waiting(
+        self, book: Book, look: Look, markets: Iterable[MarketId]
+    ) -> tuple[Book, Readings]:
+        """Put the liquidator's windows, notes and graces of some markets into a book."""
+        endpoint, deployment = self._chain.endpoint, self._chain.deployment
+        waits = await read_waits(endpoint, deployment, look.stamp, sorted(markets))
+        return with_waits(book, look.readings, waits)
+
     def _has_anything(self) -> bool:
         return bool(self.index.requests()) or self.index.has_positions()
 
-    async def _look(self, advance: Advance) -> tuple[Look, BlockStamp]:
+    async def _look(self, advance: Advance) -> Look:
         """Read the chain where the index stands, and find who is at risk."""
         number, _ = advance.block
         state = await read_chain(self._chain.endpoint, self._chain.deployment, number)
@@ -185,32 +193,38 @@ class Positions:
         weak = decide(self.index.holding(screened), readings, screened)
         took_s = time.perf_counter() - began
         self._watch.tidy(markets)
-        look = Look(readings=readings, markets=markets, screened=screened, weak=weak, took_s=took_s)
         stamp = BlockStamp(
             number=state.block_number,
             block_hash=state.block_hash,
             timestamp_s=state.timestamp_s,
             base_fee_wei=0,
         )
-        return look, stamp
+        oracle = self._chain.deployment.risk_oracle
+        return Look(
+            stamp=stamp,
+            domain=domain_of(state.chain_id, oracle, state.oracle.config),
+            readings=readings,
+            markets=markets,
+            screened=screened,
+            weak=weak,
+            took_s=took_s,
+        )
 
-    async def _agenda(self, look: Look, stamp: BlockStamp) -> Agenda:
+    async def _agenda(self, look: Look) -> Agenda:
         """Say what is to be done now, after the law's own book was asked."""
         if self._ports.payer is None or not self._keeper.enabled:
             return NOTHING_TO_DO
-        work = Work(weak=look.weak, requests=self.index.requests(), behind=left_behind(self.index))
+        chosen = self.actor.keeps_from_formula if self.actor is not None else frozenset()
+        weak = {i: each for i, each in look.weak.items() if split_position_id(i)[0] not in chosen}
+        work = Work(weak=weak, requests=self.index.requests(), behind=left_behind(self.index))
         keeper = account_number(self._ports.payer)
         book, readings = self.index.part(_concerned(work) | {keeper}), look.readings
-        if look.weak:
-            markets = {each.standing.now.market for each in look.weak.values()}
-            waits = await read_waits(
-                self._chain.endpoint, self._chain.deployment, stamp, sorted(markets)
-            )
-            book, readings = with_waits(book, readings, waits)
-        if lacking := {split_position_id(i)[0] for i, each in look.weak.items() if each.absent}:
-            graces = await read_graces(
-                self._chain.endpoint, self._chain.deployment, stamp, sorted(lacking)
-            )
+        if weak:
+            markets = {each.standing.now.market for each in weak.values()}
+            book, readings = await self._waiting(book, look, markets)
+        if lacking := {split_position_id(i)[0] for i, each in weak.items() if each.absent}:
+            endpoint, deployment = self._chain.endpoint, self._chain.deployment
+            graces = await read_graces(endpoint, deployment, look.stamp, sorted(lacking))
             book = replace(book, graces=graces)
         return agenda(book, readings, work, keeper, self._keeper)
 
@@ -242,29 +256,6 @@ class Positions:
             made_at_ms=now_ms,
             valid_until_ms=task.valid_until_ms,
         )
-
-
-def entry_of(done: Sequence[Done], times_ms: tuple[int, int]) -> CycleEntry | None:
-    """Write a turn in which something was sent for the journal; None for a quiet one."""
-    if not done:
-        return None
-    well = [each for each in done if isinstance(each.outcome, Effective)]
-    return CycleEntry(
-        kind="keeper",
-        started_at_ms=times_ms[0],
-        finished_at_ms=times_ms[1],
-        result="effective" if well else "failed",
-        holds=tuple(
-            HoldEntry(market=None, reason=each.task.kind.value, detail=_said(each))
-            for each in done
-            if not isinstance(each.outcome, Effective)
-        ),
-        detail="; ".join(_said(each) for each in well),
-    )
-
-
-def _said(done: Done) -> str:
-    return f"{done.task.key}: {detail_of(done.outcome)}"
 
 
 def _concerned(work: Work) -> set[Account]:

@@ -29,7 +29,8 @@ class Assessed:
     """How near the end a position is now; of a cross account, its most endangered position.
 
     `key` names an isolated position or a cross account, `next_price` where the next level begins
-    (the liquidation price itself past the last).
+    (the liquidation price itself past the last). `chances` are over 15 min, 1 h, 4 h and 24 h, by
+    `method`.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Assessed:
     liquidation_price: PriceE18 | None
     next_price: PriceE18 | None
     chances: tuple[float, ...] | None
+    method: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agent.positions.ahead import NOTHING_AHEAD, Ahead
+from agent.positions.chances import Method, Odds, odds_together, trained
 from agent.positions.cure import cure_of
 from agent.positions.levels import (
     Level,
     Outlook,
     WarnSettings,
+    level_by_chances,
     outlook_of,
-    textbook,
     without_forecast,
 )
 from agent.positions.warn import (
@@ -38,15 +40,18 @@ from contracts.book import Book
 from contracts.book_margin import MarketNow, health
 from contracts.book_readings import Readings
 from contracts.book_views import position_liquidation_price
-from contracts.book_words import CROSS, PositionId, split_position_id
+from contracts.book_words import CROSS, Account, PositionId, split_position_id
 from contracts.margin import is_liquidatable
 from contracts.units import LawError, MarketId, PriceE18
+from models.risk_heads import RiskHeads
 from relayer.chain.index import Index, cross_identities
 
 MS = 1_000
 AT_ONCE = 100  # positions between two breaths: prices must not wait for warnings
 CURED_AT_ONCE = 50  # warnings whose cure is worked out in one turn, the most urgent first
 REMEMBERED_MS = 3_600_000  # after a restart nothing is said again that was said within an hour
+JOINT_A_TURN = 16  # cross accounts simulated in one turn
+JOINT_KEPT_MS = 30_000  # and for how long a simulation counts, within one forecast
 FIRST_WAIT_MS, LONGEST_WAIT_MS = 5_000, 300_000
 
 
@@ -62,12 +67,20 @@ class Warner:
     """The board of warnings, its listeners, and the queue of what is still to be said."""
 
     def __init__(
-        self, index: Index, settings: WarnSettings, channel: Channel, kept: Keeping
+        self,
+        index: Index,
+        settings: WarnSettings,
+        channel: Channel,
+        kept: Keeping,
+        heads: RiskHeads | None = None,
     ) -> None:
         self._index = index
         self._settings = settings
         self._channel = channel
         self._kept = kept
+        self._heads = heads
+        self._ahead = NOTHING_AHEAD
+        self._joint: dict[str, tuple[int, Odds]] = {}
         self._outlook = Outlook(otherwise=without_forecast(settings))
         self._queue: tuple[Waiting, ...] = ()
         self._known: dict[str, int] | None = None
@@ -85,9 +98,31 @@ class Warner:
             )
         )
 
-    def expect(self, deviations: Mapping[MarketId, tuple[float, ...]]) -> None:
-        """Take the last cycle's forecasts: how far each market may move over each horizon."""
-        self._outlook = outlook_of(deviations, textbook, self._settings)
+    def urgent(self, limit: int) -> tuple[PositionId, ...]:
+        """Name the positions of the warnings that stand, the most urgent first, up to a number."""
+        found: list[PositionId] = []
+        for each in self.current():
+            if len(found) >= limit:
+                break
+            found += self._positions_of(each.found)
+        return tuple(found[:limit])
+
+    async def suggest(self, said: Sequence[tuple[str, str]], now_ms: int) -> None:
+        """Put suggestions into the queue, by the key of what they concern; they never trade."""
+        if not said:
+            return
+        level = Level.WARNING
+        rows = await self._kept.note([(key, int(level), text) for key, text in said], now_ms)
+        numbered = zip(said, rows, strict=True)
+        fresh = tuple(
+            Waiting(key=k, level=level, text=text, row=row) for (k, text), row in numbered
+        )
+        self._queue = (*self._queue, *fresh)
+
+    def expect(self, ahead: Ahead) -> None:
+        """Take what the last cycle foresaw: how far each market may move over each horizon."""
+        self._ahead, self._joint = ahead, {}
+        self._outlook = outlook_of(ahead.deviations, trained(self._heads), self._settings)
 
     async def turn(
         self, watch: Watch, readings: Readings, now: Mapping[MarketId, MarketNow], now_ms: int
@@ -96,7 +131,7 @@ class Warner:
         await self._remember(now_ms)
         moves = {market: self._outlook.farthest(market) for market in now}
         near = set(watch.near(now, moves)) | set(self._positions_on_board())
-        assessed = await self._assess(near, readings)
+        assessed = self._jointly(await self._assess(near, readings), readings, now_ms)
         self.board, risen, over = self.board.step(assessed, now_ms, self._settings)
         cured = [self._cured(each, readings) for each in risen[:CURED_AT_ONCE]]
         self.board = self.board.with_cures(cured)
@@ -122,12 +157,14 @@ class Warner:
 
     def _positions_on_board(self) -> Iterable[PositionId]:
         for each in self.board.standing.values():
-            if each.found.is_cross:
-                account = int(each.found.account, 16)
-                held = self._index.account(account)  # type: ignore[arg-type]
-                yield from cross_identities(account, held)  # type: ignore[arg-type]
-            else:
-                yield PositionId(int(each.found.key, 16))
+            yield from self._positions_of(each.found)
+
+    def _positions_of(self, found: Assessed) -> tuple[PositionId, ...]:
+        """Name an isolated position, or all positions of a cross account."""
+        if not found.is_cross:
+            return (PositionId(int(found.key, 16)),)
+        account = Account(int(found.account, 16))
+        return cross_identities(account, self._index.account(account))
 
     async def _assess(self, near: Iterable[PositionId], readings: Readings) -> list[Assessed]:
         """Say how near each is; of a cross account, its most endangered position."""
@@ -145,6 +182,54 @@ class Warner:
                     found[each.key] = each
             await asyncio.sleep(0)
         return list(found.values())
+
+    def _jointly(self, assessed: list[Assessed], readings: Readings, now_ms: int) -> list[Assessed]:
+        """Judge cross accounts by all their markets together, the most urgent first.
+
+        So many are simulated in a turn; what was simulated a moment ago is taken again, and the
+        others keep the level of their most endangered position alone.
+        """
+        crossed = [each for each in assessed if each.is_cross]
+        crossed.sort(key=_urgency, reverse=True)
+        left, found = JOINT_A_TURN, {}
+        for each in crossed:
+            at_ms, odds = self._joint.get(each.key, (0, None))
+            if now_ms - at_ms > JOINT_KEPT_MS and left > 0:
+                left -= 1
+                odds = self._simulated(each, readings)
+                if odds is not None:
+                    self._joint[each.key] = (now_ms, odds)
+            if odds is not None:
+                found[each.key] = self._at_odds(each, odds)
+        return [found.get(each.key, each) for each in assessed]
+
+    def _simulated(self, each: Assessed, readings: Readings) -> Odds | None:
+        identity = self._identity(each)
+        account = Account(int(each.account, 16))
+        named = cross_identities(account, self._index.account(account))
+        book = self._index.holding((*named, identity))
+        try:
+            return odds_together(book, readings, identity, self._ahead, self._heads)
+        except LawError:
+            return None
+
+    def _at_odds(self, each: Assessed, odds: Odds) -> Assessed:
+        """Give an account the level of its joint chances, or of its nearest price alone."""
+        before = self.board.standing.get(each.key)
+        held = before.level if before else Level.NONE
+        level = max(
+            level_by_chances(odds.probabilities, held, self._settings),
+            without_forecast(self._settings).level_of(each.distance, held),
+        )
+        fatal, triggers = each.liquidation_price, self._outlook.of(each.market, each.side)
+        nearer = triggers.next_distance(level)
+        return replace(
+            each,
+            level=level,
+            chances=odds.probabilities,
+            method=odds.method.value,
+            next_price=None if fatal is None else _away(fatal, each.side, nearer),
+        )
 
     def _look(self, book: Book, readings: Readings, identity: PositionId) -> Assessed | None:
         account, market, mode = split_position_id(identity)
@@ -177,6 +262,7 @@ class Warner:
             liquidation_price=fatal,
             next_price=None if fatal is None else _away(fatal, side, nearer),
             chances=self._outlook.chances(market, side, distance),
+            method=Method.TEXTBOOK.value if self._heads is None else Method.ALONE.value,
         )
 
     def _cured(self, warned: Warned, readings: Readings) -> Warned:

@@ -22,7 +22,7 @@ from agent.positions.keeper import (
     left_behind,
     worst_first,
 )
-from agent.positions.turn import entry_of
+from agent.positions.look import entry_of
 from agent.positions.watch import Watch, decide, markets_now
 from contracts.book import Book
 from contracts.book_words import PositionId, account_number

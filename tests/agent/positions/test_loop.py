@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry
 
+from agent.positions.action_turn import RESULTS
+from agent.positions.actions import Withheld
+from agent.positions.ahead import NOTHING_AHEAD
 from agent.positions.keeper import Task, TaskKind
 from agent.positions.levels import LEVELS
+from agent.positions.look import Done, Turn, entry_of
 from agent.positions.loop import FREEZE_S, Guardian, PositionLoop
 from agent.positions.reconcile import Difference, Sum
 from agent.positions.telemetry import PositionTelemetry
-from agent.positions.turn import Done, Turn, entry_of
 from relayer.chain.index import Index
 from relayer.chain.index_reader import Advance
 from relayer.delivery.calls import PAUSE, ContractCall
@@ -35,6 +38,7 @@ class Turning:
     sums: tuple[tuple[Difference, ...], tuple[Difference, ...]] = ((), ())
     turns: int = 0
     warner: None = None
+    actor: None = None
     index: Index = field(default_factory=Index)
     turned: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -71,6 +75,9 @@ def metrics() -> PositionMetrics:
         sums=tuple(each.value for each in Sum),
         levels=tuple(level.label for level in LEVELS),
         notices=("taken", "refused"),
+        actions=("adjust", "deleverage", "liquidate"),
+        action_results=RESULTS,
+        withheld=tuple(each.value for each in Withheld),
     )
     return PositionMetrics(CollectorRegistry(), known)
 
@@ -131,7 +138,7 @@ async def test_reconcile__harm_that_two_endpoints_show__stops_new_risk_once_an_h
     stand = Stand(positions=Turning(sums=((HARM,), (HARM,))))
     loop = stand.loop()
     for second in (0, 60):
-        await loop.after_cycle({}, NOW_MS + 1_000 * second)
+        await loop.after_cycle(NOTHING_AHEAD, NOW_MS + 1_000 * second)
     first, second_ = stand.sending.calls
     assert first.call_hash == second_.call_hash or first.made_at_ms != second_.made_at_ms
     assert first.payload == PAUSE.payload(1, FREEZE_S)
@@ -141,7 +148,7 @@ async def test_reconcile__harm_that_two_endpoints_show__stops_new_risk_once_an_h
 
 async def test_reconcile__harm_at_one_endpoint__is_said_and_nothing_is_stopped() -> None:
     stand = Stand(positions=Turning(sums=((HARM,), ())))
-    await stand.loop().after_cycle({}, NOW_MS)
+    await stand.loop().after_cycle(NOTHING_AHEAD, NOW_MS)
     assert stand.sending.calls == []
     assert stand.metrics.totals_harmful._value.get() == 1
     assert stand.metrics.totals_differing["credited"]._value.get() == 1
@@ -151,7 +158,7 @@ async def test_reconcile__without_the_guardians_key__says_what_to_do(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stand = Stand(guardian=False, positions=Turning(sums=((HARM,), (HARM,))))
-    await stand.loop().after_cycle({}, NOW_MS)
+    await stand.loop().after_cycle(NOTHING_AHEAD, NOW_MS)
     assert stand.sending.calls == []
     assert "pause new risk by hand" in capsys.readouterr().out
 

@@ -1,0 +1,357 @@
+"""Signed actions, one turn at a time: decided, said, signed, and sent at a price of later.
+
+Nothing is sent in the turn in which it was decided: the law closes at a price that was observed
+after the signing. Until then each action is asked about again every turn, and dropped with the
+law's own reason when the world has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agent.ports import Attestation, Delivery, Evidence, Records
+from agent.positions.actions import (
+    ActionSettings,
+    Case,
+    Intended,
+    Withheld,
+    cure_for,
+    intended,
+    verdict,
+    within_windows,
+    written,
+)
+from agent.positions.ahead import NOTHING_AHEAD, Ahead
+from agent.proof.actions import Grounds, encode_action, odds_of
+from contracts.book import Book
+from contracts.book_margin import health
+from contracts.book_readings import Readings
+from contracts.book_words import Account, PositionId, account_number, split_position_id
+from contracts.messages import ActionKind, Domain, PositionAction
+from contracts.units import MarketId
+from models.risk_heads import RiskHeads
+from relayer.delivery import calls
+from relayer.delivery.calls import ContractCall
+from relayer.delivery.settlement import settled
+from relayer.delivery.states import Effective, Expired, Outcome, detail_of, state_of
+from relayer.evidence import pack
+from relayer.journal import DecisionEntry
+from relayer.signing.values import NoQuorum, Proposal, SignedMessage
+
+MS = 1_000
+USDC, E18 = 10**6, 10**18
+MINUTE_MS = 60_000
+RESULTS = (
+    *("suggested", "signed", "unsigned", "void", "deferred"),
+    *("effective", "superseded", "expired", "failed"),
+)
+"""What becomes of an action; each is a metric label."""
+_FIRST = {ActionKind.LIQUIDATE: 0, ActionKind.DELEVERAGE: 1, ActionKind.ADJUST: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionPorts:
+    """What actions are made with; `payer` None: they are only suggested."""
+
+    quorum: Attestation
+    evidence: Evidence
+    delivery: Delivery
+    journal: Records
+    payer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """The law's book of some accounts at one block, and in whose name messages are signed."""
+
+    book: Book
+    readings: Readings
+    block: tuple[int, bytes]
+    domain: Domain
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """One action and what became of it in this turn."""
+
+    what: Intended
+    result: str
+    detail: str
+    evidence_hash: bytes = b""
+    tx_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """What people are told of an action: whom it concerns, and what they can do instead."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A turn's decisions: what was done with each, what is to be said, why others were let be."""
+
+    acted: tuple[Acted, ...] = ()
+    said: tuple[Suggestion, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A signed action that waits for its price; `sent`: its price was noted once already."""
+
+    what: Intended
+    signed: SignedMessage
+    entry: DecisionEntry
+    sent: bool = False
+
+    @property
+    def action(self) -> PositionAction:
+        """The message."""
+        assert isinstance(self.signed.message, PositionAction)
+        return self.signed.message
+
+
+class Actor:
+    """Decides, has signed and sends; remembers what waits, and whom to let alone."""
+
+    def __init__(
+        self,
+        settings: ActionSettings,
+        ports: ActionPorts,
+        liquidator: str,
+        heads: RiskHeads | None = None,
+        code: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._liquidator = liquidator
+        self._heads = heads
+        self._code = dict(code or {})
+        self._ahead = NOTHING_AHEAD
+        self._resting: dict[PositionId, int] = {}
+        self._used: list[tuple[int, MarketId, float]] = []
+        self.pending: tuple[Pending, ...] = ()
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether anything is looked at."""
+        return self._settings.mode != "off"
+
+    @property
+    def looks_at(self) -> int:
+        """How many positions are looked at in a turn."""
+        return self._settings.looked_at_a_turn if self.is_on else 0
+
+    @property
+    def waiting_for(self) -> frozenset[Account]:
+        """The accounts of what was signed and not sent yet."""
+        return frozenset(split_position_id(each.what.identity)[0] for each in self.pending)
+
+    @property
+    def keeps_from_formula(self) -> frozenset[Account]:
+        """The accounts in which the signers have chosen another position than the formula."""
+        chosen = (e.what for e in self.pending if e.what.kind is ActionKind.LIQUIDATE)
+        return frozenset(split_position_id(each.identity)[0] for each in chosen)
+
+    def expect(self, ahead: Ahead) -> None:
+        """Take what the last cycle foresaw."""
+        self._ahead = ahead
+
+    async def send(self, scene: Scene) -> tuple[Acted, ...]:
+        """Send what the law takes at this price, drop what is void, keep what waits."""
+        acted = []
+        for each in self.pending:
+            done, kept = await self._send_one(each, scene)
+            others = (e for e in self.pending if e is not each)
+            self.pending = (*others, kept) if kept is not None else tuple(others)
+            acted += [done] if done is not None else []
+        return tuple(acted)
+
+    async def decide(self, scene: Scene, candidates: Sequence[PositionId]) -> Decided:
+        """Look at positions in trouble, the most urgent first, and do what is called for."""
+        self._forget(scene.now_ms)
+        if not self.is_on or (self._ports.payer is None and self._settings.mode == "execute"):
+            return Decided()
+        if scene.now_ms - self._ahead.as_of_ms > self._settings.forecast_age_s * MS:
+            return Decided(withheld=(Withheld.NO_FORECAST,) * len(candidates))
+        found, withheld = self._wanted(scene, candidates)
+        acted: list[Acted] = []
+        said: list[Suggestion] = []
+        for case, grounds, what in found:
+            said.append(suggestion_of(grounds, what, self._settings.mode))
+            self._resting[what.identity] = scene.now_ms + self._settings.rest_s * MS
+            if self._settings.mode == "suggest":
+                acted.append(Acted(what=what, result="suggested", detail=what.because[0]))
+            else:
+                acted.append(await self._sign(scene, grounds, case, what))
+        return Decided(acted=tuple(acted), said=tuple(said), withheld=tuple(withheld))
+
+    def _wanted(
+        self, scene: Scene, candidates: Sequence[PositionId]
+    ) -> tuple[list[tuple[Case, Grounds, Intended]], list[Withheld]]:
+        """Judge each candidate on its own account's book; keep to windows and the turn's limit."""
+        found: list[tuple[Case, Grounds, Intended]] = []
+        withheld, accounts = [], set(self.waiting_for)
+        for identity in candidates[: self._settings.looked_at_a_turn]:
+            account = split_position_id(identity)[0]
+            if identity in self._resting or account in accounts:
+                continue
+            grounds = self._grounds(scene, account)
+            case = self._case(scene, grounds, identity)
+            what = intended(grounds.book, grounds.readings, case, self._settings)
+            if isinstance(what, Withheld):
+                withheld.append(what)
+                continue
+            accounts.add(account)  # one at a time: what it does changes what the next would
+            found.append((case, grounds, what))
+        found.sort(key=lambda each: (_FIRST[each[2].kind], -_chance(each[0])))
+        kept = within_windows([what for *_, what in found], *self._windows(scene))
+        chosen = {each.identity for each in kept[: self._settings.actions_a_turn]}
+        self._note_used(scene, [w for *_, w in found if w.identity in chosen])
+        return [each for each in found if each[2].identity in chosen], withheld
+
+    def _case(self, scene: Scene, grounds: Grounds, identity: PositionId) -> Case:
+        payer = self._ports.payer
+        return Case(
+            identity=identity,
+            odds=odds_of(grounds, identity, self._heads),
+            markets=grounds.ahead.markets,
+            caller=account_number(payer) if payer else Account(0),
+            now_ms=scene.now_ms,
+        )
+
+    def _grounds(self, scene: Scene, account: Account) -> Grounds:
+        """Take one account's part of the scene: what a judgement on it may read, and no more."""
+        mine = {k: v for k, v in scene.book.positions.items() if split_position_id(k)[0] == account}
+        markets = {split_position_id(identity)[1] for identity in mine}
+        book = replace(
+            scene.book,
+            positions=mine,
+            accounts={account: scene.book.account(account)},
+            markets={m: each for m, each in scene.book.markets.items() if m in markets},
+            paces={m: each for m, each in scene.book.paces.items() if m in markets},
+            graces={a: each for a, each in scene.book.graces.items() if a == account},
+            requests=frozenset(),
+        )
+        read = {m: each for m, each in scene.readings.markets.items() if m in markets}
+        foreseen = {m: each for m, each in self._ahead.markets.items() if m in markets}
+        return Grounds(
+            book=book,
+            readings=replace(scene.readings, markets=read),
+            ahead=replace(self._ahead, markets=foreseen),
+            settings=self._settings,
+            block=scene.block,
+        )
+
+    async def _sign(self, scene: Scene, grounds: Grounds, case: Case, what: Intended) -> Acted:
+        """Keep the evidence, then ask the risk signers; the journal knows either way."""
+        evidence_hash, bundle = pack(encode_action(grounds, case, what, self._code))
+        await self._ports.evidence.keep(evidence_hash, bundle, {})
+        hashes = (self._ahead.model_hash, evidence_hash)
+        message = written(what, scene.now_ms, self._settings.valid_s, hashes)
+        proposal = Proposal(message=message, domain=scene.domain)
+        answer = await self._ports.quorum.collect(proposal)
+        entry = DecisionEntry(
+            kind="action",
+            chain_id=scene.domain.chain_id,
+            contract=self._liquidator,
+            round=0,
+            decided_at_ms=scene.now_ms,
+            message_hash=proposal.digest,
+            evidence_hash=evidence_hash,
+            model_hash=message.model_hash,
+        )
+        if isinstance(answer, NoQuorum):
+            said = "; ".join(f"{n}: {r.reason} ({r.field})" for n, r in answer.refusals.items())
+            detail = f"{answer.given} of {answer.needed} signatures; {said}"
+            await self._ports.journal.record_decision(
+                replace(entry, state="unsigned", reason=detail)
+            )
+            return Acted(what=what, result="unsigned", detail=detail, evidence_hash=evidence_hash)
+        await self._ports.journal.record_decision(entry)
+        self.pending = (*self.pending, Pending(what=what, signed=answer, entry=entry))
+        detail = f"by {len(answer.signers)} signers; it waits for a price of later"
+        return Acted(what=what, result="signed", detail=detail, evidence_hash=evidence_hash)
+
+    async def _send_one(self, each: Pending, scene: Scene) -> tuple[Acted | None, Pending | None]:
+        payer = self._ports.payer
+        assert payer is not None, "nothing is signed without one"
+        caller = account_number(payer)
+        said = verdict(scene.book, scene.readings, each.action, caller, scene.now_ms)
+        if said.may_wait:
+            return None, each
+        if not said.may_go:
+            void = Expired(detail=f"void before it was sent: {said.detail}")
+            await self._ports.journal.settle_decision(settled(each.entry, void))
+            return self._acted(each, "void", void), None
+        outcome = await self._ports.delivery.call(self._call(each, scene.now_ms))
+        if isinstance(outcome, Effective) and outcome.skipped:
+            # its price was noted, nothing was closed: the second round agrees, or it expires
+            return self._acted(each, "deferred", outcome), replace(each, sent=True)
+        await self._ports.journal.settle_decision(settled(each.entry, outcome))
+        return self._acted(each, state_of(outcome).value, outcome), None
+
+    def _call(self, each: Pending, now_ms: int) -> ContractCall:
+        return ContractCall(
+            kind="action",
+            chain_id=each.entry.chain_id,
+            contract=self._liquidator,
+            payload=calls.act(each.signed),
+            made_at_ms=now_ms,
+            valid_until_ms=each.action.valid_until_ms,
+            named=None if each.sent else each.entry.message_hash,
+        )
+
+    @staticmethod
+    def _acted(each: Pending, result: str, outcome: Outcome) -> Acted:
+        return Acted(
+            what=each.what,
+            result=result,
+            detail=detail_of(outcome),
+            evidence_hash=each.entry.evidence_hash,
+            tx_hash=outcome.tx_hash,
+        )
+
+    def _windows(self, scene: Scene) -> tuple[dict[int, int], dict[int, float]]:
+        """Give each market's price, and what its window of a minute has left in USDC."""
+        prices: dict[int, int] = {}
+        left: dict[int, float] = {}
+        for market, reading in scene.readings.markets.items():
+            used = sum(amount for _, where, amount in self._used if where == market)
+            scale = reading.limits.size_scale_usdc * self._settings.window_ratio
+            prices[market], left[market] = reading.mark.price, scale - used
+        return prices, left
+
+    def _note_used(self, scene: Scene, chosen: Sequence[Intended]) -> None:
+        for each in chosen:
+            market = split_position_id(each.identity)[1]
+            amount = each.max_size * scene.readings.markets[market].mark.price / 10**36
+            self._used.append((scene.now_ms, market, amount))
+
+    def _forget(self, now_ms: int) -> None:
+        self._used = [each for each in self._used if now_ms - each[0] < MINUTE_MS]
+        self._resting = {k: until for k, until in self._resting.items() if until > now_ms}
+
+
+def suggestion_of(grounds: Grounds, what: Intended, mode: str) -> Suggestion:
+    """Say what is about to be done or would help, why, and what its owner can do instead."""
+    found = health(grounds.book, grounds.readings, what.identity)
+    margin, size = cure_for(found, what)
+    account, market, _ = split_position_id(what.identity)
+    verb = "would help" if mode == "suggest" else "goes to the signers"
+    lines = [f"{what.name} {verb}: position {what.identity:046x} in market {market}"]
+    lines += what.because
+    cure = [f"add {margin / USDC:,.6f} USDC"] if margin else []
+    cure += [f"close {size / E18:.18f}".rstrip("0")] if size else []
+    if cure:
+        lines.append(f"its owner can instead {' or '.join(cure)}")
+    return Suggestion(key=f"{account:040x}", text="; ".join(lines))
+
+
+def _chance(case: Case) -> float:
+    return max(case.odds.probabilities) if case.odds is not None else 0.0
