@@ -8,6 +8,7 @@ import sys
 import typer
 
 from agent.cli import (
+    check,
     config,
     demo,
     deploy,
@@ -50,6 +51,7 @@ app.command("health")(health.health)
 app.command("deploy")(deploy.deploy)
 app.command("quote")(quote.quote)
 app.command("status")(status.status)
+app.command("check")(check.check)
 app.command("venues")(venues.venues)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
