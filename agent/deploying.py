@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Literal
 
 from agent.config import ClassSettings, DeploymentSettings, Settings
 from agent.errors import ConfigError
 from agent.network import LOCAL, Network, local_role
 from contracts import artifacts
+from contracts.fields import checksummed
 from contracts.packing import MarketParameters, round_down_amount
 from contracts.price_feed import decode_rules, encode_rules
 from contracts.risk_bounds import decode_bounds, encode_bounds
@@ -53,14 +55,13 @@ async def deploy_network(
 
 def plan_of(network: Network, settings: Settings, wanted: DeploymentSettings) -> DeploymentPlan:
     """Turn the configuration into a deployment plan."""
-    keys = network.keys
     return DeploymentPlan(
         owner=owner_address(network, settings),
         guardian=guardian_address(network, settings),
         timelock_s=wanted.timelock_s,
-        price_signers=ascending(keys.price_signers),
+        price_signers=signers_of("price", network, settings),
         price_threshold=wanted.price_threshold,
-        risk_signers=ascending(keys.risk_signers),
+        risk_signers=signers_of("risk", network, settings),
         risk_threshold=wanted.risk_threshold,
         policy_hash=policy_hash(settings),
         classes=tuple(
@@ -102,9 +103,29 @@ def class_plan(class_id: int, settings: ClassSettings) -> ClassPlan:
     )
 
 
-def ascending(keys: tuple[Key, ...]) -> tuple[str, ...]:
-    """Give the signers' addresses in the order that the contracts keep them in."""
-    return tuple(sorted((key.address for key in keys), key=lambda address: int(address, 16)))
+def signers_of(
+    kind: Literal["price", "risk"], network: Network, settings: Settings
+) -> tuple[str, ...]:
+    """Give the signers' addresses in the order that the contracts keep them in.
+
+    Where signers are processes of their own, nobody but they has their keys: the peers' addresses
+    count. Else the addresses are of the keys in this process.
+
+    Raises
+    ------
+    ConfigError
+        When a peer says no address for this kind.
+    """
+    if settings.signers is None:
+        keys = network.keys.price_signers if kind == "price" else network.keys.risk_signers
+        found = [key.address for key in keys]
+    else:
+        named = [getattr(peer, kind) for peer in settings.signers.peers]
+        if None in named:
+            place = f"signers.peers[{named.index(None)}].{kind}"
+            raise ConfigError(f"{place}: is required to deploy; the address of that signer's key")
+        found = [checksummed(address) for address in named]
+    return tuple(sorted(found, key=lambda address: int(address, 16)))
 
 
 def first_values(market: Market, wanted: DeploymentSettings) -> MarketPlan:

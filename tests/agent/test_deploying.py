@@ -1,0 +1,48 @@
+"""Whose addresses a deployment registers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.config import Settings, SignerPeerSettings, SignersSettings, load_settings
+from agent.deploying import signers_of
+from agent.errors import ConfigError
+from agent.network import local_keys
+
+PEERS = {
+    "price": ("0x" + "c3" * 20, "0x" + "a1" * 20),
+    "risk": ("0x" + "b2" * 20, "0x" + "d4" * 20),
+}
+
+
+def network() -> Any:
+    return SimpleNamespace(keys=local_keys())
+
+
+def with_peers(**changes: str | None) -> Settings:
+    first = {"url": "http://one:1", "price": PEERS["price"][0], "risk": PEERS["risk"][0]}
+    second = {"url": "http://two:1", "price": PEERS["price"][1], "risk": PEERS["risk"][1]}
+    peers = (SignerPeerSettings(**first), SignerPeerSettings(**second | changes))
+    return load_settings("local").model_copy(update={"signers": SignersSettings(peers=peers)})
+
+
+@pytest.mark.parametrize("kind", ["price", "risk"])
+def test_signers__in_this_process__are_its_keys_ascending(kind: str) -> None:
+    keys = getattr(local_keys(), f"{kind}_signers")
+    found = signers_of(kind, network(), load_settings("local"))
+    assert found == tuple(sorted((key.address for key in keys), key=str.lower))
+
+
+@pytest.mark.parametrize("kind", ["price", "risk"])
+def test_signers__processes_of_their_own__are_the_peers_and_no_key_here(kind: str) -> None:
+    found = signers_of(kind, network(), with_peers())
+    assert [each.lower() for each in found] == sorted(PEERS[kind])
+    assert not set(found) & {key.address for key in local_keys().price_signers}
+
+
+def test_signers__a_peer_without_its_address__is_named() -> None:
+    with pytest.raises(ConfigError, match=r"signers\.peers\[1\]\.risk: is required to deploy"):
+        signers_of("risk", network(), with_peers(risk=None))
