@@ -47,6 +47,7 @@ from models.promises import (
     state_of,
 )
 from models.registry import Registry
+from models.risk_heads import RiskHeads
 from models.scorer import HorizonTail, MarketFactors, RiskScores
 from relayer.errors import StorageFailed
 from relayer.forecasts import ForecastRow, Lesson
@@ -83,11 +84,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What one cycle taught: endings and monitors by role, and what an operator must know."""
+    """What one cycle taught: endings and monitors by role, and what an operator must know.
+
+    `risks` are the heads of risk of the model that decided it: what terms and warnings read.
+    """
 
     endings: Mapping[str, tuple[Ending, ...]]
     standings: Mapping[str, Standing] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    risks: RiskHeads | None = None
 
 
 class Track:
@@ -169,7 +174,8 @@ class Serving:
                 continue
             endings[role] = tuple(lesson.endings)
             standings[role] = track.standing(lesson.alarms)
-        return Learned(endings=endings, standings=standings, notices=notices)
+        risks = self._tracks[CHAMPION].model.risks
+        return Learned(endings=endings, standings=standings, notices=notices, risks=risks)
 
     async def _take(
         self,

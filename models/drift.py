@@ -131,12 +131,11 @@ def drifted(reference: Reference, week: Week) -> tuple[Drifted, ...]:
     return tuple(sorted(over, key=lambda each: (-each.ratio, each.name)))
 
 
-def reference_of(hours: Rows, minutes: Rows) -> Reference:
+def reference_of(hours: Rows, minutes: Rows | None = None) -> Reference:
     """Measure the market-weeks of training: the hours family on its rows, the minutes on theirs."""
-    parts = [
-        _family(hours, [n for n in hours.names if n.startswith(HOURS) and n not in LEFT_OUT]),
-        _family(minutes, [name for name in minutes.names if name.startswith(MINUTES)]),
-    ]
+    parts = [_family(hours, [n for n in hours.names if n.startswith(HOURS) and n not in LEFT_OUT])]
+    if minutes is not None:
+        parts.append(_family(minutes, [n for n in minutes.names if n.startswith(MINUTES)]))
     return Reference(
         names=tuple(name for part in parts for name in part.names),
         centre=np.concatenate([part.centre for part in parts]),

@@ -33,7 +33,7 @@ from contracts.book_words import (
 from contracts.units import MarketId, UnixMs, UnixS, seconds_floor
 from models.accounts import AccountRisk, AccountScore, account_table
 from models.population import Trades
-from models.risk_heads import CrossMarkets
+from models.risk_heads import CrossMarkets, RiskHeads
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.margin_book import read_margin_book, readings_of
 from relayer.chain.reads import ChainState, read_chain
@@ -61,6 +61,13 @@ class Known:
     model_hash: bytes
     forecasts: Forecasts = field(default_factory=Forecasts)
     accounts: AccountRisk | None = None
+
+
+def known_with(model_hash: bytes, risks: RiskHeads | None) -> Known:
+    """Give what of a model terms read; a model without heads of risk has a hash only."""
+    if risks is None:
+        return Known(model_hash=model_hash)
+    return Known(model_hash=model_hash, forecasts=Forecasts(heads=risks), accounts=risks.accounts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +107,14 @@ class LatestJudgement:
     def __init__(self, assessment: Assessment = NOT_JUDGED) -> None:
         self.assessment = assessment
         self.model_hash = b""
+        self.served: Known | None = None
         self.markets: CrossMarkets | None = None
 
     def take(self, result: CycleResult) -> None:
         """Keep a cycle's judgement in place of the one before."""
         self.model_hash = result.model_hash
+        if result.learned is not None:  # the registry may have put another model in charge
+            self.served = known_with(result.model_hash, result.learned.risks)
         seen = result.observation
         self.markets = cross_markets(seen.histories, result.judgement, seen.as_of_ms)
         self.assessment = assessment_of(result.judgement, result.observation.as_of_ms)
@@ -129,6 +139,11 @@ class TermsDesk:
         self._state: ChainState | None = None
 
     @property
+    def model(self) -> Known:
+        """The model that decided the last cycle; before one, that of the start."""
+        return self._judged.served or self._known
+
+    @property
     def symbols(self) -> Mapping[MarketId, str]:
         """The markets' names."""
         return {each.market: each.symbol for each in self._ports.deployment.markets}
@@ -147,7 +162,7 @@ class TermsDesk:
             assessment=self._judged.assessment,
             now_ms=now_ms,
             model_hash=self._judged.model_hash or self._known.model_hash,
-            forecasts=replace(self._known.forecasts, markets=self._judged.markets),
+            forecasts=replace(self.model.forecasts, markets=self._judged.markets),
             score=self.score_of(account, now_ms),
             settings=self._settings,
         )
@@ -166,10 +181,11 @@ class TermsDesk:
 
     def score_of(self, account: str, now_ms: int) -> AccountScore | None:
         """Judge an account by its own history; one without gets the prior."""
-        if self._known.accounts is None:
+        accounts = self.model.accounts
+        if accounts is None:
             return None
         history = no_history() if self._history is None else self._history(account)
-        (score,) = self._known.accounts.score(account_table(history, ITSELF, now_ms))
+        (score,) = accounts.score(account_table(history, ITSELF, now_ms))
         return score
 
     async def now_ms(self) -> int:

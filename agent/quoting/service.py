@@ -10,9 +10,8 @@ from agent.errors import ConfigError
 from agent.ground import Ground
 from agent.ports import Attestation
 from agent.positions.warn_turn import Warner
-from agent.quoting.desk import DeskPorts, Known, LatestJudgement, TermsDesk
+from agent.quoting.desk import DeskPorts, Known, LatestJudgement, TermsDesk, known_with
 from agent.quoting.interface import Interface, InterfaceRules
-from agent.quoting.risk import Forecasts
 from models.artifact import LoadedModel
 from relayer.evidence import EvidenceStore
 from relayer.http.app import create_app
@@ -35,14 +34,8 @@ def desk_of(
 
 
 def known_of(model: LoadedModel) -> Known:
-    """Give what of a model terms read."""
-    if model.risks is None:
-        return Known(model_hash=model.model_hash)
-    return Known(
-        model_hash=model.model_hash,
-        forecasts=Forecasts(heads=model.risks),
-        accounts=model.risks.accounts,
-    )
+    """Give what of the model at the start terms read, until a cycle says who is in charge."""
+    return known_with(model.model_hash, model.risks)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from agent.judge import Rules
 from agent.ports import Hands
 from agent.proof.recorded import side_by_side, training_rows
 from agent.proof.verify import verify_risk
+from agent.quoting.desk import DeskPorts, LatestJudgement, TermsDesk, known_with
 from agent.rounds import RoundNumbers
 from agent.serving import CHALLENGER, CHAMPION, Serving
 from agent.snapshot import MarketHistory, Observation
@@ -38,6 +39,7 @@ DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS = 86_400_000, 3_600_000, 60_000, 900_000
 MIDNIGHT = NOW_MS - NOW_MS % DAY_MS
 RULES = Rules(policy=policy())
 SHIPPED = load(default_artifact())
+ANY_PORTS: DeskPorts = None  # type: ignore[assignment]  # the model is asked, not the world
 SYMBOLS = {MarketId(0): "M0", MarketId(1): "M1"}
 
 
@@ -275,6 +277,12 @@ async def test_registry__promotion_while_running__is_in_charge_from_the_next_cyc
     assert result.model_hash.hex() == rival.name
     assert result.learned is not None
     assert "is in charge now" in result.learned.notices[0]
+    judged = LatestJudgement()
+    terms = TermsDesk(ANY_PORTS, known_with(SHIPPED.model_hash, SHIPPED.risks), judged)
+    assert terms.model.model_hash == SHIPPED.model_hash
+    judged.take(result)
+    assert terms.model.model_hash.hex() == rival.name
+    assert terms.model.forecasts.heads is result.learned.risks is not None
     registry.rollback(reason="worse", at_ms=2)
     assert (await made.at(MIDNIGHT + 122_000)).model_hash.hex() == SHIPPED.model_hash.hex()
 
