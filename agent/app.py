@@ -28,6 +28,7 @@ from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.ports import Hands
 from agent.positions.build import Insight, open_positions
+from agent.positions.exposure import with_budget
 from agent.positions.loop import PositionLoop
 from agent.quoting.desk import LatestJudgement, TermsDesk
 from agent.quoting.service import desk_of, interface
@@ -103,6 +104,7 @@ async def daemon(
         insight = Insight(heads=model.risks, code=code_facts())
         positions = await open_positions(ground, hands, stack, insight)
         judged = LatestJudgement()
+        hands = with_budget(hands, ground, positions)
         desk = desk_of(ground, hands.quorum, model, judged)
         listening = await _answer(ground, desk, positions, stack)
         gc.collect()
@@ -260,6 +262,7 @@ def mind_of(model: LoadedModel, settings: Settings, serving: Serving | None = No
         rules=settings.rules,
         code=code_facts(),
         serving=serving,
+        impact=settings.impact,
     )
 
 

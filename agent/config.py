@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from agent.coherence import disagreements
+from agent.impact import ImpactSettings
 from agent.judge import Rules
 from agent.layers import FOLDER, Layered, layered, origin_of
 from agent.positions.actions import ActionSettings
@@ -210,6 +211,7 @@ class Settings(Section):
     keeper: KeeperSettings = KeeperSettings()
     actions: ActionSettings = ActionSettings()
     warnings: WarnSettings = WarnSettings()
+    impact: ImpactSettings = ImpactSettings()
 
 
 def load_settings(network: str) -> Settings:

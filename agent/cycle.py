@@ -1,4 +1,4 @@
-"""The risk cycle: observe, score, decide, guard, plan, attest, deliver, confirm, journal."""
+"""The risk cycle: observe, score, decide, guard, plan, weigh, attest, deliver, confirm, journal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.attest import risk_updates
+from agent.budget import budgeted, hold_back, use_up
+from agent.impact import DEFAULTS, ImpactSettings, Weighing
 from agent.judge import InService, Judgement, Rules, Scorer, judge
 from agent.ports import Hands
 from agent.posting import Posting, cycle_entry, post_all
@@ -44,6 +46,7 @@ class Mind:
     rules: Rules
     code: Mapping[str, str]
     serving: Service | None = None
+    impact: ImpactSettings = DEFAULTS
 
     async def now(self) -> InService:
         """Return the model that decides this cycle, and its factors."""
@@ -62,6 +65,7 @@ class CycleResult:
     postings: tuple[Posting, ...]
     model_hash: bytes = b""
     learned: Learned | None = None
+    weighing: Weighing | None = None
 
 
 async def risk_cycle(hands: Hands, mind: Mind, seen: JumpWatch) -> CycleResult:
@@ -73,17 +77,21 @@ async def risk_cycle(hands: Hands, mind: Mind, seen: JumpWatch) -> CycleResult:
         observation = with_jumps(await hands.world.observe(), seen)
         snapshot = snapshot_of(observation)
         served = await mind.now()
-        judgement = judge(snapshot, served.scorer, mind.rules, served.factors)
+        planned = judge(snapshot, served.scorer, mind.rules, served.factors)
+        done = await budgeted(planned, snapshot, hands, mind.impact)
+        await hold_back(done, snapshot, hands, mind.impact)
+        judgement = done.weighing.judgement
         postings: tuple[Posting, ...] = ()
         if judgement.words:
             encoded = encode_cycle(observation, judgement, mind, served)
-            evidence_hash, bundle = pack(encoded.fields)
+            evidence_hash, bundle = pack({**encoded.fields, **done.fields})
             kept = hands.evidence.keep(evidence_hash, bundle, encoded.chunks)
             hashes = (served.model_hash, evidence_hash)
             updates = risk_updates(judgement, hands.rounds, snapshot, hashes)
             proposals = [Proposal(message=m, domain=snapshot.limits.domain) for m in updates]
             postings = await post_all(proposals, hands, snapshot.as_of_ms, kept)
         times_ms = (observation.as_of_ms, await hands.clock.now_ms())
+        await use_up(done, postings, hands, times_ms[1])
         entry = cycle_entry("risk", times_ms, postings, judgement.holds)
         await hands.journal.record_cycle(entry)
         # after delivery: what outcomes teach is for the next cycle, and costs this one nothing
@@ -96,6 +104,7 @@ async def risk_cycle(hands: Hands, mind: Mind, seen: JumpWatch) -> CycleResult:
             postings=postings,
             model_hash=served.model_hash,
             learned=learned,
+            weighing=done.weighing,
         )
 
 

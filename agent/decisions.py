@@ -26,6 +26,8 @@ class HoldReason(StrEnum):
     FROZEN = "frozen"
     PAUSED = "paused"
     NO_FEASIBLE_STEP = "no_feasible_step"
+    IMPACT = "impact"
+    IMPACT_UNKNOWN = "impact_unknown"
     UNKNOWN_MARKET = "unknown_market"
     CLOCK_SKEW = "clock_skew"
     NO_QUORUM = "no_quorum"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.impact import Seen
 from agent.rounds import RoundNumbers
 from agent.snapshot import Feed, Observation
-from contracts.units import UnixMs
+from contracts.units import MarketId, UnixMs
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome
+from relayer.held import Ended, HeldDecision
 from relayer.journal import CycleEntry, DecisionEntry
 from relayer.market.values import QuoteRound
 from relayer.signing.values import NoQuorum, Proposal, SignedMessage
@@ -103,9 +105,34 @@ class Records(Protocol):
         ...
 
 
+class Exposures(Protocol):
+    """The books of open positions."""
+
+    async def look(self, markets: Sequence[MarketId]) -> Seen:
+        """Give everybody whom a change in these markets may touch, or why they are not known."""
+        ...
+
+
+class HeldRecords(Protocol):
+    """What waits for a person's approval."""
+
+    async def waiting(self) -> tuple[HeldDecision, ...]:
+        """Return what is awaiting approval or approved."""
+        ...
+
+    async def settle(
+        self, held: Sequence[HeldDecision], ended: Sequence[Ended], at_ms: int
+    ) -> None:
+        """Append what is newly held, and end what is over."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
-    """All ports of the loops, as the composition root filled them."""
+    """All ports of the loops, as the composition root filled them.
+
+    `exposures` None: no margin engine is deployed. `held` None: nothing can be approved.
+    """
 
     clock: Clock
     world: World
@@ -114,3 +141,5 @@ class Hands:
     evidence: Evidence
     journal: Records
     rounds: RoundNumbers
+    exposures: Exposures | None = None
+    held: HeldRecords | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import structlog
 
 from agent.cycle import CycleResult
+from agent.impact_telemetry import ImpactTelemetry
 from agent.model_telemetry import ModelTelemetry
 from agent.posting import Kind, Posting
 from agent.prices import TickResult
@@ -30,6 +31,7 @@ class Telemetry:
         self._metrics = metrics
         self._symbols = symbols
         self._log = structlog.get_logger("aml")
+        self._impact = ImpactTelemetry(metrics, symbols)
         self._models = ModelTelemetry(metrics)
         self._noticed: dict[Kind, set[str]] = {"price": set(), "risk": set()}
 
@@ -45,6 +47,8 @@ class Telemetry:
             took_ms = result.entry.finished_at_ms - result.entry.started_at_ms
             self._metrics.decision_latency_seconds.observe(took_ms / MS)
         self._learned(result)
+        if result.weighing is not None:
+            self._impact.weighed(result.weighing)
         self._turn(result.entry)  # last: whoever reads the line finds the metrics up to date
 
     def tick(self, result: TickResult) -> None:

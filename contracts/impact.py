@@ -113,7 +113,8 @@ def impact_of(
 ) -> Impact:
     """Count what it means that the ramps of some markets end at these ratios, all together.
 
-    `ends` are those that `rising` gives. `Refused` where a market has no rules or no reading.
+    `ends` are those that `rising` gives. `Refused` where somebody stands in a market that was not
+    read.
     """
     stakes = stakes_of(book, readings, ends)
     brought = [each for each in stakes if each.is_brought(near_ppm)]
@@ -169,9 +170,9 @@ def concerned(
 
 
 def open_interest_of(book: Book, readings: Readings, markets: Iterable[MarketId]) -> UsdcE6:
-    """Give both sides' open interest of some markets at the prices of now, up."""
+    """Give both sides' open interest of some markets at the prices of now, up; 0 without rules."""
     total = 0
-    for market in markets:
+    for market in (each for each in markets if each in book.markets):
         now = market_now(book, readings, market)
         sides = (now.book.long.size, now.book.short.size)
         total += sum(notional_up(size, now.price) for size in sides)
@@ -198,6 +199,12 @@ def part_of(book: Book, readings: Readings, ends: Mapping[MarketId, Ppm]) -> Boo
         accounts={account: book.account(account) for account in sorted(crossed)},
         markets={m: book.markets[m] for m in sorted(markets) if m in book.markets},
     )
+
+
+def readings_in(readings: Readings, book: Book) -> Readings:
+    """Give the readings of a book's own markets only."""
+    held = {market: each for market, each in readings.markets.items() if market in book.markets}
+    return replace(readings, markets=held)
 
 
 def _alone(book: Book, before: Readings, after: Readings, identity: PositionId) -> Stake:

@@ -177,3 +177,27 @@ notices = sa.Table(
     sa.Column("noted_at_ms", sa.BigInteger, nullable=False),
     sa.Column("said_at_ms", sa.BigInteger, index=True),
 )
+
+
+# What was held back until somebody approves it; words are 256 bits in hexadecimal.
+held_decisions = sa.Table(
+    "held_decisions",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("contract", sa.String(42), nullable=False),
+    sa.Column("market", sa.BigInteger, nullable=False),
+    sa.Column("symbol", sa.String(64), nullable=False),
+    sa.Column("word", sa.String(66), nullable=False),
+    sa.Column("live", sa.String(66), nullable=False),
+    sa.Column("impact", sa.JSON, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("held_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("decided_by", sa.String(96), nullable=False),
+    sa.Column("decided_at_ms", sa.BigInteger),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("ended_at_ms", sa.BigInteger),
+    sa.Column("reason", sa.Text, nullable=False),
+)

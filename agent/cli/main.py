@@ -8,6 +8,7 @@ import sys
 import typer
 
 from agent.cli import (
+    approve,
     check,
     config,
     demo,
@@ -56,6 +57,7 @@ app.command("venues")(venues.venues)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
 app.command("limits")(limits.limits)
+app.command("approve")(approve.approve)
 app.command("halt")(guardian.halt)
 app.command("freeze")(guardian.freeze)
 app.command("revert")(guardian.revert)

@@ -98,6 +98,7 @@ def _because(market: int, fields: Mapping[str, Any], before: Mapping[str, Any] |
     decision, scores = fields.get(f"decision/{market}"), fields.get(f"scores/{market}")
     found = list(decision["reasons"]) if decision else []
     found[:1] = [f"the policy wants this: {each}" for each in found[:1]]
+    found += _impact(market, fields)
     if scores is None:
         return found
     found.append(_volatility(scores))
@@ -112,6 +113,19 @@ def _because(market: int, fields: Mapping[str, Any], before: Mapping[str, Any] |
     now, then = fields.get(f"features/{market}"), before.get(f"features/{market}")
     if now and then:
         found += _moved_features(then, now)
+    return found
+
+
+def _impact(market: int, fields: Mapping[str, Any]) -> list[str]:
+    """Say what a step would do to open positions, and who released it where somebody did."""
+    weighed = fields.get(f"impact/{market}")
+    if weighed is None:
+        return []
+    found = [f"what is open: {weighed['detail']}"]
+    for each in fields.get("approvals", ()):
+        if each["number"] == weighed["approval"]:
+            why = f": {each['why']}" if each["why"] else ", without a reason"
+            found.append(f"released by {each['by']} at {moment(each['at_ms'])}{why}")
     return found
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from agent.attest import in_batches
 from agent.errors import EvidenceError
-from agent.judge import Scorer, judge
+from agent.judge import Judgement, Scorer, judge
 from agent.prices import encode_mark
 from agent.proof.bundle import GetBlob, decode_feed, decode_observation, decode_quotes
+from agent.proof.impact import decode_ground, encode_weighing
 from agent.proof.record import decode_factors, decode_rules, encode_judgement
-from agent.snapshot import snapshot_of
+from agent.snapshot import Limits, snapshot_of
 from agent.triggers import TriggerSettings, due
+from agent.weighing import weigh
 from contracts.messages import MAX_PRICE_WORDS, MAX_RISK_WORDS, PriceRound, RiskUpdate
 from contracts.packing import PriceQuote, pack_price_words
 from contracts.units import MS_PER_S, MarketId, UnixMs
@@ -40,7 +42,9 @@ def verify_risk(
     except (KeyError, TypeError, ValueError) as fault:
         raise EvidenceError(f"the bundle holds no readable rules: {fault}") from fault
     observation = decode_observation(fields, get_blob)
-    again = plain(encode_judgement(judge(snapshot_of(observation), scorer, rules, factors)))
+    snapshot = snapshot_of(observation)
+    judged = judge(snapshot, scorer, rules, factors)
+    again = plain(_budgeted(fields, judged, (snapshot.limits, snapshot.as_of_ms)))
     stages = {"words", "validity_s", *(name for name in fields if is_stage(name)), *again}
     differences = [
         difference
@@ -57,6 +61,17 @@ def verify_risk(
     differences += differing("chain.model_hash", message.model_hash.hex(), fields["model_hash"])
     differences += differing("chain.observed_at_ms", message.observed_at_ms, fields["as_of_ms"])
     return tuple(differences)
+
+
+def _budgeted(
+    fields: Mapping[str, Any], judgement: Judgement, ground: tuple[Limits, UnixMs]
+) -> dict[str, Any]:
+    """Hold the judgement against the impact budget again; older bundles were made without."""
+    if "impact_rules" not in fields:
+        return encode_judgement(judgement)
+    seen, approvals, settings = decode_ground(fields)
+    weighing = weigh(judgement, ground, seen, approvals, settings)
+    return {**encode_judgement(weighing.judgement), **encode_weighing(weighing)}
 
 
 def verify_price(fields: Mapping[str, Any], message: PriceRound) -> tuple[Difference, ...]:
@@ -115,7 +130,7 @@ def require_kind(fields: Mapping[str, Any], kind: str) -> None:
         raise EvidenceError(f"the bundle is of kind {fields.get('kind')!r}, the round of {kind!r}")
 
 
-STAGES = ("features", "scores", "decision", "outcome")
+STAGES = ("features", "scores", "decision", "outcome", "impact")
 
 
 def is_stage(name: str) -> bool:

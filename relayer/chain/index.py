@@ -7,7 +7,7 @@ the law answers for the chain as it was at `block`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from contracts.book import Book, MarketBook, Request, SideBook, Terms
 from contracts.book_words import (
     CROSS,
+    MANAGED,
     Account,
     AccountBook,
     Position,
@@ -187,6 +188,15 @@ class Index:
             positions=positions,
             accounts={owner: self.account(owner) for owner in owners},
             markets=self.markets(),
+        )
+
+    def managed_in(self, markets: Collection[MarketId]) -> tuple[PositionId, ...]:
+        """Give the managed positions of some markets, undecoded: of a million, a few are read."""
+        rows = self.ledger.tables[Table.POSITION]
+        return tuple(
+            PositionId(key)
+            for key, words in rows.items()
+            if words[0] & MANAGED and key >> 8 & 0xFFFF in markets
         )
 
     def _keys(self, table: Table) -> list[int]:

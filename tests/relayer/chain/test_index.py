@@ -75,6 +75,15 @@ def test_ledger__half_way_and_back__stands_where_it_stood(history: History) -> N
     assert ledger.tables == before.tables
 
 
+def test_index__managed_positions_of_markets__are_those_of_the_law(history: History) -> None:
+    index, book = Index(told(history.blocks)), history.walk.book
+    held = {key: each for key, each in book.positions.items() if each.size and each.managed}
+    for markets in ({0}, {1, 2}, set()):
+        found = index.managed_in(markets)
+        assert set(found) == {key for key in held if key >> 8 & 0xFFFF in markets}
+    assert set(index.managed_in({0, 1, 2})) == set(held)
+
+
 def test_index__nothing_read__knows_nobody() -> None:
     index = Index()
     assert index.block == GENESIS

@@ -1,0 +1,114 @@
+"""`aml approve`: what the impact budget holds back, and releasing one of it."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.local import DEFAULT_STATE, StateOption
+from agent.cli.run import NetworkOption
+
+if TYPE_CHECKING:
+    from agent.cli.setup import Prepared
+    from relayer.held import HeldDecision
+
+EXIT_WAITING = 1
+SHOWN = 50
+
+
+def approve(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+    number: Annotated[
+        int | None, typer.Argument(metavar="[ID]", help="The number of a held decision.")
+    ] = None,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the journal.")] = "",
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who approves; the user's name if not given.")
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show what waits, and the newest of what is over.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    network: NetworkOption = "local",
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Release a decision that the impact budget holds; the daemon posts it in its next cycle.
+
+    It is released as it was held: this market, these values, until it expires. It is void when the
+    live values have changed, when its impact has grown, or when less is wanted by then.
+
+    Exit code 0: approved, or with --list nothing waits; 1: refused, or something waits.
+
+    Example: aml approve --list, then aml approve 12 --why "traders were warned yesterday"
+    """
+    import asyncio
+
+    from agent.cli.setup import require_world
+    from agent.errors import ConfigError
+
+    prepared = require_world(network, state)
+    if listed or number is None:
+        rows, now_ms = asyncio.run(_rows(prepared))
+        _show(rows, now_ms, as_json=as_json)
+        if any(row.state == "awaiting" for row in rows):
+            raise typer.Exit(EXIT_WAITING)
+        return
+    done = asyncio.run(_approved(prepared, number, by or getpass.getuser(), why))
+    if isinstance(done, str):
+        raise ConfigError(done)
+    if as_json:
+        typer.echo(_json([done]))
+        return
+    typer.echo(f"approved number {done.number} for {done.symbol}: {done.detail}")
+    typer.echo("the daemon posts it in its next cycle, if the world is still the same")
+
+
+async def _rows(prepared: Prepared) -> tuple[tuple[HeldDecision, ...], int]:
+    """Read what was held, newest first, and the clock."""
+    from contextlib import AsyncExitStack
+
+    from agent.held import open_held
+
+    async with AsyncExitStack() as stack:
+        held = await open_held(prepared.network, prepared.settings, stack)
+        return await held.recent(SHOWN), await prepared.network.clock.now_ms()
+
+
+async def _approved(prepared: Prepared, number: int, by: str, why: str) -> HeldDecision | str:
+    from contextlib import AsyncExitStack
+
+    from agent.held import open_held
+
+    async with AsyncExitStack() as stack:
+        held = await open_held(prepared.network, prepared.settings, stack)
+        return await held.approve(number, by, why, await prepared.network.clock.now_ms())
+
+
+def _show(rows: tuple[HeldDecision, ...], now_ms: int, *, as_json: bool) -> None:
+    """Print held decisions as a person reads them."""
+    if as_json:
+        typer.echo(_json(rows))
+        return
+    if not rows:
+        typer.echo("nothing was ever held")
+    for row in rows:
+        left_s = (row.expires_at_ms - now_ms) // 1_000
+        said = f"expires in {left_s} s" if row.state in {"awaiting", "approved"} else row.reason
+        who = f" by {row.decided_by}" if row.decided_by else ""
+        typer.echo(f"{row.number:>5}  {row.symbol:<8} {row.state}{who}; {said}")
+        typer.echo(f"       {row.detail}")
+        if row.why:
+            typer.echo(f"       why: {row.why}")
+
+
+def _json(rows: tuple[HeldDecision, ...] | list[HeldDecision]) -> str:
+    """Write rows as JSON; words in hexadecimal."""
+    import json
+    from dataclasses import asdict
+
+    bodies = [
+        {**asdict(row), "word": hex(row.word), "live": hex(row.live), "impact": dict(row.impact)}
+        for row in rows
+    ]
+    return json.dumps(bodies, indent=1)
