@@ -43,6 +43,7 @@ from models.artifact import LoadedModel, default_artifact, load
 from models.registry import Registry
 from relayer.chain import deployments
 from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.standing import EndpointMetrics
 from relayer.chain.values import Deployment
 from relayer.delivery.confirm import ContractReadBack
 from relayer.delivery.fees import FeeRules
@@ -139,13 +140,16 @@ async def _ground(
     stack.enter_context(exclusive(network.state, "daemon"))
     if lease is None:
         lease = await stack.enter_async_context(lease_of(network, settings, deployment))
-    url = database_url(settings.storage, network.state)
+    url, metrics = database_url(settings.storage, network.state), _metrics(network, settings, model)
+    endpoints = EndpointMetrics(
+        metrics.registry, [str(n) for n in range(1, len(network.rpc_urls) + 1)]
+    )
     return Ground(
         network=network,
         settings=settings,
         deployment=deployment,
-        endpoint=await open_endpoint(network.rpc_url, deployment, stack),
-        metrics=_metrics(network, settings, model),
+        endpoint=await open_endpoint(network.rpc_urls, deployment, stack, endpoints),
+        metrics=metrics,
         database=await open_database(url, stack, lease),
         lease=lease,
     )

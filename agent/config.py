@@ -39,6 +39,7 @@ class NetworkSettings(Section):
     name: str
     chain_id: int | None = None
     rpc_url: str | None = None
+    spare_rpc_urls: tuple[str, ...] = ()  # asked too: compared with, and next in line
     witness_rpc_urls: tuple[str, ...] = ()  # of others: asked when the contracts' sums differ
 
 

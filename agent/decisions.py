@@ -33,6 +33,7 @@ class HoldReason(StrEnum):
     NO_QUORUM = "no_quorum"
     DRY_RUN = "dry_run"
     CHAIN_UNREACHABLE = "chain_unreachable"
+    ENDPOINTS_DISAGREE = "endpoints_disagree"
     STORAGE_FAILED = "storage_failed"
     NOT_LEADING = "not_leading"
     NOT_DELIVERED = "not_delivered"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,8 @@ from agent.config import Settings
 from agent.network import Network
 from relayer import migrations
 from relayer.chain.endpoints import ChainEndpoint
+from relayer.chain.pool import open_pool
+from relayer.chain.standing import EndpointMetrics
 from relayer.chain.values import Deployment
 from relayer.lease import Lease
 from relayer.market.counting import Counted
@@ -36,9 +39,14 @@ class Ground:
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def open_endpoint(url: str, deployment: Deployment, stack: AsyncExitStack) -> ChainEndpoint:
-    """Connect to an endpoint of the deployment's chain."""
-    endpoint = await ChainEndpoint.open(url, chain_id=deployment.chain_id)
+async def open_endpoint(
+    urls: Sequence[str],
+    deployment: Deployment,
+    stack: AsyncExitStack,
+    metrics: EndpointMetrics | None = None,
+) -> ChainEndpoint:
+    """Connect to the endpoints of the deployment's chain, which are used as one."""
+    endpoint = await open_pool(urls, chain_id=deployment.chain_id, metrics=metrics)
     stack.push_async_callback(endpoint.close)
     return endpoint
 

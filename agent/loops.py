@@ -20,7 +20,7 @@ from agent.positions.loop import PositionLoop
 from agent.posting import Kind
 from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry
-from relayer.errors import HoldCycle, NotLeading, Retry, StorageFailed
+from relayer.errors import EndpointsDisagree, HoldCycle, NotLeading, Retry, StorageFailed
 from relayer.market.aggregate import AggregationRules
 from relayer.market.jumps import JumpRules, JumpWatch
 
@@ -220,5 +220,7 @@ def reason_of(fault: Retry | HoldCycle) -> str:
     """Name the hold that a fault of the world means."""
     if isinstance(fault, NotLeading):
         return HoldReason.NOT_LEADING.value
+    if isinstance(fault, EndpointsDisagree):
+        return HoldReason.ENDPOINTS_DISAGREE.value
     stored = isinstance(fault, StorageFailed)
     return (HoldReason.STORAGE_FAILED if stored else HoldReason.CHAIN_UNREACHABLE).value

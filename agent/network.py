@@ -50,6 +50,7 @@ class Network:
     clock: Clock
     state: Path
     history: Path
+    spare_rpc_urls: tuple[str, ...] = ()
     beside: Path | None = None  # an instance: the folder whose deployment and evidence it shares
 
     @property
@@ -60,6 +61,11 @@ class Network:
             for venue in self.venues
         )
         return replace(self, venues=venues)
+
+    @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        """Every endpoint, the one that is named first."""
+        return (self.rpc_url, *self.spare_rpc_urls)
 
     @property
     def deployment_file(self) -> Path:
@@ -151,6 +157,7 @@ def live_network(settings: Settings, folder: Path, *, keys: bool = True) -> Netw
     return Network(
         name=settings.network.name,
         rpc_url=settings.network.rpc_url,
+        spare_rpc_urls=settings.network.spare_rpc_urls,
         chain_id=settings.network.chain_id,
         venues=settings.venues,
         markets=tuple(market_of(index, each) for index, each in enumerate(settings.markets)),

@@ -47,8 +47,8 @@ def require_signers(kind: str, keys: tuple[Key, ...], registered: tuple[str, ...
 
 async def quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
     """Build both signer sets; how many must agree is what the contracts ask for."""
-    url, deployment = ground.network.rpc_url, ground.deployment
-    endpoint = await open_endpoint(url, deployment, stack)
+    urls, deployment = ground.network.rpc_urls, ground.deployment
+    endpoint = await open_endpoint(urls, deployment, stack)
     settings = ground.settings.signers
     if settings is None:
         sets, timeout_s = await _embedded(ground, stack), EMBEDDED_TIMEOUT_S
@@ -88,7 +88,7 @@ def _contracts(ground: Ground) -> tuple[str, str]:
 async def signer_ports(ground: Ground, stack: AsyncExitStack) -> SignerPorts:
     """Give signers what they look at, and what they remember in."""
     sources = ViewSources(
-        endpoint=await open_endpoint(ground.network.rpc_url, ground.deployment, stack),
+        endpoint=await open_endpoint(ground.network.rpc_urls, ground.deployment, stack),
         deployment=ground.deployment,
         pool=await open_venues(ground.network.for_signers, ground.metrics, stack),
         clock=ground.network.clock,

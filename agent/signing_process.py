@@ -86,14 +86,14 @@ async def signer_process(
     deployment = deployments.read(network.deployment_file)
     signers = signers_of(settings)
     if signers.own is not None and signers.own.rpc_url is not None:
-        network = replace(network, rpc_url=signers.own.rpc_url)
+        network = replace(network, rpc_url=signers.own.rpc_url, spare_rpc_urls=())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(network.clock.close)
         ground = Ground(
             network=network,
             settings=settings,
             deployment=deployment,
-            endpoint=await open_endpoint(network.rpc_url, deployment, stack),
+            endpoint=await open_endpoint(network.rpc_urls, deployment, stack),
             metrics=_metrics(network, place.number),
             database=await _memory(network, place.number, stack),
         )

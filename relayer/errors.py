@@ -9,6 +9,7 @@
     │   ├── VenueRefused      the exchange understood and said no
     │   ├── ChainRefused      the endpoint understood and said no
     │   ├── Reverted          a contract said no; `code` is its refusal, or None
+    │   ├── EndpointsDisagree two endpoints answer differently, and no third says who is right
     │   ├── ChainMoved        the block that was read is no longer the block of that number
     │   ├── EvidenceMissing   the store does not hold that hash
     │   ├── EvidenceDamaged   the store's bytes do not have the hash that names them
@@ -89,6 +90,10 @@ class ChainMoved(HoldCycle):
     """The block that was read is no longer the block of that number."""
 
 
+class EndpointsDisagree(HoldCycle):
+    """Two endpoints answer differently at one block, and no third says who is right."""
+
+
 class EvidenceMissing(HoldCycle):
     """The evidence store does not hold that hash."""
 
@@ -138,6 +143,7 @@ FAULT_REASONS = (
     *("unreachable", "rate_limited", "bad_answer"),
     *("venue_refused", "chain_refused", "reverted", "chain_moved", "unexpected"),
     *("evidence_missing", "evidence_damaged", "storage_failed", "not_leading"),
+    "endpoints_disagree",
     *("misconfigured", "wrong_chain", "deployment_wrong", "key_refused", "schema_outdated"),
 )
 

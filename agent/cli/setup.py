@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -42,7 +42,11 @@ def prepare(
         world = client.start(state, replay=replay, start_at=start, speed=speed or 1.0)
     else:
         require_same(world, replay, speed, state)
-    return Prepared(settings=settings, network=local_network(world, state))
+    return Prepared(settings=settings, network=_with_spares(local_network(world, state), settings))
+
+
+def _with_spares(network: Network, settings: Settings) -> Network:
+    return replace(network, spare_rpc_urls=settings.network.spare_rpc_urls)
 
 
 def require_same(world: WorldState, replay: Path | None, speed: float | None, state: Path) -> None:
@@ -62,4 +66,7 @@ def require_world(network: str, state: Path, *, keys: bool = True) -> Prepared:
     settings = load_settings(network)
     if settings.network.name != LOCAL:
         return Prepared(settings=settings, network=live_network(settings, state, keys=keys))
-    return Prepared(settings=settings, network=local_network(client.status(state).state, state))
+    return Prepared(
+        settings=settings,
+        network=_with_spares(local_network(client.status(state).state, state), settings),
+    )

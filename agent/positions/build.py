@@ -52,9 +52,9 @@ async def open_positions(
         return None
     store = IndexStore(ground.database, deployment.chain_id, deployment.margin.engine)
     reader = IndexReader(deployment, store, Index(await store.load()))
-    endpoint = await open_endpoint(ground.network.rpc_url, deployment, stack)
+    endpoint = await open_endpoint(ground.network.rpc_urls, deployment, stack)
     witnesses = [
-        await open_endpoint(url, deployment, stack) for url in settings.network.witness_rpc_urls
+        await open_endpoint((url,), deployment, stack) for url in settings.network.witness_rpc_urls
     ]
     payer = ground.network.keys.gas_payer
     ports = PositionPorts(

@@ -17,7 +17,7 @@ from relayer.chain.index import Index
 from relayer.delivery import calls
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome, detail_of
-from relayer.errors import HoldCycle, NotLeading, Retry, StorageFailed
+from relayer.errors import EndpointsDisagree, HoldCycle, NotLeading, Retry, StorageFailed
 
 NEW_RISK = 1  # the contract's scope of a pause
 FREEZE_S = 3_600  # long enough for somebody to look; it ends by itself
@@ -142,5 +142,7 @@ class PositionLoop:
 def _reason(fault: Retry | HoldCycle) -> str:
     if isinstance(fault, NotLeading):
         return HoldReason.NOT_LEADING.value
+    if isinstance(fault, EndpointsDisagree):
+        return HoldReason.ENDPOINTS_DISAGREE.value
     stored = isinstance(fault, StorageFailed)
     return (HoldReason.STORAGE_FAILED if stored else HoldReason.CHAIN_UNREACHABLE).value

@@ -50,7 +50,7 @@ async def open_desk(
             network=network,
             settings=settings,
             deployment=deployment,
-            endpoint=await open_endpoint(network.rpc_url, deployment, stack),
+            endpoint=await open_endpoint(network.rpc_urls, deployment, stack),
             metrics=_metrics(network, settings),
             database=await open_database(database_url(settings.storage, network.state), stack),
         )
