@@ -51,10 +51,19 @@ class Verdict(StrEnum):
 class Budget(Section):
     """The most that is done without asking; the share is of open interest in the markets moved."""
 
-    accounts: int = Field(ge=0)
-    liquidatable: int = Field(ge=0)
-    notional_usdc: int = Field(ge=0)
-    open_interest_ppm: int = Field(ge=0)
+    accounts: int = Field(default=50, ge=0)
+    liquidatable: int = Field(default=10, ge=0)
+    notional_usdc: int = Field(default=1_000_000, ge=0)
+    open_interest_ppm: int = Field(default=250_000, ge=0)
+
+
+class CycleBudget(Budget):
+    """The most of all steps of a cycle together."""
+
+    accounts: int = Field(default=100, ge=0)
+    liquidatable: int = Field(default=20, ge=0)
+    notional_usdc: int = Field(default=2_000_000, ge=0)
+    open_interest_ppm: int = Field(default=150_000, ge=0)
 
 
 class ImpactSettings(Section):
@@ -69,12 +78,8 @@ class ImpactSettings(Section):
     approval_s: int = Field(default=3_600, ge=60, le=86_400)
     # How much looser a cap may be wanted by now for an approval to hold still.
     drift_ppm: int = Field(default=50_000, ge=0, le=PPM)
-    market: Budget = Budget(
-        accounts=50, liquidatable=10, notional_usdc=1_000_000, open_interest_ppm=250_000
-    )
-    cycle: Budget = Budget(
-        accounts=100, liquidatable=20, notional_usdc=2_000_000, open_interest_ppm=150_000
-    )
+    market: Budget = Budget()
+    cycle: CycleBudget = CycleBudget()
 
 
 DEFAULTS: Final = ImpactSettings()

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from agent.cycle import CycleResult, Mind, risk_cycle
-from agent.impact import Budget, Exposure, ImpactSettings, NotSeen, Seen, Verdict, used_of
+from agent.impact import (
+    Budget,
+    CycleBudget,
+    Exposure,
+    ImpactSettings,
+    NotSeen,
+    Seen,
+    Verdict,
+    used_of,
+)
 from agent.judge import Rules
 from agent.ports import Hands
 from agent.proof.explain import explain_risk
@@ -40,9 +49,10 @@ from tests.fakes import (
 RULES = Rules(policy=policy())
 CALM, STORM = FakeScorer(0.002), FakeScorer(0.02)
 PLENTY = Budget(accounts=1_000, liquidatable=1_000, notional_usdc=10**9, open_interest_ppm=10**7)
-GENEROUS = ImpactSettings(market=PLENTY, cycle=PLENTY)
+ALL = CycleBudget(**PLENTY.model_dump())
+GENEROUS = ImpactSettings(market=PLENTY, cycle=ALL)
 NOBODY = PLENTY.model_copy(update={"accounts": 0})
-STRICT = ImpactSettings(market=NOBODY, cycle=PLENTY)
+STRICT = ImpactSettings(market=NOBODY, cycle=ALL)
 
 
 class FakeExposures:
@@ -145,7 +155,7 @@ async def test_budget__within__goes_with_the_notice_and_says_what_it_does() -> N
 
 async def test_budget__above_the_soft_one__ramps_the_whole_tuple_for_longer() -> None:
     budget = PLENTY.model_copy(update={"accounts": 4})
-    made = bench(ImpactSettings(market=budget, cycle=PLENTY, soft_ppm=250_000))
+    made = bench(ImpactSettings(market=budget, cycle=ALL, soft_ppm=250_000))
     result = await made.cycle()
     first = result.weighing.steps[0]
     assert (first.verdict, first.used_ppm) == (Verdict.RAMPED, 750_000)
@@ -158,7 +168,7 @@ async def test_budget__above_the_soft_one__ramps_the_whole_tuple_for_longer() ->
 
 async def test_budget__longest_ramp__is_not_passed() -> None:
     budget = PLENTY.model_copy(update={"accounts": 3})
-    settings = ImpactSettings(market=budget, cycle=PLENTY, soft_ppm=10_000, longest_ramp_s=7_200)
+    settings = ImpactSettings(market=budget, cycle=ALL, soft_ppm=10_000, longest_ramp_s=7_200)
     made = bench(settings)
     await made.cycle()
     assert made.posted()[0].ramp_s == 7_200
@@ -181,7 +191,7 @@ async def test_budget__cycle_full__the_cheapest_go_and_the_dearest_holds() -> No
     for account in (1, 2, 3):
         book, seen = trade(book, seen, LONG, 10_000, account=account)
     book, seen = trade(book, seen, LONG, 10_000, account=4, market=1)
-    made = bench(ImpactSettings(market=PLENTY, cycle=PLENTY.model_copy(update={"accounts": 3})))
+    made = bench(ImpactSettings(market=PLENTY, cycle=ALL.model_copy(update={"accounts": 3})))
     made.exposures.seen = Exposure(book=book, readings=at_price(seen, e18("92.5")), block_number=7)
     result = await made.cycle()
     assert [(h.market, h.reason) for h in result.entry.holds] == [(0, "impact")]
