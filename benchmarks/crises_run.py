@@ -166,36 +166,39 @@ class Play:
             most_leverage=self._most,
         )
         self.warm_minutes = crisis.warm_days * 1_440
-        self._scored: list[Scored] = []
+        self.scored: list[Scored] = []
         self._average: dict[MarketId, LeverageE2] = {}
+        self._follow: Callable[[Record], None] | None = None
 
-    def run(self, peer: str, look: Look = nobody_looks, *, log: bool = False) -> Played:
-        """Replay the crisis under one peer."""
-        law = self._law(log=log)
+    def run(
+        self, peer: str, look: Look = nobody_looks, follow: Callable[[Record], None] | None = None
+    ) -> Played:
+        """Replay the crisis under one peer; `follow` is given the record that is being written."""
+        law = self._law()
+        self._follow = follow
         if peer == OURS:
             floor = self._run_ours(law, look)
         else:
             if peer == HEEDED:
-                look = Heeding(self._scored, len(self._crisis.symbols)).look
+                look = Heeding(self.scored, len(self._crisis.symbols)).look
             floor = self._run(law, self._steered(peer), look)
         return Played(
             peer=peer, record=floor.record, walk=self.walk, warm_minutes=self.warm_minutes
         )
 
-    def _law(self, *, log: bool) -> Law:
-        law = deployed(
+    def _law(self) -> Law:
+        return deployed(
             self._ground.classes,
             self._crisis.classes,
             [FIRST] * len(self._crisis.classes),
             self.walk.start_ms // MS,
             (POOL_USDC, INSURANCE_USDC),
         )
-        if log:
-            law.log = []
-        return law
 
     def _run(self, law: Law, steer: Callable[[Law, int], None], look: Look) -> Floor:
         floor = Floor(law, self.walk, self._crowd, steer, look)
+        if self._follow is not None:
+            self._follow(floor.record)
         floor.begin()
         for minute in range(1, self.walk.length + 1):
             floor.play(minute)
@@ -208,7 +211,7 @@ class Play:
             if not self._is_time(minute):
                 return
             judgement, scored = daemon.cycle(law, minute)
-            self._scored.append(scored)
+            self.scored.append(scored)
             words, validity_s = judgement.words, judgement.validity_s
             if minute == 0:
                 rules = self._ground.rules
@@ -227,7 +230,7 @@ class Play:
 
     def _steered(self, peer: str) -> Callable[[Law, int], None]:
         """Give what sets a peer's limits, from our liquidity figures and its own caps."""
-        by_minute = {each.minute: each for each in self._scored}
+        by_minute = {each.minute: each for each in self.scored}
         decisions = self._decisions(peer)
         rules = self._ground.rules
 
@@ -271,14 +274,14 @@ class Heeding:
     """What traders do who heed warnings: half of the position goes ten minutes after it is said."""
 
     def __init__(self, scored: Sequence[Scored], markets: int) -> None:
-        self._scored = {each.minute: each for each in scored}
+        self.scored = {each.minute: each for each in scored}
         self._outlook: Outlook | None = None
         self._rests: dict[int, int] = {}
         self._markets = markets
 
     def look(self, law: Law, table: Table, minute: int, prices: Floats) -> list[tuple[int, int]]:
         """Find who has come within the level `warning`, and acts on it."""
-        scored = self._scored.get(minute)
+        scored = self.scored.get(minute)
         if scored is not None:
             known = {market: each.volatility for market, each in scored.scores.items()}
             self._outlook = outlook_of(known, textbook, WarnSettings())
