@@ -64,9 +64,11 @@ async def _play(folder: Path) -> list[Row]:
     from relayer.market.jumps import JumpWatch
 
     settings = load_settings("local")
-    settings = settings.model_copy(
-        update={"metrics": settings.metrics.model_copy(update={"port": 0}), "http": None}
-    )
+    acting = settings.actions.model_copy(
+        update={"mode": "execute"}
+    )  # as an operator switches it on
+    free = settings.metrics.model_copy(update={"port": 0})
+    settings = settings.model_copy(update={"metrics": free, "http": None, "actions": acting})
     world = client.status(folder).state
     network = local_network(world, folder)
     began = time.monotonic()

@@ -5,8 +5,6 @@ The amounts of the isolated and the cross trader are those of the founding docum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from agent.demo.margin_stage import USDC, Margin, price_of_liquidation, refused_with, usdc
 from agent.demo.stage import Stage, require
 from contracts.messages import MarginMode, Side
@@ -145,32 +143,4 @@ async def expired_parameters(stage: Stage) -> str:
     return "OPENING_PAUSED by the contract; the signers give no terms any more"
 
 
-Closed = tuple[int, int]
 """A position's size before and after a liquidation."""
-
-
-async def liquidate_if_possible(stage: Stage) -> Closed | None:
-    """Let a keeper try to liquidate the bold position; give what it was before and after."""
-    margin = Margin(stage=stage)
-    before = await margin.position(BOLD_TRADER, "BTC", ISOLATED)
-    if not before["liquidatable"]:
-        return None
-    account, market = margin.wallet(BOLD_TRADER).address, margin.market("BTC")
-    keeper = margin.wallet("liquidator")
-    code = await refused_with(
-        keeper.tell(margin.at.liquidator, calls.LIQUIDATE, account, market, int(ISOLATED))
-    )
-    if code is not None:
-        return None
-    after = await margin.position(BOLD_TRADER, "BTC", ISOLATED)
-    if after["size"] == before["size"]:
-        return None  # the first of two rounds: it waits for one that agrees
-    return before["size"], after["size"]
-
-
-def partial_liquidation(found: Sequence[Closed | None]) -> str:
-    """Say what was closed of the bold position, a part first; fail where nothing was."""
-    closed = [each for each in found if each is not None]
-    require(any(0 < after < before for before, after in closed), f"no part was closed: {found}")
-    parts = [f"{(before - after) * 100 // before} %" for before, after in closed]
-    return f"a long of BTC was liquidated in parts: {', '.join(parts)} of what was left"

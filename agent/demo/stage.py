@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.app import Daemon
 from agent.config import Settings
 from agent.cycle import CycleResult, risk_cycle
+from agent.positions.action_turn import Acted
 from agent.positions.ahead import ahead_of
 from agent.positions.look import Turn
+from agent.positions.warn import Warned
 from agent.prices import TickResult, price_tick
 from agent.standing import Standing, standing_of
 from contracts.units import UnixS
@@ -27,6 +29,29 @@ class StepFailed(Exception):  # noqa: N818 - named for what happened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A turn that changed a position: what it was before and after."""
+
+    before: int
+    after: int
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """What the daemon did and said in the storm, for the steps that look at it afterwards."""
+
+    parts: list[Part] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    warned: dict[str, Warned] = field(default_factory=dict)
+
+    @property
+    def acted(self) -> tuple[Acted, ...]:
+        """Every signed action that was sent or dropped."""
+        return tuple(each for turn in self.turns for each in turn.sent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What the story plays on; `seen` holds what the last tick accepted."""
 
@@ -35,6 +60,7 @@ class Stage:
     settings: Settings
     say: Say
     seen: list[JumpWatch]
+    storm: Storm = field(default_factory=Storm)
 
     async def tick(self) -> TickResult:
         """Look at prices once."""
@@ -80,6 +106,13 @@ class Stage:
         """Read what the contracts hold."""
         state = await read_chain(self.daemon.endpoint, self.daemon.deployment)
         return standing_of(self.daemon.deployment, state, UnixS(await self.now_ms() // 1_000))
+
+    def show(self, standing: Standing) -> None:
+        """Print what the contracts hold."""
+        for market in standing.markets:
+            symbol, price, _, _, cap, maintenance, open_interest, _, state = market.row()
+            first = f"    {symbol:>5}  {price:>9}  cap {cap:>7}  maintenance {maintenance:>8}"
+            self.say(f"{first}  open interest up to {open_interest:>9}  {state}")
 
 
 def require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -10,17 +10,16 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 
 from agent.demo import margin_story as margin
+from agent.demo import storm_story as storm
 from agent.demo.stage import MINUTE_MS, Stage, require
 from agent.network import local_role
 from agent.proof.verifying import Report, verify_posted
-from agent.standing import Standing
 from contracts.messages import RiskUpdate, calldata
 from contracts.refusals import Refusal
 from relayer.chain.events import posted_round
 from relayer.errors import Reverted
 from relayer.evidence import EvidenceStore
 from relayer.local import client
-from relayer.local.candles import CRASH_MS
 
 
 async def first_prices(stage: Stage) -> str:
@@ -35,7 +34,7 @@ async def first_parameters(stage: Stage) -> str:
     """Leverage caps and maintenance from the trained model, inside the contract's bounds."""
     result = await stage.cycle()
     require(result.entry.result == "effective", f"the update is {result.entry}")
-    show(stage, await stage.standing())
+    stage.show(await stage.standing())
     model = stage.daemon.mind.model_hash.hex()[:12]
     return f"round {result.entry.round}, {len(result.judgement.plans)} markets, model {model}"
 
@@ -133,31 +132,6 @@ async def venues_down(stage: Stage) -> str:
     return f"held: {', '.join(sorted(reasons))}; nothing posted"
 
 
-async def storm(stage: Stage) -> str:
-    """A storm and a crash: new risk is tightened at once, open positions by a ramp with notice."""
-    before = await stage.standing()
-    await stage.pass_to(CRASH_MS - 30 * MINUTE_MS)
-    await stage.minutes(30, step=5)
-    unconfirmed, closed = 0, []
-    for _ in range(24):
-        await stage.pass_to(await stage.now_ms() + MINUTE_MS)
-        tick = await stage.tick()
-        unconfirmed += sum(posted.unconfirmed for posted in tick.feed.posted if posted)
-        closed.append(await margin.liquidate_if_possible(stage))
-        await stage.cycle()
-    after = await stage.standing()
-    show(stage, after)
-    fell = [
-        f"{b.symbol} {b.cap_e2 / 100:.1f}x to {a.cap_e2 / 100:.1f}x"
-        for b, a in zip(before.markets, after.markets, strict=True)
-        if a.cap_e2 < b.cap_e2
-    ]
-    require(bool(fell), "no cap fell in the crash")
-    partial = margin.partial_liquidation(closed)
-    seen = f"; {unconfirmed} times a jump waited for confirmation" if unconfirmed else ""
-    return f"caps fell: {', '.join(fell)}{seen}; {partial}"
-
-
 async def scraped(stage: Stage) -> str:
     """Prometheus sees it."""
     text = client.fetch_text(f"http://127.0.0.1:{stage.daemon.metrics_port}/metrics")
@@ -188,7 +162,11 @@ STORY: tuple[tuple[str, Callable[[Stage], Awaitable[str]]], ...] = (
     ("forged and replayed updates refused", forged),
     ("a venue 30 % off is left out", venue_off),
     ("all venues stale: hold", venues_down),
-    ("storm and crash: tightening, liquidation", storm),
+    ("storm and crash: tightening", storm.storm),
+    ("warnings before it, with cures", storm.warned),
+    ("a managed position deleveraged", storm.deleveraged),
+    ("a partial liquidation", storm.liquidated),
+    ("the signed action verified", storm.action_verified),
     ("profit reused as margin", margin.profit_reused),
     ("parameters expired: no opening", margin.expired_parameters),
     ("metrics scraped", scraped),
@@ -233,11 +211,3 @@ def one_digit_changed(bundle: bytes, after: bytes) -> bytes:
     at = next(i for i in range(start, len(bundle)) if bundle[i : i + 1].isdigit())
     digit = b"7" if bundle[at : at + 1] != b"7" else b"3"
     return bundle[:at] + digit + bundle[at + 1 :]
-
-
-def show(stage: Stage, standing: Standing) -> None:
-    """Print what the contracts hold."""
-    for market in standing.markets:
-        symbol, price, _, _, cap, maintenance, open_interest, _, state = market.row()
-        first = f"    {symbol:>5}  {price:>9}  cap {cap:>7}  maintenance {maintenance:>8}"
-        stage.say(f"{first}  open interest up to {open_interest:>9}  {state}")
