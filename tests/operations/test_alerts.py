@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, ProcessCollector
 
-from relayer.metrics import Metrics, Vocabulary
-from relayer.position_metrics import PositionMetrics, PositionVocabulary
+from tests.operations.declared import registry
 from tests.operations.files import (
     DASHBOARDS,
     RULE_TESTS,
@@ -28,15 +26,7 @@ NAMES = [rule["alert"] for rule in alerts()]
 
 def declared() -> set[str]:
     """Return every sample that the code declares."""
-    registry = CollectorRegistry()
-    one = ("x",)
-    known = Vocabulary(hold_reasons=one, refusal_reasons=one, signers=one, venues=one, markets=one)
-    metrics = Metrics(registry, known)
-    for describe in (metrics.describe_build, metrics.describe_model, metrics.describe_config):
-        describe({"x": "y"})
-    PositionMetrics(registry, PositionVocabulary(tasks=one, sums=one, levels=one, notices=one))
-    ProcessCollector(registry=registry)
-    return {sample.name for family in registry.collect() for sample in family.samples}
+    return {sample.name for family in registry().collect() for sample in family.samples}
 
 
 def promtool(*arguments: str | Path) -> None:
