@@ -63,6 +63,7 @@ lock: env ## Resolve the requirements again and write the locks
 	@command -v uv >/dev/null || { echo "uv is needed to resolve the lock (pip install uv)"; exit 1; }
 	@uv pip compile pyproject.toml --extra local --extra research --extra postgres --extra aws --extra tracing --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --prerelease if-necessary-or-explicit -o requirements/dev.txt --quiet
 	@# What an operator installs is a part of it, version for version.
+	@printf 'build>=1.3\nsetuptools>=80\n' | uv pip compile - --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/build.txt --quiet
 	@uv pip compile pyproject.toml --extra local --extra postgres --extra aws --extra tracing --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --prerelease if-necessary-or-explicit -o requirements/run.txt --quiet
 
 package: env ## Build sdist and wheel reproducibly into dist/, install the wheel in an empty environment, use it
