@@ -106,7 +106,8 @@ async def daemon(
         positions = await open_positions(ground, hands, stack, insight)
         judged = LatestJudgement()
         hands = with_budget(hands, ground, positions)
-        desk = desk_of(ground, hands.quorum, model, judged)
+        index = None if positions is None else positions.positions.index
+        desk = desk_of(ground, hands.quorum, model, judged, index)
         listening = await _answer(ground, desk, positions, stack)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again

@@ -203,6 +203,8 @@ def _profile(footing: Footing) -> schemas.RiskProfile:
         risk=score.risk if score else None,
         cap_share_ppm=share,
         words=f"{words}; {share / PPM:.0%} of each market's cap is this account's",
+        reasons=footing.profile.reasons if footing.profile else (),
+        would_change=footing.profile.changes if footing.profile else (),
     )
 
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from agent.cycle import CycleResult
 from agent.ports import Attestation, Clock, Evidence
 from agent.proof.record import encode_scores, shallow
 from agent.quoting.assessment import NOT_JUDGED, Assessment, assessment_of
+from agent.quoting.history import ITSELF, Profile, profile_of, trades_from
 from agent.quoting.joint import cross_account, cross_markets
 from agent.quoting.offer import Footing, NoOffer, Offer, quote
 from agent.quoting.risk import Chances, Forecasts, Held, chances_of
@@ -78,27 +77,13 @@ class Signed:
     message: SignedMessage
 
 
-ITSELF = np.zeros(1, dtype=np.int64)
-"""An account's number in its own history."""
 History = Callable[[str], Trades]
 """What an account did, by its address; in it the account is number 0."""
 
 
 def no_history() -> Trades:
     """Give the history of somebody who never traded."""
-    whole, real = np.array([], dtype=np.int64), np.array([], dtype=np.float64)
-    return Trades(
-        origin="the engine's events",
-        account=whole,
-        market=whole,
-        side=whole,
-        opened_ms=whole,
-        closed_ms=whole,
-        leverage=real,
-        cap=real,
-        notional_usdc=real,
-        end=whole,
-    )
+    return trades_from(())
 
 
 class LatestJudgement:
@@ -184,9 +169,17 @@ class TermsDesk:
         accounts = self.model.accounts
         if accounts is None:
             return None
-        history = no_history() if self._history is None else self._history(account)
-        (score,) = accounts.score(account_table(history, ITSELF, now_ms))
+        (score,) = accounts.score(account_table(self._past(account), ITSELF, now_ms))
         return score
+
+    def profile_of(self, account: str, now_ms: int) -> Profile | None:
+        """Say what an account's score rests on; None where no model judges accounts."""
+        if self.model.accounts is None:
+            return None
+        return profile_of(self.model.accounts, self._past(account), now_ms)
+
+    def _past(self, account: str) -> Trades:
+        return no_history() if self._history is None else self._history(account)
 
     async def now_ms(self) -> int:
         """Give the clock's time."""

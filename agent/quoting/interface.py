@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.positions.warn_turn import Warner
 from agent.proof.limits import LiveLimits, live_limits
@@ -97,6 +97,7 @@ class Interface:
         """Give an account's positions and what is known of it."""
         account = checksummed(address.lower())
         footing = await self._desk.footing(account, tuple(self._desk.symbols))
+        footing = replace(footing, profile=self._desk.profile_of(account, footing.now_ms))
         state, _ = await self._now()
         chances = self._desk.chances(footing)
         return account_of(account, footing, state.block_number, chances)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from agent.quoting.assessment import Assessment
+from agent.quoting.history import Profile
 from agent.quoting.joint import cross_account
 from agent.quoting.passing import NOTHING_PASSES, Passing, what_passes
 from agent.quoting.risk import Forecasts, Risk, Stand, risk_of
@@ -58,6 +59,7 @@ class Footing:
     forecasts: Forecasts = field(default_factory=Forecasts)
     score: AccountScore | None = None
     settings: QuoteSettings = DEFAULTS
+    profile: Profile | None = None  # for the account's owner only
 
     @property
     def multiplier_ppm(self) -> Ppm:

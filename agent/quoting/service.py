@@ -11,8 +11,10 @@ from agent.ground import Ground
 from agent.ports import Attestation
 from agent.positions.warn_turn import Warner
 from agent.quoting.desk import DeskPorts, Known, LatestJudgement, TermsDesk, known_with
+from agent.quoting.history import trades_from
 from agent.quoting.interface import Interface, InterfaceRules
 from models.artifact import LoadedModel
+from relayer.chain.index import Index
 from relayer.evidence import EvidenceStore
 from relayer.http.app import create_app
 from relayer.http.server import Listening, serving
@@ -20,9 +22,13 @@ from relayer.journal import Journal
 
 
 def desk_of(
-    ground: Ground, quorum: Attestation, model: LoadedModel, judged: LatestJudgement
+    ground: Ground,
+    quorum: Attestation,
+    model: LoadedModel,
+    judged: LatestJudgement,
+    index: Index | None = None,
 ) -> TermsDesk:
-    """Build the desk of a process that stands on `ground`."""
+    """Build the desk of a process that stands on `ground`; the index knows what accounts did."""
     ports = DeskPorts(
         endpoint=ground.endpoint,
         deployment=ground.deployment,
@@ -30,7 +36,8 @@ def desk_of(
         quorum=quorum,
         evidence=EvidenceStore(ground.network.evidence),
     )
-    return TermsDesk(ports, known_of(model), judged, ground.settings.quotes)
+    history = None if index is None else lambda account: trades_from(index.trades_of(account))
+    return TermsDesk(ports, known_of(model), judged, ground.settings.quotes, history)
 
 
 def known_of(model: LoadedModel) -> Known:

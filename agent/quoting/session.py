@@ -29,6 +29,8 @@ from agent.storing import database_url
 from contracts.units import MarketId, UnixMs
 from models.artifact import LoadedModel
 from relayer.chain import deployments
+from relayer.chain.index import Index
+from relayer.chain.index_store import IndexStore
 from relayer.errors import EvidenceMissing
 from relayer.evidence import EvidenceStore
 from relayer.journal import CycleEntry, Journal
@@ -57,7 +59,16 @@ async def open_desk(
         signs = sign and (settings.signers is not None or network.keys.risk_signers)
         quorum: Attestation = await quorums(ground, stack) if signs else DryRun()
         judged = LatestJudgement(await last_assessment(ground))
-        yield desk_of(ground, quorum, model, judged)
+        yield desk_of(ground, quorum, model, judged, await index_of(ground))
+
+
+async def index_of(ground: Ground) -> Index | None:
+    """Give the accounts' past as the daemon has read it, without reading on."""
+    margin = ground.deployment.margin
+    if margin is None:
+        return None
+    store = IndexStore(ground.database, ground.deployment.chain_id, margin.engine)
+    return Index(await store.load())
 
 
 async def last_assessment(ground: Ground) -> Assessment:

@@ -35,6 +35,7 @@ from contracts.margin_sides import NO_CUT, Cut
 from contracts.pool import PoolState
 from contracts.units import LeverageE2, MarketId, Ppm, PriceE18, UnixMs, UsdcE6
 from relayer.chain.index_ledger import REDEEM, Ledger, Row, Table, cut_key
+from relayer.chain.index_lives import PastTrade, trades_of
 
 Value = TypeVar("Value")
 
@@ -189,6 +190,11 @@ class Index:
             accounts={owner: self.account(owner) for owner in owners},
             markets=self.markets(),
         )
+
+    def trades_of(self, account: str | Account) -> tuple[PastTrade, ...]:
+        """Give an account's newest trades, those that are open last."""
+        owner = account_number(account) if isinstance(account, str) else account
+        return tuple(trades_of(self.ledger, owner, list(self.positions_of(owner))))
 
     def managed_in(self, markets: Collection[MarketId]) -> tuple[PositionId, ...]:
         """Give the managed positions of some markets, undecoded: of a million, a few are read."""

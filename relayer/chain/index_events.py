@@ -24,6 +24,9 @@ _ENGINE: Final = (
     "SideCut(uint256,bool,uint256,uint256,int256,uint256)",
     "RulesChanged(uint256,uint256)",
     "SettlementBegun(uint256,uint256)",
+    "Filled(uint256,address,bool,uint256,uint256,uint256,uint256,int256,uint256,uint256)",
+    "Liquidation(uint256,address,uint256,uint256,int256,uint256,uint256,uint256,uint256)",
+    "PositionSettled(uint256,uint256,int256)",
 )
 _DESK: Final = (
     f"Requested(bytes32,address,uint256,bytes32,{REQUEST_TYPES})",

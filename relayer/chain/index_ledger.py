@@ -33,6 +33,8 @@ class Table(StrEnum):
     REQUEST = "request"  # its 15 fields
     POOL = "pool"  # assets, insurance, pending, shares, insurance shares
     LIQUIDITY = "liquidity"  # kind, owner, tranche, amount, ready at
+    LIFE = "life"  # of an open position: opened at, notional, leverage, ratio, side
+    TRADE = "trade"  # of an account: the newest that ended (index_lives.py)
 
 
 SIZES, LONG_SUM, SHORT_SUM, FLOW, RULES, SETTLEMENT, POT = range(7)

@@ -8,6 +8,7 @@ from typing import Final
 from contracts.book_words import decode_position
 from contracts.margin import SizeE18
 from contracts.margin_sides import Cut, sums_after_cut
+from relayer.chain import index_lives
 from relayer.chain.index_events import IndexEvent
 from relayer.chain.index_ledger import (
     ASSETS,
@@ -197,6 +198,9 @@ _TAKERS: Final[Mapping[str, Callable[..., None]]] = {
     "RedeemRequested": _redeem_requested,
     "RedeemExecuted": _redeem_executed,
     "RedeemCancelled": _redeem_cancelled,
+    "Filled": index_lives.filled,
+    "Liquidation": index_lives.liquidated,
+    "PositionSettled": index_lives.settled,
     "Executed": _request_ended,
     "Cancelled": _request_ended,
 }

@@ -311,6 +311,8 @@ class RiskProfile(Schema):
     risk: float | None
     cap_share_ppm: int
     words: str
+    reasons: tuple[str, ...] = ()
+    would_change: tuple[str, ...] = ()
 
 
 class AccountAnswer(Schema):
