@@ -55,9 +55,10 @@ format: env ## Format the sources
 chaos: env anvil ## Deliver 2,000 decisions through deaths, rollbacks and a lying endpoint; print what became of each
 	@$(BIN)/python -m benchmarks.chaos
 
-bench: env ## Run the benchmarks and print their tables
+bench: env anvil ## Run the benchmarks and print their tables
 	@$(BIN)/python -m benchmarks.gas
 	@$(BIN)/python -m benchmarks.latency
+	@$(BIN)/python -m benchmarks.delivery
 
 lock: env ## Resolve the requirements again and write the locks
 	@command -v uv >/dev/null || { echo "uv is needed to resolve the lock (pip install uv)"; exit 1; }

@@ -26,6 +26,7 @@ from agent.ground import Ground, open_database, open_endpoint, open_venues
 from agent.leading import exclusive, lead, lease_of, led
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
+from agent.payer import watch_payer
 from agent.ports import Hands
 from agent.positions.build import Insight, open_positions
 from agent.positions.exposure import with_budget
@@ -99,6 +100,7 @@ async def daemon(
         ground = await _ground(network, settings, model, lease, stack)
         server = _serve_metrics(ground.metrics, settings.metrics.port)
         stack.callback(server.close)
+        watch_payer(ground, stack)
         progress(f"metrics at http://127.0.0.1:{server.port}/metrics")
         hands = await lead(ground, await _hands(ground, stack, progress), stack, progress)
         await hands.delivery.resume()

@@ -178,6 +178,14 @@ class StorageSettings(Section):
     password_file: str | None = None
 
 
+class PayerSettings(Section):
+    """When the account that pays gas is called short, in the log (`agent.payer`)."""
+
+    every_s: float = Field(default=60.0, gt=0, le=3_600)
+    warn_days: float = Field(default=3.0, ge=0)
+    warn_ether: float = Field(default=0.0, ge=0)
+
+
 class LeaseSettings(Section):
     """Which of several daemons on one PostgreSQL sends (`relayer.lease`)."""
 
@@ -209,6 +217,7 @@ class Settings(Section):
     signers: SignersSettings | None = None
     storage: StorageSettings = StorageSettings()
     lease: LeaseSettings | None = None
+    payer: PayerSettings = PayerSettings()
     keeper: KeeperSettings = KeeperSettings()
     actions: ActionSettings = ActionSettings()
     warnings: WarnSettings = WarnSettings()

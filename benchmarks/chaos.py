@@ -5,7 +5,8 @@ usage: python -m benchmarks.chaos [--decisions N] [--seed N] [--database sqlite|
 
 Decisions of both kinds go the daemon's own way (journal, outbox, transactor, read-back) to real
 contracts on anvil, through the proxy of `chaos_proxy`; the process kills itself at its steps and is
-killed from outside; blocks stop, and are rolled back. At the end the chain's events, the outbox and
+killed from outside; blocks stop, and are rolled back; the disk takes no more (SQLite), the server
+crashes and starts again (PostgreSQL). At the end the chain's events, the outbox and
 the journal are compared, decision by decision, and the exit code says whether all agree.
 """
 # ruff: noqa: FBT003 -- JSON, and what the node's calls take
@@ -16,8 +17,10 @@ import argparse
 import asyncio
 import ctypes
 import json
+import logging
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -47,6 +50,7 @@ from tests.relayer.conftest import plan
 
 _DIES_WITH_ITS_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 DEATH = 0.0012  # at each of the steps: about every fortieth decision dies somewhere
+SAY_EVERY_S = 15.0
 ENDS = ("effective", "superseded", "expired", "failed")
 
 
@@ -61,6 +65,8 @@ class Verdict:
     killed_from_outside: int = 0
     rollbacks: int = 0
     spells_without_blocks: int = 0
+    disk_full: int = 0
+    database_restarts: int = 0
     proxy: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     overtaken: int = 0
@@ -80,6 +86,8 @@ class Weather:
     verdict: Verdict
     ahead_ms: int
     decisions: int
+    database: Disturbed
+    said_s: float = field(default_factory=time.monotonic)
 
     def _life_s(self) -> float:
         """Draw how long the next life may last, longer where a busy machine gets nothing done."""
@@ -103,6 +111,13 @@ class Weather:
                 self._stop_blocks()
             elif self.dice.random() < 0.012:
                 self._roll_back()
+            elif self.dice.random() < 0.004:
+                self.database.disturb(child, self.dice, self.verdict)
+            if time.monotonic() - self.said_s > SAY_EVERY_S:
+                self.said_s = time.monotonic()
+                done = self.database.decided()
+                say = f"{done}/{self.decisions} decisions, {self.verdict.lives} lives"
+                print(say, file=sys.stderr, flush=True)
 
     def _stop_blocks(self) -> None:
         """Hold transactions in the pool for a while, forget some, then mine them."""
@@ -124,12 +139,46 @@ class Weather:
         self.node.call("evm_setTime", (time.time_ns() // 1_000_000 + self.ahead_ms) // 1_000)
 
 
+@dataclass
+class Disturbed:
+    """The daemon's database, which may refuse to write or go away for a while."""
+
+    url: str
+    cluster: postgres.Postgres | None
+
+    def disturb(self, child: int, dice: random.Random, verdict: Verdict) -> None:
+        """Crash the server and start it, or let no file of the daemon's grow for a while."""
+        spell_s = dice.uniform(0.1, 1.0)
+        if self.cluster is not None:
+            verdict.database_restarts += 1
+            self.cluster.stop()
+            time.sleep(spell_s)
+            self.cluster.start()
+            return
+        verdict.disk_full += 1
+        with suppress(ProcessLookupError):
+            resource.prlimit(child, resource.RLIMIT_FSIZE, (4_096, resource.RLIM_INFINITY))
+            time.sleep(spell_s)
+            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(child, resource.RLIMIT_FSIZE, unlimited)
+
+    def decided(self) -> int:
+        """Count the decisions so far."""
+        engine = create_engine(self.url)
+        try:
+            with engine.connect() as connection:
+                query = sa.select(sa.func.count()).select_from(decisions)
+                return int(connection.scalar(query) or 0)
+        finally:
+            engine.dispose()
+
+
 def run(count: int, seed: int, database: str = "sqlite", death: float = DEATH) -> Verdict:
     """Deliver so many decisions through everything, and judge."""
     verdict, dice = Verdict(), random.Random(seed)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as name, _database(database, Path(name)) as url:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as name, _database(database, Path(name)) as disturbed:
+        folder, url = Path(name), disturbed.url
         migrations.upgrade(url)
         options = ("--slots-in-an-epoch", "8")  # 16 blocks to a final one
         with running(*options, chain_id=b.CHAIN_ID, timestamp_s=b.NOW_S) as node:
@@ -147,7 +196,7 @@ def run(count: int, seed: int, database: str = "sqlite", death: float = DEATH) -
                     decisions=count,
                     death=death,
                 )
-                _storm(job, Weather(node, dice, verdict, job.clock_ahead_ms, count))
+                _storm(job, Weather(node, dice, verdict, job.clock_ahead_ms, count, disturbed))
                 proxy.calm_down()
                 _calm(job, count)
             verdict.proxy = json.loads((folder / "port.json").read_text())
@@ -229,12 +278,12 @@ def _proxy(node: Anvil, folder: Path, seed: int) -> Iterator[RunningProxy]:
 
 
 @contextmanager
-def _database(kind: str, folder: Path) -> Iterator[str]:
+def _database(kind: str, folder: Path) -> Iterator[Disturbed]:
     if kind == "sqlite":
-        yield f"sqlite:///{folder}/aml.db"
+        yield Disturbed(f"sqlite:///{folder}/aml.db", None)
         return
     with postgres.running() as cluster:
-        yield cluster.fresh()
+        yield Disturbed(cluster.fresh(), cluster)
 
 
 async def _deploy(node: Anvil) -> tuple[Deployment, tuple[bytes, bytes]]:
@@ -313,6 +362,8 @@ def table(verdict: Verdict) -> str:
         ("  killed by SIGKILL from outside", verdict.killed_from_outside),
         ("spells without blocks", verdict.spells_without_blocks),
         ("rollbacks of 1 to 3 blocks", verdict.rollbacks),
+        ("spells in which the disk is full", verdict.disk_full),
+        ("crashes of the database's server", verdict.database_restarts),
         ("requests through the proxy", verdict.proxy.get("requests", 0)),
         *(
             (f"  {name.replace('_', ' ')}", number)
@@ -336,6 +387,7 @@ def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # as the daemon has it
     verdict = run(given.decisions, given.seed, given.database)
     print(table(verdict))
     for fault in verdict.faults[:40]:

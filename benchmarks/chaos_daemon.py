@@ -139,8 +139,11 @@ class Life:
 
     async def made(self) -> int:
         """Count the decisions of all lives."""
-        count: int = await self.journal.count()
-        return count
+        while True:
+            with suppress(RelayerError):
+                count: int = await self.journal.count()
+                return count
+            await asyncio.sleep(0.05)
 
     async def decide(self, kind: str) -> None:
         """Make one decision and deliver it, as `agent.posting` does."""

@@ -128,6 +128,8 @@ def configure_logging(level: int = logging.INFO) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
     # Its overlaps and misses are counted by our own listener; a line each would drown the rest.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    # That a lost connection cannot be closed is no news; `StorageFailed` has said that it is lost.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
