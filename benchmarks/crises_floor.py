@@ -49,7 +49,10 @@ MEASURED_MINUTES: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Liquidation:
-    """One liquidation as it was found: the position before it, and what was closed."""
+    """One liquidation as it was found: the position before it, and what was closed.
+
+    `by_ramp`: at the ratio of its terms it would not have been liquidatable.
+    """
 
     minute: int
     row: int
@@ -62,6 +65,7 @@ class Liquidation:
     bad_debt_usdc: float
     drawn_usdc: float
     collected_usdc: float
+    by_ramp: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +270,7 @@ class Floor:
                 bad_debt_usdc=lost / USDC,
                 drawn_usdc=min(lost, insurance) / USDC,
                 collected_usdc=_collected(found, SizeE18(size)) / USDC,
+                by_ramp=_is_by_ramp(found),
             )
         )
         trader = int(self.table.trader[row])
@@ -294,6 +299,13 @@ class Floor:
         record.worth.append((pool.assets / USDC) - float(profit.sum()))
         record.insurance.append(pool.insurance / USDC)
         record.held_usdc.append(float((table.size * price).sum() / 1e36))
+
+
+def _is_by_ramp(found: Health) -> bool:
+    """Tell whether only the market's ramp made a position liquidatable."""
+    own = found.standing
+    at_first = charge(own.position.size, own.now.price, own.position.maintenance_ppm)
+    return found.equity >= at_first
 
 
 def _collected(found: Health, size: SizeE18) -> int:

@@ -16,7 +16,8 @@ COLUMNS: Final = (
     ("drawn_usdc", "insurance drawn", 0),
     ("liquidated_usdc", "liquidated", 0),
     ("liquidations", "liquidations", 0),
-    ("survivors", "would have survived", 3),
+    ("survivors", "would have survived", 2),
+    ("by_ramp", "by the ramp", 2),
     ("cap", "cap", 2),
     ("allowed", "allowed", 2),
     ("used", "used", 2),
@@ -48,6 +49,7 @@ def figures(record: Record, walk: Walk, warm_minutes: int) -> dict[str, float]:
         "liquidations": float(len(ended)),
         "positions_liquidated": float(len({(each.row, each.entry) for each in ended})),
         "survivors": survivors(ended, walk),
+        "by_ramp": _share(ended, [each.by_ramp for each in ended]),
         "cap": float(caps.mean()),
         "allowed": weighted(each.allowed for each in opened),
         "used": weighted(each.used for each in opened),
@@ -67,9 +69,14 @@ def survivors(ended: Sequence[Liquidation], walk: Walk) -> float:
     It survives if its margin never ran out in the next 60 minutes, and at their end it stood at or
     above maintenance again.
     """
+    return _share(ended, [_survives(each, walk) for each in ended])
+
+
+def _share(ended: Sequence[Liquidation], chosen: Sequence[bool]) -> float:
+    """Give the share of liquidated notional that was chosen; 0 where none was liquidated."""
     total = sum(each.notional_usdc for each in ended)
-    saved = sum(each.notional_usdc for each in ended if _survives(each, walk))
-    return saved / total if total else 0.0
+    part = sum(each.notional_usdc for each, kept in zip(ended, chosen, strict=True) if kept)
+    return part / total if total else 0.0
 
 
 def _survives(each: Liquidation, walk: Walk) -> bool:

@@ -90,6 +90,7 @@ def liquidation(entry: float, collateral: float) -> Liquidation:
         bad_debt_usdc=0.0,
         drawn_usdc=0.0,
         collected_usdc=0.0,
+        by_ramp=False,
     )
 
 
