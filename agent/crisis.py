@@ -1,16 +1,17 @@
-"""Caps through the worst month of a candle file, beside an exchange's tiers: for a model's card."""
+"""Caps through a file's stormiest months beside an exchange's tiers: for a model's card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from agent.policy import ClassPolicy, PolicySettings, margin_of
-from models.dataset import HOUR_MS, hour_rows, read_series
+from models.dataset import HOUR_MS, Series, hour_rows, read_series
 from models.features import FeatureVector
 from models.judging import read_tiers
 from models.rivals import TIER_NOTIONALS, tier_tables
@@ -29,35 +30,60 @@ RULES = ClassPolicy(
 def crisis_caps(
     scorer: Scorer, candles: Path, report: Mapping[str, Any], tiers: Path | None
 ) -> list[dict[str, Any]]:
-    """Score the largest market every four hours around the month with the most breaches.
+    """Score the largest market every four hours around the month with the largest moves.
 
+    Where tiers came into force later than that, the stormiest month since then is drawn too.
     Returns what the card draws: leverage caps of the policy, and of the tiers where they are in
-    force all along; empty where the month has too little of that market.
+    force all along; a month with too little of every market is left out.
     """
-    worst = max(report["months"], key=lambda month: month["long"] + month["short"])["month"]
-    chosen = max(report["assets"], key=lambda each: (each["rows"], each["symbol"]))["symbol"]
-    start = int(datetime.fromisoformat(f"{worst}-01").replace(tzinfo=UTC).timestamp() * 1_000)
-    series = next(each for each in read_series(candles) if each.symbol == chosen)
+    known = read_tiers(tiers)
+    months = [_stormiest(report["months"])]
+    since = None if known is None else str(known["snapshot"].min())[:7]
+    later = [month for month in report["months"] if since is not None and month["month"] > since]
+    if later and _stormiest(later) not in months:
+        months.append(_stormiest(later))
+    drawn = (_drawn(scorer, candles, month, known) for month in months)
+    return [each for each in drawn if each is not None]
+
+
+def _stormiest(months: Sequence[Mapping[str, Any]]) -> str:
+    """Name the stormiest month, the earliest of several."""
+    return str(max(months, key=lambda month: month["realised"])["month"])
+
+
+def _drawn(
+    scorer: Scorer, candles: Path, month: str, known: pd.DataFrame | None
+) -> dict[str, Any] | None:
+    """Score one month of its largest market."""
+    start = int(datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC).timestamp() * 1_000)
+    span = (start - BEFORE_DAYS * DAY_MS, start + AFTER_DAYS * DAY_MS)
+    series = max(read_series(candles), key=lambda each: _money(each, span))
     rows = hour_rows(series, horizons_s=(STEP_HOURS * 3_600,), stride_ms=STEP_HOURS * HOUR_MS)
-    inside = (rows.as_of_ms >= start - BEFORE_DAYS * DAY_MS) & (
-        rows.as_of_ms < start + AFTER_DAYS * DAY_MS
-    )
-    rows = rows.select(inside)
+    rows = rows.select((rows.as_of_ms >= span[0]) & (rows.as_of_ms < span[1]))
     if len(rows.as_of_ms) < LEAST_ROWS:
-        return []
+        return None
     vectors = [
         FeatureVector(market=0, as_of_ms=int(stamp), names=rows.names, values=tuple(values))
         for stamp, values in zip(rows.as_of_ms, rows.features.tolist(), strict=True)
     ]
     margins = [margin_of(score, RULES, POLICY).ratio for score in scorer.score(vectors)]
+    days = rows.as_of_ms.astype("datetime64[ms]").astype("datetime64[D]")
     drawn: dict[str, Any] = {
-        "name": f"{chosen}, from {BEFORE_DAYS} days before {worst}, every {STEP_HOURS} hours",
+        "name": f"{series.symbol}, {days[0]} to {days[-1]}, every {STEP_HOURS} hours",
         "ours": [min(0.5 / margin, RULES.max_leverage) for margin in margins],
+        "labels": [str(day) for day in days],
     }
-    known = read_tiers(tiers)
     if known is not None:
         tables = tier_tables(rows.as_of_ms, rows.symbols, known)
         rates = np.expm1(list(tables.values())[-1][1][:, 0])
         if np.isfinite(rates).all():
             drawn["tiers"] = (0.5 / rates).tolist()
-    return [drawn]
+    return drawn
+
+
+def _money(series: Series, span: tuple[int, int]) -> float:
+    """What was traded between two instants, in quote units."""
+    stamps = series.start_ms + series.bar_ms * np.arange(series.length)
+    chosen = (stamps >= span[0]) & (stamps < span[1])
+    money = series.bars.close[0, chosen] * series.bars.volume[0, chosen]
+    return float(np.nansum(money))

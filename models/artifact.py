@@ -19,6 +19,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import sklearn
@@ -68,6 +69,8 @@ MODEL_LIMIT = 16_000_000
 UNPACKED_LIMIT = 64_000_000
 TRUSTED: list[str] = []
 """Types beyond skops' own that a model file may hold: none, it is a dictionary of arrays."""
+SCRATCH = ".writing-"
+"""What a folder begins with whose artifact has not been written to its end."""
 SHIPPED = Path(__file__).parent / "artifacts"
 
 __all__ = [
@@ -105,16 +108,23 @@ def save(model: TrainedModel, parent: Path) -> Path:
     layout, arrays = taken_apart(model.fitted)
     name = model_hash(model.manifest, layout, arrays).hex()
     folder = parent / name
-    folder.mkdir(parents=True, exist_ok=True)
     content = sio.dumps(arrays, compression=zipfile.ZIP_DEFLATED, compresslevel=9)
     card = card_text(name, model.manifest, model.fitted).encode()
     files = {MODEL_FILE: content, CARD_FILE: card}
     table = {file: _entry(data) for file, data in files.items()}
     document = {"manifest": model.manifest.as_json(), "layout": layout, "files": table}
-    for file, data in files.items():
-        (folder / file).write_bytes(data)
     text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False)
-    (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+    files[MANIFEST_FILE] = (text + "\n").encode()
+    parent.mkdir(parents=True, exist_ok=True)
+    # whole or not at all: an interrupted write must not stand where a good artifact is looked for
+    with TemporaryDirectory(prefix=SCRATCH, dir=parent) as scratch:
+        fresh = Path(scratch) / name
+        fresh.mkdir()
+        for file, data in files.items():
+            (fresh / file).write_bytes(data)
+        if folder.exists():
+            folder.rename(Path(scratch) / "before")
+        fresh.rename(folder)
     return folder
 
 

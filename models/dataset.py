@@ -21,6 +21,8 @@ BoolArray = NDArray[np.bool_]
 PRICE_COLUMNS = ("open", "high", "low", "close", "volume")
 HOUR_MS = 3_600_000
 FIVE_MINUTES_MS = 300_000
+EARLIEST_MS = 100_000_000_000
+"""1973 in milliseconds; a time of our days in seconds lies before it."""
 HOURS_LOOK_BACK = 720
 FIVE_MINUTES_LOOK_BACK = 288
 CHUNK_ROWS = 512
@@ -176,7 +178,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
 def _frame(path: Path) -> pd.DataFrame:
     """Read and check the columns of a file; `ts` becomes milliseconds, `symbol` is always there."""
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(path).reset_index(drop=True)
     except (OSError, ValueError) as fault:
         raise DatasetError(f"{path}: not a readable parquet file ({fault})") from fault
     missing = [name for name in ("ts", *PRICE_COLUMNS) if name not in frame.columns]
@@ -185,16 +187,26 @@ def _frame(path: Path) -> pd.DataFrame:
     for name in PRICE_COLUMNS:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             raise DatasetError(f"{path}: column {name} holds {frame[name].dtype}, not numbers")
-    if pd.api.types.is_datetime64_any_dtype(frame["ts"]):
-        stamps = pd.DatetimeIndex(frame["ts"]).as_unit("ms").astype(np.int64)
-        frame["ts"] = np.asarray(stamps)
-    elif not pd.api.types.is_integer_dtype(frame["ts"]):
-        raise DatasetError(f"{path}: column ts holds {frame['ts'].dtype}, not times")
-    if frame["ts"].isna().any() or not len(frame):
-        raise DatasetError(f"{path}: no rows, or rows without a time")
+    frame["ts"] = _milliseconds(path, frame["ts"])
     if "symbol" not in frame.columns:
         frame["symbol"] = path.stem.split("-")[0]
+    if frame["symbol"].isna().any():
+        raise DatasetError(f"{path}: {int(frame['symbol'].isna().sum())} rows without a symbol")
     return frame
+
+
+def _milliseconds(path: Path, times: pd.Series) -> pd.Series:
+    """Turn times, or integers that are milliseconds already, into milliseconds."""
+    if times.isna().any() or not len(times):
+        raise DatasetError(f"{path}: no rows, or rows without a time")
+    if pd.api.types.is_datetime64_any_dtype(times):
+        stamps = np.asarray(pd.DatetimeIndex(times).as_unit("ms").astype(np.int64))
+        times = pd.Series(stamps, index=times.index)
+    elif not pd.api.types.is_integer_dtype(times):
+        raise DatasetError(f"{path}: column ts holds {times.dtype}, not times")
+    if int(times.min()) < EARLIEST_MS:
+        raise DatasetError(f"{path}: ts must be times, or milliseconds since 1970, not seconds")
+    return times
 
 
 def _bar_ms(path: Path, frame: pd.DataFrame) -> int:
@@ -204,7 +216,10 @@ def _bar_ms(path: Path, frame: pd.DataFrame) -> int:
         place = int(np.flatnonzero(np.asarray(steps <= 0))[0])
         row = int(steps.index[place])
         symbol = frame["symbol"].iloc[row]
-        raise DatasetError(f"{path}: rows of {symbol} are not in order of ts (row {row})")
+        raise DatasetError(
+            f"{path}: rows of {symbol} are not in order of ts, or one is there twice (row {row}): "
+            "sort them by symbol and ts, and keep one row a bar"
+        )
     if not len(steps):
         raise DatasetError(f"{path}: no symbol has two bars")
     return int(steps.mode().iloc[0])

@@ -261,7 +261,7 @@ def _broken(judged: Judged, level: float) -> tuple[NDArray[np.bool_], NDArray[np
 
 
 def _months(judged: Judged, level: float) -> list[dict[str, Any]]:
-    """Share of breaches month by month."""
+    """Share of breaches, and the realised deviation, month by month."""
     long, short = _broken(judged, level)
     months = judged.as_of_ms.astype("datetime64[ms]").astype("datetime64[M]")
     return [
@@ -270,6 +270,7 @@ def _months(judged: Judged, level: float) -> list[dict[str, Any]]:
             "rows": int((months == month).sum()),
             "long": float(long[months == month].mean()),
             "short": float(short[months == month].mean()),
+            "realised": float(np.sqrt(judged.variance[months == month].mean())),
         }
         for month in np.unique(months)
     ]

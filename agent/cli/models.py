@@ -110,13 +110,14 @@ def evaluate(
 @app.command("list", epilog="Example: aml models list")
 def list_models(folder: FolderOption = DEFAULT_FOLDER) -> None:
     """List the models, each checked (* the champion), and the steps that led there."""
-    from models.artifact import ArtifactRefused, default_artifact, load
+    from models.artifact import SCRATCH, ArtifactRefused, default_artifact, load
     from models.registry import Registry
 
     registry = Registry(folder)
     champion, shipped = registry.champion(), default_artifact()
     own = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    for path in [shipped, *(path for path in own if path.name != shipped.name)]:
+    own = [path for path in own if path.name != shipped.name and SCRATCH not in path.name]
+    for path in [shipped, *own]:
         try:
             manifest = load(path).manifest
             facts = f"trained {manifest.trained_from[:10]} to {manifest.trained_before[:10]}"

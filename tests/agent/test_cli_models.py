@@ -49,8 +49,8 @@ def test_models__evaluate_card_promote_rollback__as_an_operator_does(tmp_path: P
     assert json.loads(out.read_text())["modelHash"] == shipped
     ran = aml("card", "--report", str(out), "--out", str(page), *registry)
     assert ran.exit_code == 0, ran.output
-    assert page.read_text().count("<svg") == 4
-    assert "Leverage cap, NEW/X" in page.read_text()
+    assert page.read_text().count("<svg") == 5
+    assert "Cap through a crisis: NEW/X" in page.read_text()
     few = aml("promote", shipped, "--report", str(out), "--reason", "try", *registry)
     assert "not promoted: rows is" in said(few)
     forced = aml("promote", shipped, "--report", str(out), "--reason", "t", "--force", *registry)

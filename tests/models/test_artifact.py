@@ -85,6 +85,21 @@ def test_save__twice__is_the_same_folder_though_bytes_of_skops_differ(
     assert load(folder).model_hash.hex() == folder.name
 
 
+def test_save__over_a_damaged_folder__mends_it_and_leaves_nothing_else(
+    folder: Path, trained: TrainedModel
+):
+    (folder / "card.md").write_text("damaged")
+    (folder / "stray").write_text("left over")
+    assert save(trained, folder.parent) == folder
+    assert load(folder).model_hash.hex() == folder.name
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "card.md",
+        "manifest.json",
+        "model.skops",
+    ]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
 @pytest.mark.parametrize("name", ["model.skops", "card.md"])
 def test_load__one_byte_changed__is_tampered(folder: Path, name: str):
     content = bytearray((folder / name).read_bytes())

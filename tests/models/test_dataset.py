@@ -53,7 +53,7 @@ def test_read_series__rows_out_of_order__says_where(tmp_path: Path):
     content = frame("X", HOUR_MS, 50, seed=1)
     order = [*range(30), 31, 30, *range(32, 50)]
     path = written(tmp_path, content.iloc[order].reset_index(drop=True))
-    with pytest.raises(DatasetError, match=r"rows of X are not in order of ts \(row 31\)"):
+    with pytest.raises(DatasetError, match=r"rows of X are not in order of ts.* \(row 31\)"):
         next(read_series(path))
 
 
@@ -86,6 +86,33 @@ def test_read_series__no_rows__is_refused(tmp_path: Path):
     path = written(tmp_path, frame("X", HOUR_MS, 5, seed=1).iloc[:0])
     with pytest.raises(DatasetError, match="no rows"):
         next(read_series(path))
+
+
+def test_read_series__times_as_index_or_rows_upside_down__are_refused_by_row(tmp_path: Path):
+    table = frame("A", HOUR_MS, 50, seed=1)
+    indexed = table.set_index(pd.DatetimeIndex(table["ts"]).rename("time")).iloc[::-1]
+    path = tmp_path / "a.parquet"
+    indexed.to_parquet(path)
+    with pytest.raises(DatasetError, match=r"rows of A .* \(row 1\): sort them"):
+        list(read_series(path))
+
+
+def test_read_series__times_in_seconds__are_refused(tmp_path: Path):
+    table = frame("A", HOUR_MS, 50, seed=1)
+    path = tmp_path / "a.parquet"
+    stamps = pd.DatetimeIndex(table["ts"]).as_unit("s").astype("int64")
+    table.assign(ts=stamps).to_parquet(path)
+    with pytest.raises(DatasetError, match="milliseconds since 1970"):
+        list(read_series(path))
+
+
+def test_read_series__rows_without_a_symbol__are_refused(tmp_path: Path):
+    table = frame("A", HOUR_MS, 50, seed=1)
+    table.loc[3, "symbol"] = None
+    path = tmp_path / "a.parquet"
+    table.to_parquet(path)
+    with pytest.raises(DatasetError, match="1 rows without a symbol"):
+        list(read_series(path))
 
 
 def test_coarser__bars__begin_at_whole_hours(tmp_path: Path):

@@ -110,16 +110,53 @@ def test_judge__horizon_shorter_than_the_bars__is_refused(model: LoadedModel, ca
         judge(model, candles, 60)
 
 
-def test_card__page__needs_nothing_else_and_parses(model: LoadedModel, report: dict[str, Any]):
-    crisis = {"name": "made <up>", "ours": [20.0, 5.0, 8.0], "tiers": [20.0, 20.0, 20.0]}
-    page = html_card(model, [report | {"caps": [crisis]}])
+@pytest.fixture(scope="module")
+def page(model: LoadedModel, report: dict[str, Any]) -> str:
+    crisis = {
+        "name": "made <up>",
+        "ours": [20.0, 5.0, 8.0],
+        "tiers": [20.0, 20.0, 20.0],
+        "labels": ["2022-05-09", "2022-05-10", "2022-05-11"],
+    }
+    return html_card(model, [report | {"caps": [crisis]}])
+
+
+def test_card__page__needs_nothing_else_and_parses(page: str):
     body = page[page.index("<body>") : page.index("</html>")]
     assert ElementTree.fromstring(body) is not None
-    assert "http" not in page
-    assert "<script" not in page
-    assert body.count("<svg") == 4
-    assert "simulated trader population" in page
+    for outside in ("http", "<script", "<link", "<img", "url(", "@import", "src="):
+        assert outside not in page
     assert "made &lt;up&gt;" in page
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "Gates on new.parquet, 1440 min",
+        "Judged on new.parquet, 1440 min",
+        "Long side",
+        "Short side",
+        "Calibration: forecast and realised deviation",
+        "Breaches from the calmest to the stormiest tenth",
+        "Breaches over time",
+        "Cap through a crisis: made",
+        "By asset, worst first (3 of 3)",
+        "What the forecast of the longest horizon reads",
+        "What it was trained on",
+        "simulated trader population",
+    ],
+)
+def test_card__page__has_every_section(page: str, section: str):
+    assert section in page
+
+
+def test_card__plots__say_when_and_beside_what(page: str):
+    assert page.count("<svg") == 5
+    assert "2022-05-10" in page
+    assert "exchange&#x27;s tier" in page
+    assert "No tier of the given snapshots" not in page
+    for baseline in ("EWMA(0.94)", "log-HAR", "static two years", "ours there"):
+        assert baseline in page
 
 
 def test_card__without_reports__says_so(model: LoadedModel):
