@@ -63,6 +63,8 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=9109, ge=0, le=65_535)
+    # Whose pages a browser lets ask, exactly; a star or a path would let in others.
+    origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/*\s]+$")], ...] = ()
     limits: Annotated[Any, table_of(HttpRules)] = HttpRules()
 
 

@@ -56,7 +56,7 @@ NOW_S = 1_790_000_000
 MARKETS, RUNS, HTTP_RUNS = 50, 500, 500
 E18, USDC = 10**18, 10**6
 TRADER = "0x" + "a1" * 20
-OPEN = HttpRules(requests_per_minute=10**9, terms_per_minute=10**9)
+OPEN = HttpRules(requests_per_minute=10**9, terms_per_minute=10**9, terms_per_minute_of_all=10**9)
 RULES = MarketRules(
     fee_ppm=500, impact_ppm=1_000, funding_daily_ppm=3_000, interest_share_ppm=500_000,
     skew_share_ppm=300_000, penalty_min_ppm=2_000, penalty_max_ppm=5_000, cut_share_ppm=5_000,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 _CONTAINERS = (dict, list, tuple)
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+BUNDLES, QUOTES = "bundles", "quotes"
 _REMEMBERED = 500_000  # names of stored blobs kept in memory: a month of 200 markets
 
 
@@ -116,10 +118,14 @@ def _parts(bundle: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class EvidenceStore:
-    """A folder of bundles and blobs, each under its hash; what is there is never rewritten."""
+    """A folder of bundles and blobs, each under its hash; what is there is never rewritten.
 
-    def __init__(self, folder: Path) -> None:
+    Bundles of quotes are many and outlive their use, so they lie apart, where they are pruned.
+    """
+
+    def __init__(self, folder: Path, bundles: str = BUNDLES) -> None:
         self._folder = folder
+        self._bundles = bundles
         self._stored: set[bytes] = set()
 
     async def keep(
@@ -157,7 +163,18 @@ class EvidenceStore:
 
     def get_bundle(self, digest: bytes) -> bytes:
         """Return the stored bytes under a bundle's hash, unchecked."""
-        return self._read(self.bundle_path(digest))
+        places = (self._bundles, *(each for each in (BUNDLES, QUOTES) if each != self._bundles))
+        paths = [self._place(each, digest) for each in places]
+        return self._read(next((path for path in paths if path.exists()), paths[0]))
+
+    def prune(self, before_s: float) -> int:
+        """Delete the bundles of quotes that were written before a time of the disk's clock."""
+        old = [
+            path for path in (self._folder / QUOTES).glob("*/*.json") if _written(path) < before_s
+        ]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
 
     def put_blob(self, content: bytes) -> bytes:
         """Store bytes and return their sha256."""
@@ -174,7 +191,10 @@ class EvidenceStore:
 
     def bundle_path(self, digest: bytes) -> Path:
         """Return where the bundle of that hash lies."""
-        return self._folder / "bundles" / digest.hex()[:2] / f"{digest.hex()}.json"
+        return self._place(self._bundles, digest)
+
+    def _place(self, kind: str, digest: bytes) -> Path:
+        return self._folder / kind / digest.hex()[:2] / f"{digest.hex()}.json"
 
     def blob_path(self, digest: bytes) -> Path:
         """Return where the blob of that hash lies."""
@@ -184,7 +204,9 @@ class EvidenceStore:
         try:
             return path.read_bytes()
         except FileNotFoundError:
-            raise EvidenceMissing(f"no evidence {path.stem} in {self._folder}") from None
+            raise EvidenceMissing(
+                f"no evidence {path.stem} in {self._folder}: never kept here, or past its retention"
+            ) from None
 
     def _write(self, path: Path, content: bytes | memoryview) -> None:
         if path.exists():
@@ -194,6 +216,13 @@ class EvidenceStore:
             _replace(path, content)
         except OSError as exc:
             raise StorageFailed(f"evidence not written: {exc}") from exc
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process pruned it
+        return math.inf
 
 
 def _replace(path: Path, content: bytes | memoryview) -> None:

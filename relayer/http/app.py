@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Path, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from relayer.http.fences import Fences
 from relayer.http.port import AgentPort
@@ -38,8 +39,10 @@ Count = Annotated[int, Query(ge=1, le=500)]
 Digest = Annotated[str, Path(pattern=r"^(0x)?[0-9a-f]{64}$", examples=["0x" + "00" * 32])]
 
 
-def create_app(agent: AgentPort, rules: HttpRules, version: str) -> FastAPI:
-    """Build the app around an agent."""
+def create_app(
+    agent: AgentPort, rules: HttpRules, version: str, origins: Sequence[str] = ()
+) -> FastAPI:
+    """Build the app around an agent; pages of these origins may ask it from a browser."""
     app = FastAPI(
         title="Autonomous Margin Layer",
         version=version,
@@ -53,6 +56,14 @@ def create_app(agent: AgentPort, rules: HttpRules, version: str) -> FastAPI:
         app.include_router(routes)
     app.include_router(_health(agent))
     app.add_middleware(Fences, rules=rules)
+    if origins:  # outermost: a page may read why it was turned away
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Content-Type"],
+            expose_headers=["Retry-After"],
+        )
     return app
 
 

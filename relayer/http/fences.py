@@ -55,6 +55,7 @@ class Fences:
         self._rules = rules
         self._all = Rates(rules.requests_per_minute, rules.clients_remembered)
         self._costly = Rates(rules.terms_per_minute, rules.clients_remembered)
+        self._together = Rates(rules.terms_per_minute_of_all, 1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -75,7 +76,7 @@ class Fences:
         client = scope["client"][0] if scope.get("client") else ""
         wait_s = self._all.wait_s(client)
         if wait_s == 0.0 and scope["path"] in COSTLY:
-            wait_s = self._costly.wait_s(client)
+            wait_s = self._costly.wait_s(client) or self._together.wait_s("")
         return wait_s
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:

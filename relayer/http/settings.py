@@ -9,11 +9,13 @@ from dataclasses import dataclass
 class HttpRules:
     """Limits of the app; a client is an address, and only so many are remembered.
 
-    Terms cost signatures and a stored bundle, so they have a rate of their own.
+    Terms cost signatures and a stored bundle, so they have a rate of their own, and one for all
+    clients together: addresses are cheap.
     """
 
     requests_per_minute: int = 600
     terms_per_minute: int = 60
+    terms_per_minute_of_all: int = 600
     clients_remembered: int = 10_000
     max_body_bytes: int = 65_536
     timeout_s: int = 10

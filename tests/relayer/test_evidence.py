@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayer.errors import EvidenceDamaged, EvidenceMissing, StorageFailed
-from relayer.evidence import EvidenceStore, canonical_json, check, pack, unpack
+from relayer.evidence import QUOTES, EvidenceStore, canonical_json, check, pack, unpack
 
 FIELDS = {
     "snapshot": {"block": 7, "marks": [{"market": 0, "price_e18": 10**23}]},
@@ -132,6 +132,18 @@ def test_store__damaged_bundle__is_refused_with_the_field(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes().replace(b'"block":7', b'"block":8'))
     with pytest.raises(EvidenceDamaged, match="differs in snapshot"):
         store.get(digest)
+
+
+def test_store__of_quotes__is_read_by_every_store_and_pruned_by_age(tmp_path: Path) -> None:
+    quotes, rounds = EvidenceStore(tmp_path, QUOTES), EvidenceStore(tmp_path)
+    digest, kept = quotes.put(FIELDS), rounds.put({"other": 1})
+    assert rounds.get(digest) == FIELDS
+    written_s = quotes.bundle_path(digest).stat().st_mtime
+    assert rounds.prune(written_s - 10.0) == 0
+    assert rounds.prune(written_s + 10.0) == 1
+    assert quotes.get(kept) == {"other": 1}
+    with pytest.raises(EvidenceMissing, match="or past its retention"):
+        rounds.get(digest)
 
 
 def test_store__unknown_hash__is_missing(tmp_path: Path) -> None:

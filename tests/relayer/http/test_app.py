@@ -25,7 +25,12 @@ WISH = {
     "size_e18": "1000000000000000000",
     "leverage_e2": 500,
 }
-OPEN = HttpRules(requests_per_minute=1_000_000, terms_per_minute=1_000_000, timeout_s=10)
+OPEN = HttpRules(
+    requests_per_minute=1_000_000,
+    terms_per_minute=1_000_000,
+    terms_per_minute_of_all=1_000_000,
+    timeout_s=10,
+)
 PROBLEM = "application/problem+json"
 
 
@@ -50,6 +55,40 @@ async def test_quote__whole_wish__is_answered(client: httpx.AsyncClient) -> None
     answer = await client.post("/quote", json=WISH)
     assert answer.status_code == 200, answer.text
     assert answer.json()["wanted"]["size_e18"] == "1"
+
+
+def of_origins(agent: FakeAgent, *origins: str) -> httpx.AsyncClient:
+    app = create_app(agent, OPEN, "0", origins)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://aml")
+
+
+async def test_terms__of_many_addresses__have_a_rate_together() -> None:
+    rates = Rates(2, 1, lambda: 0.0)
+    assert [rates.wait_s("") > 0.0 for _ in range(3)] == [False, False, True]
+    rules = HttpRules(terms_per_minute_of_all=1)
+    async with client_of(FakeAgent(), rules) as client:
+        assert (await client.post("/quote", json=WISH)).status_code == 200
+        assert (await client.post("/quote", json=WISH)).status_code == 429
+        assert (await client.get("/markets")).status_code == 200
+
+
+async def test_origins__named__may_ask_and_no_other_may(agent: FakeAgent) -> None:
+    async with of_origins(agent, "https://app.example.org") as client:
+        asked = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
+        before = await client.options("/quote", headers=asked)
+        assert before.status_code == 200
+        assert before.headers["access-control-allow-origin"] == "https://app.example.org"
+        mine = await client.get("/markets", headers={"Origin": "https://app.example.org"})
+        assert mine.headers["access-control-allow-origin"] == "https://app.example.org"
+        assert "access-control-allow-credentials" not in mine.headers
+        for origin in ("https://evil.example.org", "http://app.example.org", "null"):
+            other = await client.get("/markets", headers={"Origin": origin})
+            assert "access-control-allow-origin" not in other.headers
+
+
+async def test_origins__none__no_page_may_ask(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/markets", headers={"Origin": "https://app.example.org"})
+    assert "access-control-allow-origin" not in answer.headers
 
 
 async def test_quote__refusal__says_what_would_pass(client: httpx.AsyncClient) -> None:
