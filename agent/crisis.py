@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from agent.policy import ClassPolicy, PolicySettings, margin_of
 from models.dataset import HOUR_MS, Series, hour_rows, read_series
 from models.features import FeatureVector
-from models.judging import read_tiers
+from models.judging import Tiers, first_month, read_tiers
 from models.rivals import TIER_NOTIONALS, tier_tables
 from models.scorer import Scorer
 
@@ -38,7 +37,7 @@ def crisis_caps(
     """
     known = read_tiers(tiers)
     months = [_stormiest(report["months"])]
-    since = None if known is None else str(known["snapshot"].min())[:7]
+    since = None if known is None else first_month(known)
     later = [month for month in report["months"] if since is not None and month["month"] > since]
     if later and _stormiest(later) not in months:
         months.append(_stormiest(later))
@@ -51,9 +50,7 @@ def _stormiest(months: Sequence[Mapping[str, Any]]) -> str:
     return str(max(months, key=lambda month: month["realised"])["month"])
 
 
-def _drawn(
-    scorer: Scorer, candles: Path, month: str, known: pd.DataFrame | None
-) -> dict[str, Any] | None:
+def _drawn(scorer: Scorer, candles: Path, month: str, known: Tiers | None) -> dict[str, Any] | None:
     """Score one month of its largest market."""
     start = int(datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC).timestamp() * 1_000)
     span = (start - BEFORE_DAYS * DAY_MS, start + AFTER_DAYS * DAY_MS)

@@ -44,6 +44,8 @@ from models.tails import LEVELS
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 Report = Mapping[str, Any]
+Tiers = pd.DataFrame
+"""An exchange's dated tiers, with `TIER_COLUMNS`."""
 
 LEVELS_BY_HORIZON = {900: 0.995, 3_600: 0.995, 14_400: 0.995, 86_400: 0.99}
 SCORED_AT_ONCE = 2_000
@@ -172,7 +174,7 @@ def _against(
     return lines
 
 
-def read_tiers(path: Path | None) -> pd.DataFrame | None:
+def read_tiers(path: Path | None) -> Tiers | None:
     """Read an exchange's dated tiers; None where no file is named."""
     if path is None:
         return None
@@ -182,6 +184,11 @@ def read_tiers(path: Path | None) -> pd.DataFrame | None:
         raise DatasetError(
             f"{path}: no tiers ({fault}); needed: {', '.join(TIER_COLUMNS)}"
         ) from None
+
+
+def first_month(tiers: Tiers) -> str:
+    """Return the month in which the tiers come into force."""
+    return str(tiers["snapshot"].min())[:7]
 
 
 def _rows(series: Series, horizon_s: int) -> Rows:

@@ -42,31 +42,31 @@ class ModelMetrics:
             FORECAST_HORIZONS,
             known.kinds,
         )
-        self.drift_ratio = Labelled(
-            Gauge(
-                "aml_feature_drift_ratio",
-                "Distance of the week's furthest feature from training, over its level",
-                ("role",),
-                registry=registry,
-            ),
-            MODEL_ROLES,
+        self.drift_ratio = _by_role(
+            registry,
+            "aml_feature_drift_ratio",
+            "Distance of the week's furthest feature from training, over its level",
         )
-        self.drift_watched = Labelled(
-            Gauge(
-                "aml_feature_drift_watched",
-                "Whether the model holds what drift is measured by",
-                ("role",),
-                registry=registry,
-            ),
-            MODEL_ROLES,
+        self.drift_watched = _by_role(
+            registry,
+            "aml_feature_drift_watched",
+            "Whether the model holds what drift is measured by",
         )
-        self.level = Labelled(
-            Counter(
-                "aml_forecast_level_ratio",
-                "Sum of realised over forecast variance of ended forecasts",
-                ("role", "horizon"),
-                registry=registry,
-            ),
-            MODEL_ROLES,
-            FORECAST_HORIZONS,
-        )
+        self.level = _level(registry)
+
+
+def _level(registry: CollectorRegistry) -> Labelled[Counter]:
+    return Labelled(
+        Counter(
+            "aml_forecast_level_ratio",
+            "Sum of realised over forecast variance of ended forecasts",
+            ("role", "horizon"),
+            registry=registry,
+        ),
+        MODEL_ROLES,
+        FORECAST_HORIZONS,
+    )
+
+
+def _by_role(registry: CollectorRegistry, name: str, help_text: str) -> Labelled[Gauge]:
+    return Labelled(Gauge(name, help_text, ("role",), registry=registry), MODEL_ROLES)
