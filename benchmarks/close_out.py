@@ -14,7 +14,7 @@ from agent.policy import ClassPolicy, PolicySettings, margin_of
 from benchmarks.walks import DATA, END, START, World, judged_symbols
 from models.artifact import default_artifact, load
 from models.conformal import RULES, Promises, replayed
-from models.dataset import Rows, minute_rows, read_series
+from models.dataset import Rows, joined, minute_rows, read_series, with_state
 from models.evaluate import daily
 from models.features import FeatureVector
 from models.scorer import REFERENCE_NOTIONALS_USDC, RiskScores
@@ -37,13 +37,18 @@ def close_out_table() -> list[dict[str, Any]]:
     """16 perpetuals of 2025, never trained on: breaches of ours and of the tiers, by market."""
     scorer = load(default_artifact()).scorer
     tiers = exchange_tiers()
+    parts = [
+        minute_rows(series, horizons_s=(CLOSE_OUT_S,), stride_ms=CLOSE_OUT_S * 1_000)
+        for series in read_series(DATA / PERPETUALS)
+    ]
+    rows = with_state(joined(parts))
+    rows = rows.select(np.isfinite(rows.falls[:, 0]))
     table = []
-    for series in read_series(DATA / PERPETUALS):
-        rows = minute_rows(series, horizons_s=(CLOSE_OUT_S,), stride_ms=CLOSE_OUT_S * 1_000)
-        rows = rows.select(np.isfinite(rows.falls[:, 0]))
-        scores = scorer.score(_vectors(rows))
-        own = tiers[tiers["symbol"] == series.symbol]
-        table.append({"symbol": series.symbol, "rows": len(scores)} | _market(rows, scores, own))
+    for symbol in dict.fromkeys(rows.symbols.tolist()):
+        known = rows.select(rows.symbols == symbol)
+        scores = scorer.score(_vectors(known))
+        own = tiers[tiers["symbol"] == symbol]
+        table.append({"symbol": symbol, "rows": len(scores)} | _market(known, scores, own))
     return table
 
 

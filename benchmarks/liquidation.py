@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backtests import kupiec
-from models.dataset import HOUR_MS, Series, hour_rows, joined, read_series
+from models.dataset import HOUR_MS, Series, hour_rows, joined, read_series, with_state
 from models.evaluate import Judged, Walk, walk_forward
 from models.heads import forecast_columns
 from models.liquidation import (
@@ -111,7 +111,7 @@ def _forecasts(cache: Path | None) -> Judged:
         for name in FILES
         for series in read_series(DATA / name)
     ]
-    rows = joined(parts)
+    rows = with_state(joined(parts))
     rows = rows.select(rows.as_of_ms >= EARLIEST_MS)
     names = forecast_columns(rows.names, minutes=False)
     walk = Walk(

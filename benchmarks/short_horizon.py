@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from benchmarks.inference import diebold_mariano, per_instant
 from benchmarks.walks import DATA, FILES, Cache, tell
 from models.backtests import qlike
-from models.baselines import PooledHar
-from models.dataset import HOUR_MS, Rows, joined, minute_rows, read_series
+from models.combination import PooledHar
+from models.dataset import HOUR_MS, Rows, joined, minute_rows, read_series, with_state
 from models.evaluate import Walk, forecasts, with_outcome
 from models.heads import forecast_columns
 from models.samples import EARLIEST_MS
@@ -67,7 +67,7 @@ def _rows() -> Rows:
             minute_rows(series, horizons_s=(HOUR_S,), stride_ms=HOUR_MS)
             for series in read_series(DATA / name)
         ]
-    rows = joined(parts)
+    rows = with_state(joined(parts))
     return rows.select(rows.as_of_ms >= EARLIEST_MS)
 
 

@@ -16,14 +16,14 @@ from models.baselines import (
     DECAYS,
     FilteredHistory,
     HourReturns,
-    PooledHar,
     boosted_tables,
     ewma_forecast,
     garch_forecast,
     hour_returns,
     static_tables,
 )
-from models.dataset import HOUR_MS, Rows, hour_rows, joined, read_series
+from models.combination import PooledHar
+from models.dataset import HOUR_MS, Rows, hour_rows, joined, read_series, with_state
 from models.evaluate import Judged, Walk, daily, forecasts, walk_months, with_outcome, with_tails
 from models.heads import forecast_columns
 from models.samples import EARLIEST_MS
@@ -88,7 +88,7 @@ def read_world() -> World:
             tell("reading", len(parts), 0)
             parts.append(hour_rows(series, horizons_s=HORIZONS_S, stride_ms=4 * HOUR_MS))
             returns.append(hour_returns(series))
-    rows = joined(parts)
+    rows = with_state(joined(parts))
     return World(rows=rows.select(rows.as_of_ms >= EARLIEST_MS), returns=tuple(returns))
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import LinearRegression
 from threadpoolctl import threadpool_limits
 
 from models.bars import clean
@@ -44,27 +43,6 @@ class HourReturns:
     end_ms: IntArray
     values: FloatArray
     bar_ms: int = HOUR_MS
-
-
-class PooledHar:
-    """HAR of Corsi 2009 on the variances themselves, pooled, by ordinary least squares.
-
-    Forecasts under the smallest thousandth of the outcomes count as that: the linear model
-    alone can go below zero.
-    """
-
-    def fit(self, features: FloatArray, variance: FloatArray) -> Self:
-        """Fit to realised variance; features are logarithms of past variance."""
-        with threadpool_limits(1):
-            self._fitted = LinearRegression().fit(np.exp(features), variance)
-        self._least = float(np.quantile(variance, 0.001))
-        return self
-
-    def predict(self, features: FloatArray) -> FloatArray:
-        """Forecast the logarithm of the variance."""
-        with threadpool_limits(1):
-            forecast = self._fitted.predict(np.exp(features))
-        return np.asarray(np.log(np.maximum(forecast, self._least)), dtype=np.float64)
 
 
 class FilteredHistory:

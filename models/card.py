@@ -7,6 +7,7 @@ import math
 from models.heads import FittedModel
 from models.manifest import Manifest
 from models.risk_heads import RiskHeads
+from models.walked import WALKED
 
 USE = """## What it is for
 Volatility, tails of adverse excursions and liquidity of perpetual and spot markets in crypto
@@ -15,9 +16,8 @@ model: markets it has never seen are scored by it, and wider while their history
 
 ## What it is not for
 Assets that hardly move against their quote (stablecoins), and anything not traded around the
-clock: such markets are reported as out of domain. It has seen no funding, no open interest and
-no other market's state. Costs to unwind without a book follow the square-root law and are not
-fitted to fills."""
+clock: such markets are reported as out of domain. It has seen no funding and no open interest.
+Costs to unwind without a book follow the square-root law and are not fitted to fills."""
 
 
 def card_text(name: str, manifest: Manifest, fitted: FittedModel) -> str:
@@ -43,8 +43,8 @@ QLIKE is of forecasts for later folds than those learned from.
 
 | measure | value |
 |---|---|
-{_rows(dict(manifest.metrics))}
-
+{_rows(_named(manifest, walked=False))}
+{_walked(manifest)}
 ## Tails
 Quantile of the adverse excursion in units of the forecast deviation, 99 % and 99.5 %, and the
 power of that deviation with which it rises: below one, calm markets are given relatively more.
@@ -53,6 +53,29 @@ power of that deviation with which it rises: below one, calm markets are given r
 |---|---|---|---|---|---|
 {_heads(fitted)}
 {_risks(fitted.risks)}"""
+
+
+def _named(manifest: Manifest, *, walked: bool) -> dict[str, float]:
+    """Keep the figures of the recipe's walk, or those of the training."""
+    return {
+        name: value for name, value in manifest.metrics.items() if name.startswith(WALKED) is walked
+    }
+
+
+def _walked(manifest: Manifest) -> str:
+    """Say what the recipe did where it was judged; nothing where no figures were given."""
+    figures = _named(manifest, walked=True)
+    if not figures:
+        return ""
+    return f"""
+## The recipe, walked forward
+Of this recipe refitted each month, 2020-01 to 2023-06 (docs/evaluation.md); not of these
+parameters, which have since learned from that period too.
+
+| measure | value |
+|---|---|
+{_rows({name.removeprefix(WALKED): value for name, value in figures.items()})}
+"""
 
 
 def _risks(risks: RiskHeads | None) -> str:

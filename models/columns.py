@@ -15,6 +15,7 @@ from models.bars import (
     mean_of_last,
     present_in_last,
 )
+from models.state import own_state
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -51,7 +52,10 @@ def hour_columns(bars: CleanBars, as_of_ms: IntArray) -> Columns:
     columns["hours_largest_share_720"] = largest_share(bars.returns, 720)
     columns["hours_drawdown_24"] = _drawdown(bars, 24)
     columns["hours_drawdown_168"] = _drawdown(bars, 168)
+    columns["hours_return_24"] = _standard_return(bars, squares, 24)
+    columns["hours_return_168"] = _standard_return(bars, squares, 168)
     columns |= _volume_columns(bars)
+    columns |= own_state(columns)
     columns |= _clock_columns(as_of_ms)
     columns["hours_history"] = np.log(
         np.maximum(bars.present.sum(axis=1), 1) / bars.present.shape[1]
@@ -93,6 +97,13 @@ def _drawdown(bars: CleanBars, span: int) -> FloatArray:
     variance = mean_of_last(np.square(bars.returns), bars.returns.shape[1], bars.known)
     deviation = np.sqrt(np.maximum(variance, VARIANCE_FLOOR) * span)
     return np.asarray(np.minimum((highest - bars.close[:, -1]) / deviation, 8.0))
+
+
+def _standard_return(bars: CleanBars, squares: FloatArray, span: int) -> FloatArray:
+    """Return over the span, in deviations of the whole row: rises and falls are not alike."""
+    variance = mean_of_last(squares, squares.shape[1], bars.known)
+    deviation = np.sqrt(np.maximum(variance, VARIANCE_FLOOR) * span)
+    return np.asarray((bars.close[:, -1] - bars.close[:, -span - 1]) / deviation)
 
 
 def _relative_volume(bars: CleanBars, short: int, long: int) -> FloatArray:

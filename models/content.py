@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.combination import Combination, PooledHar
 from models.drift import Reference
-from models.heads import Domain, FittedModel, Head, is_variance
+from models.heads import Domain, FittedModel, Head, har_places, is_variance
 from models.manifest import Arrays, Json
 from models.risk_content import risk_arrays, risk_layout, risks_from
 from models.tails import ExcursionTail
 from models.trees import TreeTable
-from models.volatility import PooledBoosting, PooledLogHar, VolatilityForecast
+from models.volatility import MEMBERS, PooledBoosting, PooledLogHar, VolatilityForecast
 
 FloatArray = NDArray[np.float64]
 FLOATS, INTEGERS = np.dtype(np.float64), np.dtype(np.int64)
@@ -125,24 +126,27 @@ def _reference(names: tuple[str, ...], left: _Arrays) -> Reference:
 
 def _head_arrays(head: Head) -> dict[str, NDArray[np.generic]]:
     forecast = head.forecast
-    linear, boosting = forecast.linear_, forecast.boosting_
     numbers = {
-        "linear/intercept": linear.intercept_,
-        "linear/bias": linear.bias_,
-        "boosting/bias": boosting.bias_,
-        "forecast/bias": forecast.bias_,
-        "forecast/boosting_weight": forecast.boosting_weight,
+        "boosting/bias": forecast.boosting_.bias_,
+        "har/intercept": forecast.har_.intercept_,
+        "har/least": forecast.har_.least_,
+        "combination/intercept": forecast.combination_.intercept_,
         "widening": head.widening,
     }
     arrays: dict[str, NDArray[np.generic]] = {
         name: np.array([value], dtype=np.float64) for name, value in numbers.items()
     }
-    arrays |= {
-        "linear/centre": linear.centre_,
-        "linear/scale": linear.scale_,
-        "linear/coefficients": linear.coefficients_,
-    }
-    trees = boosting.trees_.arrays()
+    arrays["har/coefficients"] = forecast.har_.coefficients_
+    arrays["combination/weights"] = forecast.combination_.weights_
+    for kind, linear in (("linear", forecast.linear_), ("log_har", forecast.log_har_)):
+        arrays |= {
+            f"{kind}/intercept": np.array([linear.intercept_], dtype=np.float64),
+            f"{kind}/bias": np.array([linear.bias_], dtype=np.float64),
+            f"{kind}/centre": linear.centre_,
+            f"{kind}/scale": linear.scale_,
+            f"{kind}/coefficients": linear.coefficients_,
+        }
+    trees = forecast.boosting_.trees_.arrays()
     arrays |= {f"boosting/trees/{name}": array for name, array in trees.items()}
     for side, tail in (("long", head.long), ("short", head.short)):
         arrays[f"{side}/levels"] = np.array(tail.levels, dtype=np.float64)
@@ -168,21 +172,31 @@ def _head(horizon_s: int, names: Sequence[str], prefix: str, arrays: _Arrays) ->
 
 def _forecast(names: Sequence[str], prefix: str, arrays: _Arrays) -> VolatilityForecast:
     shape = (len(names),)
-    variances = tuple(is_variance(name) for name in names)
-    linear = PooledLogHar()
-    linear.centre_ = arrays.floats(f"{prefix}linear/centre", shape)
-    linear.scale_ = arrays.floats(f"{prefix}linear/scale", shape)
-    linear.coefficients_ = arrays.floats(f"{prefix}linear/coefficients", shape)
-    linear.intercept_ = arrays.number(f"{prefix}linear/intercept")
-    linear.bias_ = arrays.number(f"{prefix}linear/bias")
-    boosting = PooledBoosting(variances=variances)
-    boosting.trees_ = arrays.tree(f"{prefix}boosting/trees/", len(names))
-    boosting.bias_ = arrays.number(f"{prefix}boosting/bias")
-    weight = arrays.number(f"{prefix}forecast/boosting_weight")
-    forecast = VolatilityForecast(variances=variances, boosting_weight=weight)
-    forecast.linear_, forecast.boosting_ = linear, boosting
-    forecast.bias_ = arrays.number(f"{prefix}forecast/bias")
+    variances, har = tuple(is_variance(name) for name in names), har_places(names)
+    forecast = VolatilityForecast(variances=variances, har=har)
+    forecast.linear_, forecast.log_har_ = PooledLogHar(), PooledLogHar()
+    _fill(forecast.linear_, f"{prefix}linear/", shape, arrays)
+    _fill(forecast.log_har_, f"{prefix}log_har/", (len(har),), arrays)
+    forecast.boosting_ = PooledBoosting(variances=variances)
+    forecast.boosting_.trees_ = arrays.tree(f"{prefix}boosting/trees/", len(names))
+    forecast.boosting_.bias_ = arrays.number(f"{prefix}boosting/bias")
+    forecast.har_ = PooledHar()
+    forecast.har_.coefficients_ = arrays.floats(f"{prefix}har/coefficients", (len(har),))
+    forecast.har_.intercept_ = arrays.number(f"{prefix}har/intercept")
+    forecast.har_.least_ = arrays.number(f"{prefix}har/least")
+    forecast.combination_ = Combination()
+    forecast.combination_.weights_ = arrays.floats(f"{prefix}combination/weights", (MEMBERS,))
+    forecast.combination_.intercept_ = arrays.number(f"{prefix}combination/intercept")
     return forecast
+
+
+def _fill(linear: PooledLogHar, prefix: str, shape: tuple[int, ...], arrays: _Arrays) -> None:
+    """Give a linear model the numbers that were learned."""
+    linear.centre_ = arrays.floats(f"{prefix}centre", shape)
+    linear.scale_ = arrays.floats(f"{prefix}scale", shape)
+    linear.coefficients_ = arrays.floats(f"{prefix}coefficients", shape)
+    linear.intercept_ = arrays.number(f"{prefix}intercept")
+    linear.bias_ = arrays.number(f"{prefix}bias")
 
 
 def _tail(prefix: str, arrays: _Arrays) -> ExcursionTail:

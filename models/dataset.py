@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.bars import BarMatrix, CleanBars, aggregate, clean
 from models.features import FeatureTable, hour_table, minute_table
+from models.state import in_state
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -173,6 +174,14 @@ def joined(parts: Sequence[Rows]) -> Rows:
         if field.name != "names"
     }
     return Rows(names=parts[0].names, **columns)
+
+
+def with_state(rows: Rows) -> Rows:
+    """Return the rows with the state of all markets (`models.state`) that they hold together.
+
+    Rows as they are made stand alone: each has its own state.
+    """
+    return replace(rows, features=in_state(rows.names, rows.features, rows.as_of_ms))
 
 
 def _frame(path: Path) -> pd.DataFrame:

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backtests import christoffersen, kupiec, qlike
+from models.combination import Combination
 from models.conformal import RULES, FactorRules, Promises, replayed
 from models.dataset import DatasetError, Rows
 from models.heads import LONG_SCORE, SHORT_SCORE
 from models.samples import columns_of
 from models.tails import LEVELS, ExcursionTail, pinball
+from models.volatility import MEMBERS, VolatilityForecast
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -33,6 +35,8 @@ WARM_UP_MONTHS = 12
 """Months before the judged period whose forecasts calibrate its first tails."""
 FACTOR_MONTHS = 6
 """The last of these months have tails too, from which the online factors learn unjudged."""
+LEAST_COMBINED = 1_000
+"""Forecasts from which weights are fitted."""
 EWMA_DECAY = 0.94
 """RiskMetrics 1996, for daily data."""
 
@@ -150,10 +154,15 @@ def with_outcome(rows: Rows, column: int) -> Rows:
 
 
 def forecasts(rows: Rows, walk: Walk, progress: Progress | None = None) -> FloatArray:
-    """Forecast log variance month by month, warm-up included; NaN before it, shape (rows,)."""
+    """Forecast log variance month by month, warm-up included; NaN before it, shape (rows,).
+
+    A forecast of several members is combined by weights fitted to the walk's own earlier
+    months, as far as what they forecast had ended.
+    """
     features, variance = columns_of(rows, walk.names), rows.variance[:, walk.column]
     months = walk_months(walk.start, walk.end)
     forecast = np.full(len(variance), np.nan)
+    members = np.full((len(variance), MEMBERS), np.nan)
     for step, (first, last) in enumerate(months):
         if progress is not None:
             progress("walking", step, len(months))
@@ -163,8 +172,23 @@ def forecasts(rows: Rows, walk: Walk, progress: Progress | None = None) -> Float
             continue
         if not past.any():
             raise DatasetError("nothing to learn from before the first month")
-        forecast[month] = walk.model().fit(features[past], variance[past]).predict(features[month])
+        model = walk.model().fit(features[past], variance[past])
+        if not isinstance(model, VolatilityForecast):
+            forecast[month] = model.predict(features[month])
+            continue
+        members[month] = model.members(features[month])
+        weights = _weights(members, variance, past)
+        forecast[month] = weights.predict(members[month])
     return forecast
+
+
+def _weights(members: FloatArray, variance: FloatArray, past: BoolArray) -> Combination:
+    """Fit weights to the forecasts whose outcomes are known; the prior while they are few."""
+    known = past & np.isfinite(members[:, 0])
+    weights = Combination().prior(MEMBERS)
+    if known.sum() < LEAST_COMBINED:
+        return weights
+    return weights.fit(members[known], variance[known])
 
 
 def with_tails(rows: Rows, walk: Walk, forecast: FloatArray) -> Judged:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from models.bars import BarMatrix, aggregate, clean
 from models.columns import DAY_MS, five_minute_columns, hour_columns
+from models.state import in_state
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -29,6 +30,8 @@ MARKETS_AT_ONCE = 16
 """Markets whose windows are worked on together: few enough to stay in a processor's cache."""
 MINUTES_MINIMUM = 72
 """Bars of five minutes (6 hours) below which the minutes family is left unknown."""
+HOUR_PREFIXES = ("hours_", "market_", "clock_")
+"""How the columns of the hours family begin; they stand before all others."""
 BOOK_NAMES = ("book_depth_10", "book_depth_25", "book_depth_50", "book_depth_100")
 """Money within so many basis points of the mid, on the thinner side, in quote units."""
 
@@ -186,15 +189,19 @@ class FeatureTable:
 
 
 def feature_vectors(windows: Sequence[MarketWindow]) -> tuple[FeatureVector | WarmingUp, ...]:
-    """Compute the features of many markets; each result is what that market alone would get."""
+    """Compute the features of the markets of one snapshot.
+
+    All columns but those of state (`models.state`) are what the market alone would get; the
+    state is the median over the markets given that can be scored, in whatever order.
+    """
     vectors: list[FeatureVector | WarmingUp] = []
     for start in range(0, len(windows), MARKETS_AT_ONCE):
         vectors += _few_vectors(windows[start : start + MARKETS_AT_ONCE])
-    return tuple(vectors)
+    return _together(vectors)
 
 
 def feature_vector(window: MarketWindow) -> FeatureVector | WarmingUp:
-    """Compute the features of one market at its instant."""
+    """Compute the features of one market at its instant; its state is its own."""
     return feature_vectors((window,))[0]
 
 
@@ -254,6 +261,30 @@ def _few_vectors(windows: Sequence[MarketWindow]) -> list[FeatureVector | Warmin
             for row, i in enumerate(chosen):
                 minutes[i] = _known_row(table, row)
     return [_vector(window, hours, row, minutes[row]) for row, window in enumerate(windows)]
+
+
+def _together(
+    vectors: Sequence[FeatureVector | WarmingUp],
+) -> tuple[FeatureVector | WarmingUp, ...]:
+    """Put the state of all markets into the columns of each; the hours family comes first."""
+    places = [place for place, each in enumerate(vectors) if isinstance(each, FeatureVector)]
+    known = [vector for vector in vectors if isinstance(vector, FeatureVector)]
+    if len(known) < 2:
+        return tuple(vectors)
+    names = tuple(name for name in known[0].names if name.startswith(HOUR_PREFIXES))
+    width = len(names)
+    values = np.array([vector.values[:width] for vector in known])
+    instants = np.array([vector.as_of_ms for vector in known], dtype=np.int64)
+    table: list[list[float]] = in_state(names, values, instants).tolist()
+    result = list(vectors)
+    for place, vector, row in zip(places, known, table, strict=True):
+        result[place] = FeatureVector(
+            market=vector.market,
+            as_of_ms=vector.as_of_ms,
+            names=vector.names,
+            values=(*row, *vector.values[width:]),
+        )
+    return tuple(result)
 
 
 def _vector(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,11 @@ UNUSED = frozenset(
 VARIANCE_PREFIXES = ("hours_range_", "hours_squared_", "minutes_range_", "minutes_squared_")
 
 
+HOUR_HAR = ("hours_squared_24", "hours_squared_168", "hours_squared_720")
+MINUTE_HAR = ("minutes_squared_60m", "minutes_squared_1440m", "hours_squared_168")
+"""What a plain HAR reads, without and with the minutes family (Corsi 2009)."""
+
+
 def forecast_columns(names: tuple[str, ...], *, minutes: bool) -> tuple[str, ...]:
     """Columns that forecast variance, with or without the minutes family, in table order."""
     return tuple(
@@ -33,6 +39,12 @@ def forecast_columns(names: tuple[str, ...], *, minutes: bool) -> tuple[str, ...
         for name in names
         if name not in UNUSED and (minutes or not name.startswith("minutes_"))
     )
+
+
+def har_places(names: Sequence[str]) -> tuple[int, ...]:
+    """Places of the columns that a plain HAR reads: those of minutes where there are any."""
+    chosen = MINUTE_HAR if MINUTE_HAR[0] in names else HOUR_HAR
+    return tuple(list(names).index(name) for name in chosen)
 
 
 def is_variance(name: str) -> bool:

@@ -32,6 +32,7 @@ from models.dataset import (
     joined,
     minute_rows,
     read_series,
+    with_state,
 )
 from models.evaluate import EWMA_DECAY, Judged, coverage
 from models.features import FeatureVector
@@ -118,33 +119,33 @@ class _Scored:
 
 def _scored(scorer: Scorer, path: Path, horizon_s: int, tell: Progress) -> _Scored:
     """Score every market; rows that the model refuses are left out and counted."""
-    parts, kept_rows, smooth, returns = [], [], [], []
-    refused, total = 0, 0
+    parts: list[Rows] = []
+    returns: list[HourReturns] = []
     for done, series in enumerate(read_series(path)):
         if done % TELL_EVERY == 0:
-            tell("scoring markets", done, 0)
+            tell("reading markets", done, 0)
         rows = _rows(series, horizon_s)
-        rows = rows.select(np.isfinite(rows.variance[:, 0]) & np.isfinite(rows.falls[:, 0]))
-        if not len(rows.as_of_ms):
-            continue
-        judged, kept = _judged(scorer, rows, horizon_s)
-        total, refused = total + len(kept), refused + int((~kept).sum())
-        parts.append(judged)
-        kept_rows.append(rows.select(kept))
-        smooth.append(_smoothed(rows.variance[:, 0])[kept])
-        returns.append(hour_returns(series, max(series.bar_ms, min(horizon_s * 1_000, HOUR_MS))))
-    if not parts or not sum(len(part.as_of_ms) for part in parts):
+        if len(rows.as_of_ms):
+            parts.append(rows)
+            bar_ms = max(series.bar_ms, min(horizon_s * 1_000, HOUR_MS))
+            returns.append(hour_returns(series, bar_ms))
+    if not parts:
         raise DatasetError(f"{path}: no market has the history that scoring needs")
-    names = ("as_of_ms", "symbols", "variance", "forecast", "falls", "rises", "long", "short")
-    whole = Judged(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    )
+    rows = with_state(joined(parts))
+    rows = rows.select(np.isfinite(rows.variance[:, 0]) & np.isfinite(rows.falls[:, 0]))
+    if not len(rows.as_of_ms):
+        raise DatasetError(f"{path}: no market has the history that scoring needs")
+    judged, kept = _judged(scorer, rows, horizon_s, tell)
+    smooth = np.full(len(kept), np.nan)
+    for symbol in np.unique(rows.symbols):
+        own = rows.symbols == symbol
+        smooth[own] = _smoothed(rows.variance[own, 0])
     return _Scored(
-        plain=whole,
-        rows=joined(kept_rows),
-        smooth=np.concatenate(smooth),
+        plain=judged,
+        rows=rows.select(kept),
+        smooth=smooth[kept],
         returns=tuple(returns),
-        refused_share=refused / max(total, 1),
+        refused_share=float((~kept).mean()),
     )
 
 
@@ -200,11 +201,14 @@ def _rows(series: Series, horizon_s: int) -> Rows:
     return joined([hour_rows(series, horizons_s=(horizon_s,), stride_ms=max(stride, HOUR_MS))])
 
 
-def _judged(scorer: Scorer, rows: Rows, horizon_s: int) -> tuple[Judged, NDArray[np.bool_]]:
-    """Score one market's rows; those out of domain are left out and marked."""
+def _judged(
+    scorer: Scorer, rows: Rows, horizon_s: int, tell: Progress
+) -> tuple[Judged, NDArray[np.bool_]]:
+    """Score all rows; those out of domain are left out and marked."""
     place = HORIZONS_S.index(horizon_s)
     table, kept = [], np.zeros(len(rows.as_of_ms), dtype=np.bool_)
     for start in range(0, len(kept), SCORED_AT_ONCE):
+        tell("scoring rows", start, len(kept))
         chunk = slice(start, start + SCORED_AT_ONCE)
         vectors = [
             FeatureVector(market=0, as_of_ms=int(stamp), names=rows.names, values=tuple(values))

@@ -40,7 +40,8 @@ class Manifest:
     symbols : tuple of str
         Markets learned from.
     metrics : mapping of str to float
-        QLIKE of each head on forecasts of later folds, and counts of rows.
+        QLIKE of each head on forecasts of later folds, counts of rows, and what the recipe did
+        where it was judged (`models.walked`).
     """
 
     feature_version: int = FEATURE_VERSION

@@ -22,12 +22,12 @@ from models.baselines import (
     FilteredHistory,
     HourReturns,
     MissingExtra,
-    PooledHar,
     boosted_tables,
     ewma_forecast,
     garch_forecast,
     static_tables,
 )
+from models.combination import PooledHar
 from models.dataset import Rows
 from models.evaluate import Forecast, Judged, Walk
 from models.heads import forecast_columns

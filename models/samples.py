@@ -22,6 +22,7 @@ from models.dataset import (
     joined,
     minute_rows,
     read_series,
+    with_state,
 )
 from models.features import HOURS_MINIMUM
 
@@ -77,7 +78,7 @@ def read_samples(
         raise DatasetError(
             "no file has bars of at most five minutes: the heads of 15 min and 1 h need one"
         )
-    samples = {name: _since(joined(rows)) for name, rows in parts.items()}
+    samples = {name: with_state(_since(joined(rows))) for name, rows in parts.items()}
     return (
         Sample(whole=samples["hours"], short=samples["hours_short"]),
         Sample(whole=samples["minutes"], short=samples["minutes_short"]),

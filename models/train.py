@@ -7,7 +7,6 @@ with an embargo of one horizon), as split conformal prediction asks.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from models.dataset import (
     file_sha256,
 )
 from models.drift import reference_of
+from models.folds import combined, fold_members
 from models.heads import (
     LONG_SCORE,
     SHORT_SCORE,
@@ -33,6 +33,7 @@ from models.heads import (
     FittedModel,
     Head,
     forecast_columns,
+    har_places,
     is_variance,
 )
 from models.liquidation import FirstPassage, PassageHead
@@ -55,8 +56,6 @@ FloatArray = NDArray[np.float64]
 
 DEFAULT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 """The shipped recipe is developed on what came before (reference, test protocol)."""
-FOLDS = (0.4, 0.55, 0.7, 0.85, 1.0)
-"""Shares of the rows in time: learn up to one, forecast to the next."""
 DOMAIN_TAIL = 0.001
 DOMAIN_MARGIN = 0.5
 """A column may leave the trained range by half its width: a storm is not a wrong unit."""
@@ -219,9 +218,11 @@ def fit_head(
     features = columns_of(rows, names)
     variance = rows.variance[:, column]
     forecast = volatility_forecast(names, recipe)
-    folded = _fold_forecasts(forecast, features, variance, rows.as_of_ms, horizon_s * 1_000)
+    members = fold_members(forecast, features, variance, rows.as_of_ms, horizon_s * 1_000)
+    folded = combined(members, variance, rows.as_of_ms, horizon_s * 1_000)
     judged = np.isfinite(folded)
     forecast = volatility_forecast(names, recipe).fit(features, variance)
+    forecast.combination_.fit(members[judged], variance[judged])
     deviation = np.exp(0.5 * folded[judged])
     long_score = columns_of(rows, (LONG_SCORE,))[judged, 0]
     short_score = columns_of(rows, (SHORT_SCORE,))[judged, 0]
@@ -251,30 +252,10 @@ def volatility_forecast(names: Sequence[str], recipe: Recipe) -> VolatilityForec
     """Return the unfitted forecast of a recipe for these columns."""
     return VolatilityForecast(
         variances=tuple(is_variance(name) for name in names),
+        har=har_places(names),
         trees=recipe.trees,
         random_state=recipe.seed,
     )
-
-
-def _fold_forecasts(
-    forecast: VolatilityForecast,
-    features: FloatArray,
-    variance: FloatArray,
-    as_of_ms: NDArray[np.int64],
-    embargo_ms: int,
-) -> FloatArray:
-    """Forecast each fold from what came before it; NaN in the part that is only learned from."""
-    result = np.full(len(variance), np.nan)
-    borders = [int(np.quantile(as_of_ms, share)) for share in FOLDS]
-    for start, end in itertools.pairwise(borders):
-        past = as_of_ms < start - embargo_ms
-        fold = (as_of_ms >= start) & ((as_of_ms < end) | (end == borders[-1]))
-        if past.any() and fold.any():
-            fitted = forecast.fit(features[past], variance[past])
-            result[fold] = fitted.predict(features[fold])
-    if not np.isfinite(result).any():
-        raise DatasetError("too little history to calibrate tails on forecasts of the past")
-    return result
 
 
 def _widened(head: Head, sample: Sample, column: int) -> Head:

@@ -1,9 +1,10 @@
-"""Forecasts of realised variance: pooled log-HAR and pooled boosting, combined.
+"""Forecasts of realised variance: linear models and a boosting for all markets, combined.
 
 One model for all markets (Zhang et al. 2023, arXiv 2202.08962: pooled models carry over to
 assets never seen). The linear part is the HAR model of Corsi 2009 on logarithms with range,
-semivariance, jump, volume and clock columns; the boosting forecasts relative to the market's own
-level. Their geometric mean beats either (reference table A1).
+semivariance, jump, volume, return, state and clock columns; the boosting forecasts relative to the
+market's own level. Plain HAR and log-HAR stand beside them, and weights combine the four
+(`models.combination`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
+from models.combination import RELATIVE_FLOOR, Combination, PooledHar
 from models.trees import TreeTable, tree_table
 
 FloatArray = NDArray[np.float64]
@@ -31,8 +33,7 @@ The bias of a log model is the mean of exp(residual); its plain mean blew QLIKE 
 TREE_DEPTH = 4
 LEARNING_RATE = 0.05
 LEAF_PENALTY = 10.0
-RELATIVE_FLOOR = 1e-4
-"""Outcomes below this share of the median outcome count as that: a dead hour has no logarithm."""
+MEMBERS = 4
 
 
 class PooledLogHar(RegressorMixin, BaseEstimator):  # type: ignore[misc] # untyped library
@@ -156,14 +157,18 @@ class PooledBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc] # unt
 
 
 class VolatilityForecast(RegressorMixin, BaseEstimator):  # type: ignore[misc] # untyped library
-    """Geometric mean of `PooledLogHar` and `PooledBoosting`.
+    """Four forecasts of variance and the weights that combine them.
+
+    `fit` learns the four; their weights are learned apart, from forecasts of the past
+    (`combination_.fit(members, outcomes)`), since what was fitted to an outcome does not show
+    how well it forecasts it. Until then the linear model and the boosting count half each.
 
     Parameters
     ----------
     variances : sequence of bool
         Columns that are logarithms of variance.
-    boosting_weight : float
-        Weight of the boosting in the mean of logarithms; 0 leaves the linear model alone.
+    har : sequence of int
+        Places of the columns that the plain HAR and log-HAR read.
     trees : int
         Number of boosted trees.
     random_state : int
@@ -171,41 +176,47 @@ class VolatilityForecast(RegressorMixin, BaseEstimator):  # type: ignore[misc] #
 
     Attributes
     ----------
-    linear_ : PooledLogHar
+    linear_, log_har_ : PooledLogHar
     boosting_ : PooledBoosting
-    bias_ : float
-        What the mean of the two still lacks, in logarithms.
+    har_ : PooledHar
+    combination_ : Combination
     """
 
     def __init__(
         self,
         *,
         variances: Sequence[bool],
-        boosting_weight: float = 0.5,
+        har: Sequence[int],
         trees: int = 150,
         random_state: int = 0,
     ) -> None:
         self.variances = variances
-        self.boosting_weight = boosting_weight
+        self.har = har
         self.trees = trees
         self.random_state = random_state
 
     def fit(self, features: FloatArray, variance: FloatArray) -> Self:
-        """Fit both parts to positive realised variance, shape (rows,)."""
+        """Fit all members to positive realised variance, shape (rows,)."""
         self.linear_ = PooledLogHar().fit(features, variance)
         self.boosting_ = PooledBoosting(
             variances=self.variances, trees=self.trees, random_state=self.random_state
         ).fit(features, variance)
-        self.bias_ = 0.0
-        self.bias_ = log_bias(variance, self.predict(features))
+        plain = features[:, list(self.har)]
+        self.log_har_ = PooledLogHar().fit(plain, variance)
+        self.har_ = PooledHar().fit(plain, variance)
+        self.combination_ = Combination().prior(MEMBERS)
         return self
+
+    def members(self, features: FloatArray) -> FloatArray:
+        """Forecast the logarithm of the variance by each member, shape (rows, members)."""
+        plain = features[:, list(self.har)]
+        forecasts = [self.linear_.predict(features), self.boosting_.predict(features)]
+        forecasts += [self.log_har_.predict(plain), self.har_.predict(plain)]
+        return np.stack(forecasts, axis=1)
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Forecast the logarithm of the variance, shape (rows,)."""
-        linear = self.linear_.predict(features)
-        boosted = self.boosting_.predict(features)
-        weight = self.boosting_weight
-        return (1.0 - weight) * linear + weight * boosted + self.bias_
+        return self.combination_.predict(self.members(features))
 
 
 def log_target(variance: FloatArray) -> FloatArray:

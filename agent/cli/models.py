@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from models.manifest import TrainedModel
     from models.registry import Step
 
 app = typer.Typer(help="Train, judge and promote models.", no_args_is_help=True)
@@ -35,7 +36,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is journall
 @app.command(
     "train", epilog="Example: aml models train --data hours.parquet --data minutes.parquet"
 )
-def train(
+def train(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
     data: Annotated[
         list[Path], typer.Option("--data", help="Candle file (parquet); give several.")
     ],
@@ -51,6 +52,10 @@ def train(
         list[str] | None,
         typer.Option("--from-journal", help="URL of a daemon's journal: its outcomes join."),
     ] = None,
+    walked: Annotated[
+        Path | None,
+        typer.Option("--walked", help="Report of benchmarks.models: its figures go on the card."),
+    ] = None,
 ) -> None:
     """Train on candles and write a content-addressed artifact.
 
@@ -59,7 +64,6 @@ def train(
     from agent.cli.local import moment
     from agent.proof.recorded import recorded
     from models import train as training
-    from models.artifact import save
 
     cutoff = moment(before)
     assert cutoff is not None
@@ -71,11 +75,21 @@ def train(
         jobs=jobs,
         progress=_progress,
     )
-    folder = save(model, out)
+    folder = _written(model, walked, out)
     typer.echo(f"model hash  0x{folder.name}")
     typer.echo(f"written to  {folder}")
     for name, value in sorted(model.manifest.metrics.items()):
         typer.echo(f"  {name:28} {value:.6g}")
+
+
+def _written(model: TrainedModel, walked: Path | None, out: Path) -> Path:
+    """Write the artifact, with the figures of the recipe's walk where a report is named."""
+    from models.artifact import save
+    from models.walked import with_walked
+
+    if walked is None:
+        return save(model, out)
+    return save(with_walked(model, json.loads(walked.read_text(encoding="utf-8"))), out)
 
 
 @app.command(

@@ -30,7 +30,7 @@ from models.artifact import (
     load,
     save,
 )
-from models.features import FeatureVector, feature_vector
+from models.features import FEATURE_VERSION, FeatureVector, feature_vector
 from models.heads import HORIZONS_S
 from models.manifest import TrainedModel
 from models.scorer import Scorer
@@ -193,7 +193,9 @@ def test_load__file_over_the_limit__is_not_read(folder: Path):
 
 
 def test_load__features_of_another_version__say_to_train_again(folder: Path):
-    edit_manifest(folder, lambda document: document["manifest"].update(feature_version=2))
+    edit_manifest(
+        folder, lambda document: document["manifest"].update(feature_version=FEATURE_VERSION + 1)
+    )
     with pytest.raises(FeatureVersionMismatch, match="aml models train"):
         load(folder)
 
@@ -256,12 +258,13 @@ def test_refusals__are_one_tree():
     assert refusals == set(ArtifactRefused.__subclasses__())
 
 
-def test_default_artifact__loads_and_was_trained_before_2020():
+def test_default_artifact__loads_and_saw_nothing_after_june_2023():
     loaded = load(default_artifact())
-    assert loaded.manifest.trained_before == "2020-01-01T00:00:00+00:00"
+    assert loaded.manifest.trained_before == "2023-07-01T00:00:00+00:00"
+    assert "walked_24h_qlike" in loaded.manifest.metrics
     assert loaded.risks is not None
     assert loaded.risks.isolated.horizons_s == HORIZONS_S
-    assert sum(file.stat().st_size for file in default_artifact().iterdir()) < 1_000_000
+    assert sum(file.stat().st_size for file in default_artifact().iterdir()) < 2_000_000
 
 
 def test_load__copied_elsewhere__is_the_same_model(tmp_path: Path):

@@ -11,11 +11,11 @@ import pytest
 from models.baselines import (
     FilteredHistory,
     HourReturns,
-    PooledHar,
     ewma_forecast,
     garch_forecast,
     static_tables,
 )
+from models.combination import PooledHar
 from models.dataset import HOUR_MS, Rows
 from models.evaluate import Walk, walk_months
 from models.volatility import PooledLogHar

@@ -35,6 +35,14 @@ def vector(market: MarketWindow) -> FeatureVector:
     return result
 
 
+def of_itself(each: FeatureVector | WarmingUp) -> dict[str, float] | WarmingUp:
+    """All columns but the state of all markets (tests/models/test_state.py)."""
+    if isinstance(each, WarmingUp):
+        return each
+    columns = dict(zip(each.names, each.values, strict=True))
+    return {name: value for name, value in columns.items() if not name.startswith("market_")}
+
+
 def kept(bars: Candles, chosen: np.ndarray) -> Candles:
     names = ("open_ms", "open", "high", "low", "close", "volume")
     return Candles(bar_ms=bars.bar_ms, **{name: getattr(bars, name)[chosen] for name in names})
@@ -46,10 +54,10 @@ def test_feature_vectors__order_and_batch__change_no_bit(order: list[int], size:
     markets = [
         window(market=i, hours=72 + 36 * i, minutes=0 if i % 3 == 0 else 1_440) for i in range(20)
     ]
-    alone = [feature_vector(market) for market in markets]
+    alone = [of_itself(feature_vector(market)) for market in markets]
     chosen = order[:size]
     batch = feature_vectors([markets[place] for place in chosen])
-    assert list(batch) == [alone[place] for place in chosen]
+    assert [of_itself(each) for each in batch] == [alone[place] for place in chosen]
 
 
 def test_feature_vectors__no_market__is_empty():

@@ -133,7 +133,7 @@ def test_content__model_without_heads_of_risk__is_read_and_has_none(
     old = {
         name: array
         for name, array in arrays.items()
-        if not name.startswith(("passage", "joint/", "accounts/"))
+        if not name.startswith(("passage", "joint/", "accounts/", "drift/"))
     }
     found = put_together({key: layout[key] for key in ("heads", "domain")}, old)
     assert found.risks is None

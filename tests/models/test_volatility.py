@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from models.backtests import qlike
-from models.volatility import PooledBoosting, PooledLogHar, VolatilityForecast, log_bias, log_target
+from models.volatility import (
+    MEMBERS,
+    PooledBoosting,
+    PooledLogHar,
+    VolatilityForecast,
+    log_bias,
+    log_target,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +38,21 @@ def test_volatility_forecast__known_truth__is_nearly_as_good_as_the_truth(
     world: tuple[np.ndarray, np.ndarray, np.ndarray],
 ):
     features, variance, truth = world
-    model = VolatilityForecast(variances=(True, True, False, False), trees=60)
+    model = VolatilityForecast(variances=(True, True, False, False), har=(0, 1), trees=60)
     forecast = model.fit(features[:3_000], variance[:3_000]).predict(features[3_000:])
     ours = qlike(variance[3_000:], np.exp(forecast)).mean()
     best = qlike(variance[3_000:], np.exp(truth[3_000:])).mean()
     assert ours < 1.15 * best
+
+
+def test_volatility_forecast__before_weights_are_known__is_the_mean_of_two_members(
+    world: tuple[np.ndarray, np.ndarray, np.ndarray],
+):
+    features, variance, _ = world
+    model = VolatilityForecast(variances=(True,) * 4, har=(0, 1), trees=20).fit(features, variance)
+    members = model.members(features[:10])
+    assert members.shape == (10, MEMBERS)
+    assert model.predict(features[:10]) == pytest.approx(members[:, :2].mean(axis=1))
 
 
 def test_pooled_boosting__market_moving_k_times_as_much__gets_k_squared_the_variance(
