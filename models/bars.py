@@ -101,7 +101,8 @@ def clean(bars: BarMatrix) -> CleanBars:
     returns[:, 1:] = filled[:, 1:] - filled[:, :-1]
     returns[:, 0] = np.where(present[:, 0], filled[:, 0] - opens[:, 0], 0.0)
     first = np.where(present.any(axis=1), present.argmax(axis=1), present.shape[1])
-    volume = np.where(present & (bars.volume > 0.0), bars.volume, 0.0)
+    counted = present & (bars.volume > 0.0) & np.isfinite(bars.volume)
+    volume = np.where(counted, bars.volume, 0.0)
     return CleanBars(
         close=filled,
         low=low,

@@ -103,6 +103,33 @@ def test_judge__twice__gives_the_same_report(
     assert judge(model, candles, 86_400) == report
 
 
+def test_judge__file_with_gaps_bad_ticks_and_young_markets__is_judged_where_it_can(
+    model: LoadedModel, tmp_path: Path
+):
+    whole = frame("WHOLE/X", HOUR_MS, 24 * 60, seed=5)
+    gap = frame("GAP/X", HOUR_MS, 24 * 60, seed=6).drop(index=range(800, 860))
+    ticks = frame("TICKS/X", HOUR_MS, 24 * 60, seed=7)
+    ticks.loc[900, ["close", "low"]] = -1.0
+    ticks.loc[901, "high"] = ticks.loc[901, "low"] / 2.0
+    ticks.loc[902, "volume"] = float("inf")
+    ticks.loc[903, ["open", "high", "low", "close"]] = float("nan")
+    young = frame("YOUNG/X", HOUR_MS, 24 * 2, seed=8)
+    path = tmp_path / "odd.parquet"
+    pd.concat([whole, gap, ticks, young]).to_parquet(path)
+    report = judge(model, path, 86_400)
+    rows = {each["symbol"]: each["rows"] for each in report["assets"]}
+    assert set(rows) == {"WHOLE/X", "GAP/X", "TICKS/X"}
+    assert rows["GAP/X"] < rows["WHOLE/X"]
+    json.dumps(report, allow_nan=False)
+
+
+def test_judge__no_market_with_history__is_refused(model: LoadedModel, tmp_path: Path):
+    path = tmp_path / "young.parquet"
+    frame("YOUNG/X", HOUR_MS, 24 * 2, seed=8).to_parquet(path)
+    with pytest.raises(DatasetError, match="no market has the history"):
+        judge(model, path, 86_400)
+
+
 def test_judge__horizon_shorter_than_the_bars__is_refused(model: LoadedModel, candles: Path):
     with pytest.raises(DatasetError, match="too long for 900 s"):
         judge(model, candles, 900)
