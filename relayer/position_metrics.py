@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from relayer.metrics import Labelled
 
+CASCADES = ("paced", "unpaced")
 CALL_RESULTS = ("effective", "deferred", "superseded", "expired", "failed")
 _WATCH_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
 
@@ -63,6 +64,23 @@ class PositionMetrics:
         )
         self._count_calls(known)
         self._count_actions(known)
+        self._measure_cascades()
+
+    def _measure_cascades(self) -> None:
+        self.cascade_accounts = Labelled(
+            self._gauge("cascade_accounts", "Accounts that a cascade would liquidate", "plan"),
+            CASCADES,
+        )
+        self.cascade_notional_usdc = Labelled(
+            self._gauge("cascade_notional_usdc", "What it would close, in USDC", "plan"), CASCADES
+        )
+        self.cascade_bad_debt_usdc = Labelled(
+            self._gauge("cascade_bad_debt_usdc", "What nobody could pay, in USDC", "plan"),
+            CASCADES,
+        )
+        self.cascades_not_simulated = self._counter(
+            "cascades_not_simulated", "Turns whose cascade was too large, and so the pace slowest"
+        )
 
     def _count_actions(self, known: PositionVocabulary) -> None:
         self.actions = Labelled(

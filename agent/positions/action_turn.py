@@ -132,7 +132,7 @@ class Actor:
         self._liquidator = liquidator
         self._heads = heads
         self._code = dict(code or {})
-        self._ahead = NOTHING_AHEAD
+        self.ahead = NOTHING_AHEAD
         self._resting: dict[PositionId, int] = {}
         self._used: list[tuple[int, MarketId, float]] = []
         self.pending: tuple[Pending, ...] = ()
@@ -160,7 +160,7 @@ class Actor:
 
     def expect(self, ahead: Ahead) -> None:
         """Take what the last cycle foresaw."""
-        self._ahead = ahead
+        self.ahead = ahead
 
     async def send(self, scene: Scene) -> tuple[Acted, ...]:
         """Send what the law takes at this price, drop what is void, keep what waits."""
@@ -177,7 +177,7 @@ class Actor:
         self._forget(scene.now_ms)
         if not self.is_on or (self._ports.payer is None and self._settings.mode == "execute"):
             return Decided()
-        if scene.now_ms - self._ahead.as_of_ms > self._settings.forecast_age_s * MS:
+        if scene.now_ms - self.ahead.as_of_ms > self._settings.forecast_age_s * MS:
             return Decided(withheld=(Withheld.NO_FORECAST,) * len(candidates))
         found, withheld = self._wanted(scene, candidates)
         acted: list[Acted] = []
@@ -239,11 +239,11 @@ class Actor:
             requests=frozenset(),
         )
         read = {m: each for m, each in scene.readings.markets.items() if m in markets}
-        foreseen = {m: each for m, each in self._ahead.markets.items() if m in markets}
+        foreseen = {m: each for m, each in self.ahead.markets.items() if m in markets}
         return Grounds(
             book=book,
             readings=replace(scene.readings, markets=read),
-            ahead=replace(self._ahead, markets=foreseen),
+            ahead=replace(self.ahead, markets=foreseen),
             settings=self._settings,
             block=scene.block,
         )
@@ -252,7 +252,7 @@ class Actor:
         """Keep the evidence, then ask the risk signers; the journal knows either way."""
         evidence_hash, bundle = pack(encode_action(grounds, case, what, self._code))
         await self._ports.evidence.keep(evidence_hash, bundle, {})
-        hashes = (self._ahead.model_hash, evidence_hash)
+        hashes = (self.ahead.model_hash, evidence_hash)
         message = written(what, scene.now_ms, self._settings.valid_s, hashes)
         proposal = Proposal(message=message, domain=scene.domain)
         answer = await self._ports.quorum.collect(proposal)

@@ -62,6 +62,7 @@ async def open_positions(
         delivery=hands.delivery,
         journal=hands.journal,
         payer=None if payer is None else payer.address,
+        evidence=hands.evidence,
     )
     chain = Chain(endpoint=endpoint, deployment=deployment, witnesses=tuple(witnesses))
     vocabulary = PositionVocabulary(

@@ -15,6 +15,7 @@ from typing import Final
 
 from pydantic import Field
 
+from agent.positions.cascade import Order, Plan, in_order, turn_of
 from agent.settings import Section
 from contracts.book import Book, Refused
 from contracts.book_closing import catch_up as caught_up
@@ -24,15 +25,14 @@ from contracts.book_liquidator import liquidate_by_formula
 from contracts.book_margin import Health
 from contracts.book_readings import Readings
 from contracts.book_words import Account, PositionId, split_position_id
-from contracts.margin_losses import is_backstop
 from contracts.refusals import Refusal
-from contracts.units import PPM
 from relayer.chain.index import Index, IndexedRequest
 from relayer.delivery import calls
 
 MS: Final = 1_000
 VALID_MS: Final = 30_000
 FIRST_WAIT_MS: Final = 5_000
+DEFAULT_PLAN: Final = Plan()
 LONGEST_WAIT_MS: Final = 60_000  # below the two minutes in which a grace that is over serves
 
 
@@ -44,6 +44,7 @@ class KeeperSettings(Section):
     liquidations: bool = True
     upkeep: bool = True
     calls_a_turn: int = Field(default=16, ge=1, le=256)
+    simulate: bool = True  # where several are liquidatable: what it would set off, first
 
 
 class TaskKind(StrEnum):
@@ -113,15 +114,21 @@ class Work:
 
 
 def agenda(
-    book: Book, readings: Readings, work: Work, keeper: Account, settings: KeeperSettings
+    book: Book,
+    readings: Readings,
+    work: Work,
+    keeper: Account,
+    settings: KeeperSettings,
+    plan: Plan = DEFAULT_PLAN,
 ) -> Agenda:
     """Try everything in the law's book, and put what it takes into order.
 
-    `book` holds the accounts of all of it, the keeper's, and the liquidator's paces.
+    `book` holds the accounts of all of it, the keeper's, and the liquidator's paces. Of those who
+    may wait, as many are liquidated as `plan` says.
     """
     steps: list[Task | Waiting] = []
     if settings.liquidations:
-        steps += _liquidations(book, readings, work.weak, keeper)
+        steps += _liquidations(book, readings, work.weak, keeper, plan)
     if settings.orders:
         steps += [
             _order(book, readings, each, keeper) for each in open_requests(work.requests, readings)
@@ -147,19 +154,7 @@ def worst_first(weak: Mapping[PositionId, Health]) -> list[tuple[PositionId, Hea
 
     Of a cross account only the position of the largest maintenance, which the formula asks for.
     """
-    first = {
-        identity: each
-        for identity, each in weak.items()
-        if split_position_id(identity)[1] == each.largest_market
-    }
-    return sorted(
-        first.items(),
-        key=lambda item: (
-            not is_backstop(item[1].equity, item[1].maintenance),
-            item[1].equity * PPM // max(1, item[1].maintenance),
-            item[0],
-        ),
-    )
+    return in_order(weak.items(), Order.WORST_FIRST)
 
 
 def left_behind(index: Index) -> tuple[PositionId, ...]:
@@ -179,10 +174,14 @@ def left_behind(index: Index) -> tuple[PositionId, ...]:
 
 
 def _liquidations(
-    book: Book, readings: Readings, weak: Mapping[PositionId, Health], keeper: Account
+    book: Book,
+    readings: Readings,
+    weak: Mapping[PositionId, Health],
+    keeper: Account,
+    plan: Plan,
 ) -> Iterator[Task | Waiting]:
     """Try each on what the ones before have left of windows, skew and pool."""
-    for identity, found in worst_first(weak):
+    for identity, found in turn_of(list(weak.items()), plan):
         key = f"liquidate {identity:x} {found.standing.position.version}"
         try:
             book, _ = liquidate_by_formula(book, readings, identity, keeper)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.ports import Clock, Delivery, Records
+from agent.ports import Clock, Delivery, Evidence, Records
 from agent.positions.action_turn import Acted, Decided
+from agent.positions.cascade import Cascade
 from agent.positions.keeper import Agenda, Task
 from agent.positions.warn_turn import Said
 from contracts.book_margin import Health, MarketNow
@@ -66,6 +67,7 @@ class Turn:
     said: Said = NOTHING_SAID
     sent: tuple[Acted, ...] = ()
     decided: Decided = NOTHING_DECIDED
+    cascade: Cascade | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +94,10 @@ class PositionPorts:
     delivery: Delivery
     journal: Records
     payer: str | None
+    evidence: Evidence | None = None
 
 
-def entry_of(done: Sequence[Done], times_ms: tuple[int, int]) -> CycleEntry | None:
+def entry_of(done: Sequence[Done], times_ms: tuple[int, int], why: str = "") -> CycleEntry | None:
     """Write a turn in which something was sent for the journal; None for a quiet one."""
     if not done:
         return None
@@ -109,7 +112,7 @@ def entry_of(done: Sequence[Done], times_ms: tuple[int, int]) -> CycleEntry | No
             for each in done
             if not isinstance(each.outcome, Effective)
         ),
-        detail="; ".join(_said(each) for each in well),
+        detail="; ".join([*(_said(each) for each in well), *([why] if why else [])]),
     )
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from agent.positions.action_turn import Acted
 from agent.positions.actions import Withheld
+from agent.positions.cascade import Cascade
 from agent.positions.keeper import TaskKind
 from agent.positions.levels import LEVELS, Level
 from agent.positions.look import Done, Turn
@@ -46,6 +47,9 @@ class PositionTelemetry:
         withheld = Counter(turn.decided.withheld)
         for why in Withheld:
             self._metrics.actions_withheld[why.value].set(withheld[why])
+
+        if turn.cascade is not None:
+            self._cascade(turn.cascade)
 
     def pending_actions(self, count: int) -> None:
         """Report how many signed actions wait for their price."""
@@ -114,3 +118,14 @@ class PositionTelemetry:
             detail=acted.detail,
             evidence=acted.evidence_hash.hex(),
         )
+
+    def _cascade(self, found: Cascade) -> None:
+        paths = {"paced": found.paced, "unpaced": found.unpaced}
+        if found.paced is None:
+            self._metrics.cascades_not_simulated.inc()
+        for name, path in paths.items():
+            if path is not None:
+                self._metrics.cascade_accounts[name].set(path.accounts)
+                self._metrics.cascade_notional_usdc[name].set(path.notional_usdc)
+                self._metrics.cascade_bad_debt_usdc[name].set(path.bad_debt_usdc)
+        self._log.info("cascade", **found.plain())

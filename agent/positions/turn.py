@@ -14,7 +14,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agent.positions.action_turn import Acted, Actor, Decided, Scene
-from agent.positions.keeper import Agenda, KeeperSettings, Patience, Task, Work, agenda, left_behind
+from agent.positions.cascade import MOST_POSITIONS, SLOWEST, Cascade, choose, encode_cascade
+from agent.positions.keeper import (
+    DEFAULT_PLAN,
+    Agenda,
+    KeeperSettings,
+    Patience,
+    Task,
+    Work,
+    agenda,
+    left_behind,
+)
 from agent.positions.look import (
     NOTHING_DECIDED,
     NOTHING_TO_DO,
@@ -42,8 +52,10 @@ from relayer.chain.reads import read_chain
 from relayer.chain.rpc import BlockStamp
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Effective
+from relayer.evidence import pack
 
 MS = 1_000
+NEAR = 0.03  # log of price: so far a cascade may plausibly reach within minutes
 
 
 class Positions:
@@ -81,9 +93,10 @@ class Positions:
             began_ms = await self._ports.clock.now_ms()
             look = await self._look(advance)
             sent = await self._send(look, began_ms)
-            todo = await self._agenda(look)
+            cascade, why = await self._foresee(look)
+            todo = await self._agenda(look, cascade)
             done = await self._do(todo, began_ms)
-            entry = entry_of(done, (began_ms, await self._ports.clock.now_ms()))
+            entry = entry_of(done, (began_ms, await self._ports.clock.now_ms()), why)
             if entry is not None:
                 await self._ports.journal.record_cycle(entry)
             decided = await self._decide(look)
@@ -97,6 +110,7 @@ class Positions:
                 said=said,
                 sent=sent,
                 decided=decided,
+                cascade=cascade,
             )
 
     async def reconcile(self) -> tuple[tuple[Difference, ...], tuple[Difference, ...]]:
@@ -210,7 +224,31 @@ class Positions:
             took_s=took_s,
         )
 
-    async def _agenda(self, look: Look) -> Agenda:
+    async def _foresee(self, look: Look) -> tuple[Cascade | None, str]:
+        """Simulate what liquidating would set off, where several are weak; keep it as evidence."""
+        weak = {split_position_id(identity)[0] for identity in look.weak}
+        payer = self._ports.payer
+        if len(weak) < 2 or payer is None or not (self._keeper.enabled and self._keeper.simulate):
+            return None, ""
+        near = self._watch.near(look.markets, dict.fromkeys(look.markets, NEAR))
+        owners = weak | {split_position_id(identity)[0] for identity in near}
+        if len(near) > MOST_POSITIONS or len(owners) > MOST_POSITIONS:
+            found = Cascade(plan=SLOWEST, why=f"{len(near)} positions are near: too many")
+            return found, f"cascade not simulated: {found.why}"
+        book = self.index.part(owners)
+        markets = {split_position_id(identity)[1] for identity in book.positions}
+        book, readings = await self._waiting(book, look, markets)
+        ahead = self.actor.ahead.markets if self.actor is not None else {}
+        depths = {m: ahead[m].depth_usdc for m in markets if m in ahead}
+        keeper = account_number(payer)
+        found = choose(book, readings, depths, keeper, self._keeper.calls_a_turn)
+        if self._ports.evidence is None:
+            return found, f"cascade: {found.why}"
+        digest, bundle = pack(encode_cascade(found, book, readings, depths))
+        await self._ports.evidence.keep(digest, bundle, {})
+        return found, f"cascade: {found.why}; evidence {digest.hex()}"
+
+    async def _agenda(self, look: Look, cascade: Cascade | None) -> Agenda:
         """Say what is to be done now, after the law's own book was asked."""
         if self._ports.payer is None or not self._keeper.enabled:
             return NOTHING_TO_DO
@@ -226,7 +264,8 @@ class Positions:
             endpoint, deployment = self._chain.endpoint, self._chain.deployment
             graces = await read_graces(endpoint, deployment, look.stamp, sorted(lacking))
             book = replace(book, graces=graces)
-        return agenda(book, readings, work, keeper, self._keeper)
+        plan = cascade.plan if cascade is not None else DEFAULT_PLAN
+        return agenda(book, readings, work, keeper, self._keeper, plan)
 
     async def _do(self, todo: Agenda, now_ms: int) -> tuple[Done, ...]:
         """Send what patience allows, at once; a fault of the chain shows after all have ended."""

@@ -12,12 +12,8 @@ from agent.errors import EvidenceError
 from agent.positions.actions import ActionSettings, Case, Intended, Withheld, intended
 from agent.positions.ahead import Ahead, Foresight
 from agent.positions.chances import Method, Odds, odds_alone, odds_together
-from agent.proof.position_words import (
-    decode_book,
-    decode_readings,
-    encode_book,
-    encode_readings,
-)
+from agent.proof.books import decode_readings, encode_readings
+from agent.proof.position_words import decode_book, encode_book
 from agent.proof.verify import Difference, differing, plain, require_kind
 from contracts.book import Book
 from contracts.book_margin import standing
