@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from agent.config import Settings
+from agent.config import MetricsSettings, Settings
 from agent.cycle import Mind
 from agent.decisions import HoldReason
 from agent.delivering import JournalledDelivery
@@ -24,6 +25,7 @@ from agent.dry import DryRun
 from agent.errors import ConfigError
 from agent.ground import Ground, open_database, open_endpoint, open_venues
 from agent.leading import exclusive, lead, lease_of, led
+from agent.liveness import Liveness
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.payer import watch_payer
@@ -75,6 +77,7 @@ class Daemon:
     endpoint: ChainEndpoint
     hands: Hands
     mind: Mind
+    metrics: Metrics
     telemetry: Telemetry
     metrics_port: int
     positions: PositionLoop | None
@@ -98,10 +101,10 @@ async def daemon(
     """
     async with AsyncExitStack() as stack:
         ground = await _ground(network, settings, model, lease, stack)
-        server = _serve_metrics(ground.metrics, settings.metrics.port)
+        server = _serve_metrics(ground.metrics, settings.metrics)
         stack.callback(server.close)
         watch_payer(ground, stack)
-        progress(f"metrics at http://127.0.0.1:{server.port}/metrics")
+        progress(f"metrics at http://{settings.metrics.host}:{server.port}/metrics")
         hands = await lead(ground, await _hands(ground, stack, progress), stack, progress)
         await hands.delivery.resume()
         insight = Insight(heads=model.risks, code=code_facts())
@@ -119,6 +122,7 @@ async def daemon(
             endpoint=ground.endpoint,
             hands=hands,
             mind=mind_of(model, settings, _serving(ground, model)),
+            metrics=ground.metrics,
             telemetry=Telemetry(ground.metrics, tuple(m.symbol for m in network.markets)),
             metrics_port=server.port,
             positions=positions,
@@ -212,16 +216,21 @@ def require_same_markets(network: Network, deployment: Deployment) -> None:
             )
 
 
-def _serve_metrics(metrics: Metrics, port: int) -> MetricsServer:
+def _serve_metrics(metrics: Metrics, settings: MetricsSettings) -> MetricsServer:
     """Serve the metrics before anything slow, so that a taken port is found out first."""
+    host, port = settings.host, settings.port
     try:
-        return metrics.serve(port)
+        return metrics.serve(port, host)
     except OSError as fault:
-        raise ConfigError(f"metrics.port {port}: {fault.strerror}; take another, or 0") from fault
+        raise ConfigError(
+            f"metrics {host}:{port}: {fault.strerror}; take another port, or 0"
+        ) from fault
 
 
-def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
-    """Put the two loops around a daemon."""
+def loops(
+    running: Daemon, settings: Settings, cycles: int | None, liveness: Liveness | None = None
+) -> Loops:
+    """Put the two loops around a daemon; `liveness` learns of each turn that ends."""
     made = Loops(
         running.hands,
         running.mind,
@@ -235,6 +244,10 @@ def loops(running: Daemon, settings: Settings, cycles: int | None) -> Loops:
         ),
         running.judged.take,
     )
+    if liveness is not None:
+        for loop, stuck in running.metrics.loop_stuck_number.items():
+            stuck.set_function(partial(liveness.is_stuck, loop))
+        made.tells(liveness.beat)
     return made.follow(running.positions)
 
 

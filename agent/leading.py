@@ -29,6 +29,7 @@ from relayer.journal import Journal
 from relayer.lease import Lease, LeaseMetrics, LeaseTimes, open_lease
 from relayer.signing.values import NoQuorum, Proposal, SignedMessage
 
+STANDING_BY = "standing by"
 # What the one before may have had signed without writing it down: signers would refuse another.
 ROUNDS_LEFT_OUT = 8
 
@@ -115,7 +116,7 @@ async def _wait_for(
     try:
         while not await _taken(lease):
             if warming is None:
-                progress("standing by: another instance leads")
+                progress(f"{STANDING_BY}: another instance leads")
                 warming = asyncio.create_task(_keep_warm(world, every_s))
             await asyncio.sleep(lease.times.heartbeat_s)
     finally:

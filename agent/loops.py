@@ -6,7 +6,7 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobEvent
@@ -88,12 +88,23 @@ class Loops:
         self._next_cycle_ms = 0
         self._fault: BaseException | None = None
         self._positions: PositionLoop | None = None
+        self._ended_turn: Callable[[str], None] = lambda _: None
         self.cycles_done = 0
 
     def follow(self, positions: PositionLoop | None) -> Loops:
         """Take a turn over positions after each tick, and compare totals after each cycle."""
         self._positions = positions
         return self
+
+    def tells(self, ended: Callable[[str], None]) -> None:
+        """Tell somebody each time that a loop has ended a turn, or found none due."""
+        self._ended_turn = ended
+
+    def retune(self, every_s: int, prices: PriceSettings) -> None:
+        """Take other paces; a turn that is under way ends with the ones that it began with."""
+        if every_s != self._settings.every_s:
+            self._next_cycle_ms = 0
+        self._settings = replace(self._settings, every_s=every_s, prices=prices)
 
     def stop(self) -> None:
         """End after the turn that is under way."""
@@ -139,10 +150,11 @@ class Loops:
 
     async def _price_loop(self) -> None:
         """Tick until stopped, from one clock instant to the next."""
-        tick_ms = round(self._settings.prices.tick_s * MS)
         while not self._stopping.is_set():
+            tick_ms = round(self._settings.prices.tick_s * MS)
             began_ms = await self._hands.clock.now_ms()
             await self._guarded("price", self._tick)
+            self._ended_turn("price")
             # Ticks that were slept through are not made up for: only the newest price counts.
             await self._sleep_until(began_ms + tick_ms)
 
@@ -181,12 +193,14 @@ class Loops:
         """Run a cycle when the clock has come to it."""
         now_ms = await self._hands.clock.now_ms()
         if self._stopping.is_set() or now_ms < self._next_cycle_ms:
+            self._ended_turn("risk")
             return
         every_ms = self._settings.every_s * MS
         if self._next_cycle_ms:
             self._telemetry.cycles_late("overlapped", (now_ms - self._next_cycle_ms) // every_ms)
         self._next_cycle_ms = now_ms - now_ms % every_ms + every_ms
         await self._guarded("risk", self._cycle)
+        self._ended_turn("risk")
         self.cycles_done += 1
         if self._settings.cycles is not None and self.cycles_done >= self._settings.cycles:
             self.stop()

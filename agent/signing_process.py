@@ -97,7 +97,7 @@ async def signer_process(
             metrics=_metrics(network, place.number),
             database=await _memory(network, place.number, stack),
         )
-        exposed = ground.metrics.serve(place.metrics_port)
+        exposed = ground.metrics.serve(place.metrics_port, settings.metrics.host)
         stack.callback(exposed.close)
         keys = await asyncio.to_thread(_keys, network, signers, place.number)
         ports, rules = await signer_ports(ground, stack), signer_rules(ground)

@@ -62,6 +62,10 @@ class Labelled(Generic[Metric]):
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         return iter(self._children)
 
+    def items(self) -> Iterator[tuple[str, Metric]]:
+        """Yield each first label value with its child."""
+        return ((key[0], child) for key, child in self._children.items())
+
 
 def _product(values: tuple[Iterable[str], ...]) -> list[tuple[str, ...]]:
     keys: list[tuple[str, ...]] = [()]

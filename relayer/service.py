@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MICROSECONDS: Final = 1_000_000
+PATIENCE_S: Final = 0.1  # its queue holds ten datagrams; a full one must not stop the work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +61,12 @@ class Service:
         self._say("STOPPING=1")
 
     def _say(self, text: str) -> None:
-        """Send one datagram; a manager that is gone is no reason to stop."""
+        """Send one datagram; a manager that is gone, or does not listen, is no reason to stop."""
         if self.address is None:
             return
         address = "\0" + self.address[1:] if self.address[0] == "@" else self.address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as speaking:
+            speaking.settimeout(PATIENCE_S)
             try:
                 speaking.connect(address)
                 speaking.send(text.encode())

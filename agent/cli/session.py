@@ -6,7 +6,8 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import structlog
@@ -14,14 +15,22 @@ import typer
 
 from agent import app
 from agent.cli.setup import Prepared
+from agent.config import Settings
 from agent.deploying import deploy_network
-from agent.leading import lease_of, own_files
+from agent.leading import STANDING_BY, lease_of, own_files
+from agent.liveness import Liveness
 from agent.loops import Loops
 from agent.network import LOCAL
+from agent.reload import Reloader
 from models.artifact import LoadedModel
 from relayer.chain import deployments
 from relayer.errors import NotLeading
 from relayer.lease import Lease
+from relayer.service import Service
+
+# A loop that ends no turn in this is stuck, and the watchdog is not fed. Delivering may take 60 s a
+# message, and signers and venues have limits of their own.
+TURNS_WITHIN_S = {"price": 180.0, "risk": 300.0}
 
 
 async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
@@ -35,33 +44,38 @@ async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
     model = app.load_model(prepared.settings)  # refused before anything is put on a chain
     if network.name == LOCAL and not network.deployment_file.exists():
         await deploy_network(network, prepared.settings, report)
-    stopper = Stopper()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopper.ask)
+    signals = Signals(Reloader(prepared.source, prepared.settings))
     deployment = deployments.read(network.deployment_file)
+    feeding = asyncio.create_task(signals.liveness.feed())
     try:
         async with lease_of(network, prepared.settings, deployment) as lease:
             mine = replace(prepared, network=network)
-            while not await _lead_once(mine, model, stopper, (lease, cycles)):
+            while not await _lead_once(mine, model, signals, (lease, cycles)):
                 report("another instance has the lease; nothing more is signed or sent here")
     except asyncio.CancelledError:
-        if not stopper.asked:
+        if not signals.stopper.asked:
             raise
         report("stopped")
+    finally:
+        feeding.cancel()
 
 
 async def _lead_once(
     prepared: Prepared,
     model: LoadedModel,
-    stopper: Stopper,
+    signals: Signals,
     work: tuple[Lease | None, int | None],
 ) -> bool:
     """Lead from when the lease is taken until it is lost (False) or the loops were told to end."""
     lease, cycles = work
-    network, settings = prepared.network, prepared.settings
+    network, stopper = prepared.network, signals.stopper
     try:
-        async with app.daemon(network, settings, model, report, lease) as running:
-            await _run_loops(running, app.loops(running, settings, cycles), stopper)
+        async with app.daemon(
+            network, prepared.settings, model, signals.progress, lease
+        ) as running:
+            loops = app.loops(running, signals.reloader.settings, cycles, signals.liveness)
+            with signals.liveness.expecting(TURNS_WITHIN_S), signals.reloads(loops):
+                await _run_loops(running, loops, signals)
             return stopper.asked or not running.lost.is_set()
     except NotLeading:
         return stopper.asked
@@ -69,10 +83,11 @@ async def _lead_once(
         stopper.lets(None)
 
 
-async def _run_loops(running: app.Daemon, loops: Loops, stopper: Stopper) -> None:
+async def _run_loops(running: app.Daemon, loops: Loops, signals: Signals) -> None:
     """Run until stopped or no longer leading; then hand the lease over."""
     losing = asyncio.create_task(_stop_when(running.lost, loops.stop))
-    stopper.lets(loops.stop)
+    signals.stopper.lets(loops.stop)
+    signals.liveness.service.ready("running")
     if running.http is not None:
         where = running.http.url
         report(f"interfaces at {where}, described at {where}/openapi.json")
@@ -88,6 +103,50 @@ async def _run_loops(running: app.Daemon, loops: Loops, stopper: Stopper) -> Non
 async def _stop_when(lost: asyncio.Event, stop: Callable[[], None]) -> None:
     await lost.wait()
     stop()
+
+
+class Signals:
+    """What a process does when it is told something: SIGTERM and SIGINT stop, SIGHUP reloads."""
+
+    def __init__(self, reloader: Reloader) -> None:
+        self.stopper = Stopper()
+        self.reloader = reloader
+        self.liveness = Liveness(Service.of())
+        self._loops: Loops | None = None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def progress(self, text: str) -> None:
+        """Report how far a start has come; standing by is as ready as a standby gets."""
+        report(text)
+        service = self.liveness.service
+        (service.ready if text.startswith(STANDING_BY) else service.status)(text)
+
+    @contextmanager
+    def reloads(self, loops: Loops) -> Iterator[None]:
+        """Let a reload change these loops, inside."""
+        self._loops = loops
+        try:
+            yield
+        finally:
+            self._loops = None
+
+    def _stop(self) -> None:
+        self.liveness.service.stopping()
+        self.stopper.ask()
+
+    def _reload(self) -> None:
+        service = self.liveness.service
+        service.reloading()
+        said = self.reloader.reload(self._retune)
+        report(said)
+        service.ready(said)
+
+    def _retune(self, settings: Settings) -> None:
+        if self._loops is not None:
+            self._loops.retune(settings.cycle.every_s, settings.prices)
 
 
 class Stopper:

@@ -21,6 +21,7 @@ class Prepared:
 
     settings: Settings
     network: Network
+    source: str = LOCAL  # the name or the file that the settings were read from
 
 
 def prepare(
@@ -34,7 +35,8 @@ def prepare(
     """Read the settings; on the local network, find the world or start it."""
     settings = load_settings(network)
     if settings.network.name != LOCAL:
-        return Prepared(settings=settings, network=live_network(settings, state))
+        told = live_network(settings, state)
+        return Prepared(settings=settings, network=told, source=network)
     world = client.find(state)
     if world is None:
         typer.echo("starting the local world ...", err=True)
@@ -42,7 +44,8 @@ def prepare(
         world = client.start(state, replay=replay, start_at=start, speed=speed or 1.0)
     else:
         require_same(world, replay, speed, state)
-    return Prepared(settings=settings, network=_with_spares(local_network(world, state), settings))
+    told = _with_spares(local_network(world, state), settings)
+    return Prepared(settings=settings, network=told, source=network)
 
 
 def _with_spares(network: Network, settings: Settings) -> Network:

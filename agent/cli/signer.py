@@ -44,13 +44,17 @@ async def _run(prepared: Prepared, place: Place) -> None:
     import signal
 
     from agent.cli.session import configure_logging
+    from agent.liveness import Liveness
     from agent.signing_process import signer_process
+    from relayer.service import Service
 
     configure_logging()
-    ended = asyncio.Event()
+    ended, service = asyncio.Event(), Service.of()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    # its bounds are its own: nobody changes them while it signs
+    loop.add_signal_handler(signal.SIGHUP, service.status, "reload refused: restart it")
     async with signer_process(prepared.network, prepared.settings, place) as running:
         typer.echo(
             f"{running.name} at {running.host}:{running.port}\n"
@@ -60,4 +64,8 @@ async def _run(prepared: Prepared, place: Place) -> None:
             f"  metrics at http://127.0.0.1:{running.metrics_port}/metrics",
             err=True,
         )
+        service.ready("listening")
+        feeding = asyncio.create_task(Liveness(service).feed())
         await ended.wait()
+        service.stopping()
+        feeding.cancel()

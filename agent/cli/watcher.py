@@ -51,6 +51,9 @@ async def _run(network: Network, settings: Settings) -> None:
     service, ended = Service.of(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGHUP, service.status, "reload refused: restart it"
+    )
     async with watching(network, settings) as running:
         typer.echo(f"metrics at http://{settings.metrics.host}:{running.metrics_port}", err=True)
         service.ready("watching")

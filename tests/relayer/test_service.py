@@ -83,5 +83,14 @@ def test_service__nobody_listens__says_nothing(address: str) -> None:
     assert service.period_s is None
 
 
+def test_service__manager_that_does_not_listen__does_not_stop_the_work(
+    manager: socket.socket,
+) -> None:
+    service = service_of(manager)
+    for _ in range(20):  # more than its queue holds
+        service.alive()
+    assert heard(manager) == ["WATCHDOG=1"]
+
+
 def test_service__manager_gone__goes_on(tmp_path: Path) -> None:
     Service.of({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive()
