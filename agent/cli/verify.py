@@ -12,17 +12,21 @@ from agent.cli.run import NetworkOption
 
 if TYPE_CHECKING:
     from agent.proof.acting import ActionReport
+    from agent.proof.terms import TermsReport
     from agent.proof.verifying import Report
 
 EXIT_DIFFERS = 1
 
 
 def verify(
-    what: Annotated[str, typer.Argument(metavar="ROUND|TX", help="A round, or a transaction.")],
+    what: Annotated[str, typer.Argument(metavar="ROUND|TX|HASH", help="A round, a transaction.")],
     network: NetworkOption = "local",
     state: StateOption = DEFAULT_STATE,
     price: Annotated[
         bool, typer.Option("--price", help="The round is one of the price feed.")
+    ] = False,
+    terms: Annotated[
+        bool, typer.Option("--terms", help="A position's terms, by the hash of their evidence.")
     ] = False,
     evidence: Annotated[
         Path | None, typer.Option("--evidence", help="Folder of the evidence, if elsewhere.")
@@ -38,10 +42,15 @@ def verify(
 
     from agent.cli.setup import require_world
     from agent.proof.acting import verify_acted
+    from agent.proof.terms import verify_kept
     from agent.proof.verifying import verify_posted
 
     prepared = require_world(network, state)
     folder = evidence or prepared.network.evidence
+    if terms:
+        kept = verify_kept(prepared.settings, evidence_hash(what), folder)
+        show_terms(kept)
+        raise typer.Exit(0 if kept.reproduces else EXIT_DIFFERS)
     acted = asyncio.run(verify_acted(prepared.network, prepared.settings, what, folder))
     if acted is not None:
         show_action(acted)
@@ -52,6 +61,26 @@ def verify(
     show(report)
     if not report.reproduces:
         raise typer.Exit(EXIT_DIFFERS)
+
+
+def evidence_hash(what: str) -> bytes:
+    """Read the hash of terms' evidence."""
+    import re
+
+    from agent.errors import ConfigError
+
+    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", what):
+        raise ConfigError(f"{what!r} is no hash of evidence: 64 hexadecimal digits")
+    return bytes.fromhex(what.removeprefix("0x"))
+
+
+def show_terms(report: TermsReport) -> None:
+    """Print the terms and what differs."""
+    from agent.proof.terms import lines_of
+
+    for line in lines_of(report):
+        typer.echo(line)
+    _verdict(report)
 
 
 def show(report: Report) -> None:
@@ -81,7 +110,7 @@ def show_action(report: ActionReport) -> None:
     _verdict(report)
 
 
-def _verdict(report: Report | ActionReport) -> None:
+def _verdict(report: Report | ActionReport | TermsReport) -> None:
     for line in report.broken:
         typer.echo(f"EVIDENCE CHANGED  {line}")
     for difference in report.differences:

@@ -93,7 +93,7 @@ def _recorded(market: MarketId, as_of_ms: UnixMs, fields: Mapping[str, Any]) -> 
     decision = fields.get(f"decision/{market}")
     return MarketAssessment(
         market=market,
-        scores=_scores(market, as_of_ms, scores) if scores else None,
+        scores=scores_from(market, as_of_ms, scores) if scores else None,
         reasons=tuple(decision["reasons"]) if decision else (),
         blocks=blocked(HoldReason(outcome["hold"]), outcome["detail"])
         if "hold" in outcome
@@ -101,7 +101,7 @@ def _recorded(market: MarketId, as_of_ms: UnixMs, fields: Mapping[str, Any]) -> 
     )
 
 
-def _scores(market: MarketId, as_of_ms: UnixMs, value: Mapping[str, Any]) -> RiskScores:
+def scores_from(market: MarketId, as_of_ms: UnixMs, value: Mapping[str, Any]) -> RiskScores:
     """Read what `agent.proof.record.encode_scores` wrote."""
     return RiskScores(
         market=market,

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.cycle import CycleResult
 from agent.ports import Attestation, Clock, Evidence
+from agent.proof.books import encode_book, encode_readings
 from agent.proof.record import encode_scores, shallow
 from agent.quoting.assessment import NOT_JUDGED, Assessment, assessment_of
 from agent.quoting.history import ITSELF, Profile, profile_of, trades_from
@@ -22,13 +23,10 @@ from contracts.book_readings import Readings
 from contracts.book_views import position_liquidation_price
 from contracts.book_words import (
     CROSS,
-    account_number,
-    encode_account,
-    encode_position,
-    encode_rules,
-    encode_sizes,
     split_position_id,
 )
+from contracts.impact import readings_in
+from contracts.messages import PositionTerms
 from contracts.units import MarketId, UnixMs, UnixS, seconds_floor
 from models.accounts import AccountRisk, AccountScore, account_table
 from models.population import Trades
@@ -236,25 +234,14 @@ class TermsDesk:
 def evidence_of(offer: Offer, footing: Footing) -> dict[str, Any]:
     """Write what terms were made of; words as the contracts return them, in hexadecimal."""
     ask, trial = offer.figures.ask, offer.figures.trial
-    reading = footing.readings.markets[ask.market]
-    judged = footing.assessment.markets[ask.market]
-    market = footing.book.markets[ask.market]
-    account = footing.book.account(account_number(ask.account))
+    judged, chances = footing.assessment.markets[ask.market], offer.figures.risk.chances
     return {
         "kind": "terms",
         "as_of_ms": footing.now_ms,
         "ask": {name: _plain(value) for name, value in shallow(ask).items()},
-        "account": [hex(encode_account(account)), str(account.balance)],
-        "positions": {
-            hex(name): [hex(word) for word in encode_position(held)]
-            for name, held in footing.book.positions.items()
-        },
-        "market": {
-            "sizes": hex(encode_sizes(market.long.size, market.short.size)),
-            "rules": hex(encode_rules(market.rules)),
-        },
-        "mark": {name: _plain(value) for name, value in shallow(reading.mark).items()},
-        "limits": {name: _plain(value) for name, value in shallow(reading.limits).items()},
+        "symbol": offer.symbol,
+        "book": encode_book(footing.book),
+        "readings": encode_readings(readings_in(footing.readings, footing.book)),
         "judged_at_ms": footing.assessment.as_of_ms,
         "scores": encode_scores(judged.scores) if judged.scores else None,
         "account_score": shallow(footing.score) if footing.score else None,
@@ -262,7 +249,17 @@ def evidence_of(offer: Offer, footing: Footing) -> dict[str, Any]:
         "model_hash": footing.model_hash.hex(),
         "liquidation_price": _plain(trial.liquidation_price),
         "reasons": list(offer.figures.risk.reasons),
+        "market_reasons": list(judged.reasons),
+        "chance_method": chances.method if chances else None,
+        "terms": plain_terms(offer.terms),
     }
+
+
+def plain_terms(terms: PositionTerms) -> dict[str, Any]:
+    """Write terms field by field, without the hash of what they are written in."""
+    values = {name: _plain(value) for name, value in shallow(terms).items()}
+    del values["evidence_hash"]
+    return {**values, "model_hash": terms.model_hash.hex()}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a field of any of the house's values

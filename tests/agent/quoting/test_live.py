@@ -17,6 +17,7 @@ from agent.demo import margin_story
 from agent.demo.margin_stage import Margin
 from agent.demo.stage import Stage
 from agent.deploying import deploy_network
+from agent.impact import Exposure
 from agent.network import local_network
 from contracts.messages import MarginMode
 from relayer.chain import margin_calls as calls
@@ -79,6 +80,7 @@ async def test_terms__from_http_to_a_position(stage: Stage, tmp_path: Path) -> N
         assert answer.status_code == 200, answer.text
         quote = answer.json()
         await opened(margin, quote)
+        await stage.keep()  # the index reads what has happened after each tick
         account = (await web.get(f"/accounts/{trader.address}")).json()
         (held,) = account["positions"]
         assert held["size_e18"] == wish["size_e18"]
@@ -90,9 +92,15 @@ async def test_terms__from_http_to_a_position(stage: Stage, tmp_path: Path) -> N
         assert refused.status_code == 409
         assert refused.json()["passes"]["leverage_e2"] >= 100
         assert (await web.get("/limits")).json()["decisions"]["position_terms"]
+        assert account["profile"]["has_history"]
+        assert any("trades in 90 days" in each for each in account["profile"]["reasons"])
         rounds = (await web.get("/decisions")).json()["decisions"]
         assert any(each["kind"] == "risk" and each["state"] == "effective" for each in rounds)
+    seen = await stage.daemon.hands.exposures.look([margin.market("BTC")])
+    assert isinstance(seen, Exposure), seen
+    assert len(seen.book.positions) == 1
     by_command(trader.address, tmp_path)
+    verified(quote["terms"]["evidence_hash"], tmp_path)
 
 
 async def opened(margin: Margin, quote: dict) -> None:
@@ -110,6 +118,20 @@ async def opened(margin: Margin, quote: dict) -> None:
     await margin.execute_waiting()
     held = await margin.position("trader-1", "BTC", MarginMode.ISOLATED)
     assert held["size"] == size
+
+
+def verified(evidence_hash: str, state: Path) -> None:
+    """The terms reproduce from what the daemon kept, and nothing waits for approval."""
+    for words, said in (
+        (("verify", evidence_hash, "--terms"), "reproduces: every field is the same"),
+        (("approve", "--list"), "nothing was ever held"),
+    ):
+        done = subprocess.run(
+            [*AML, *words, "--state", str(state)],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert said in done.stdout
 
 
 def by_command(account: str, state: Path) -> None:
