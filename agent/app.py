@@ -35,9 +35,10 @@ from agent.positions.exposure import with_budget
 from agent.positions.loop import PositionLoop
 from agent.quoting.desk import LatestJudgement, TermsDesk
 from agent.quoting.service import desk_of, interface
+from agent.rederive import Untaught
 from agent.rounds import RoundNumbers
 from agent.serving import Serving
-from agent.signing import quorums, signer_names
+from agent.signing import OwnMind, quorums, signer_names
 from agent.storing import database_url
 from agent.succession import first_of
 from agent.telemetry import Telemetry
@@ -105,7 +106,8 @@ async def daemon(
         stack.callback(server.close)
         watch_payer(ground, stack)
         progress(f"metrics at http://{settings.metrics.host}:{server.port}/metrics")
-        hands = await lead(ground, await _hands(ground, stack, progress), stack, progress)
+        serving = _serving(ground, model)
+        hands = await lead(ground, await _hands(ground, stack, progress, serving), stack, progress)
         await hands.delivery.resume()
         insight = Insight(heads=model.risks, code=code_facts())
         positions = await open_positions(ground, hands, stack, insight)
@@ -121,7 +123,7 @@ async def daemon(
             deployment=ground.deployment,
             endpoint=ground.endpoint,
             hands=hands,
-            mind=mind_of(model, settings, _serving(ground, model)),
+            mind=mind_of(model, settings, serving),
             metrics=ground.metrics,
             telemetry=Telemetry(ground.metrics, tuple(m.symbol for m in network.markets)),
             metrics_port=server.port,
@@ -162,7 +164,9 @@ async def _ground(
     )
 
 
-async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> Hands:
+async def _hands(
+    ground: Ground, stack: AsyncExitStack, progress: Progress, serving: Serving
+) -> Hands:
     """Fill the ports of the loops, and bring the history up to now."""
     network, settings, journal = ground.network, ground.settings, Journal(ground.database)
     pool = await open_venues(network, ground.metrics, stack)
@@ -172,12 +176,13 @@ async def _hands(ground: Ground, stack: AsyncExitStack, progress: Progress) -> H
     await history.fill(pool, await network.clock.now_ms(), _filling(progress))
     chain = (ground.endpoint, ground.deployment)
     payer, dry = network.keys.gas_payer, DryRun()
+    mind = OwnMind(model=Untaught(serving), history=history, fills=False)
     if payer is None:
         progress("DRY RUN: no keys; decisions are recorded, nothing is signed or posted")
     return Hands(
         clock=network.clock,
         world=LiveWorld(chain, pool, history, network.clock, (settings.marks, settings.feeds)),
-        quorum=dry if payer is None else await quorums(ground, stack),
+        quorum=dry if payer is None else await quorums(ground, stack, mind),
         delivery=dry if payer is None else _delivery(ground, payer),
         evidence=EvidenceStore(network.evidence),
         journal=journal,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from agent.coherence import disagreements
+from agent.derive_settings import DeriveSettings
 from agent.impact import ImpactSettings
 from agent.judge import Rules
 from agent.layers import FOLDER, Layered, layered, origin_of
@@ -217,6 +218,7 @@ class Settings(Section):
     markets: tuple[MarketSettings, ...] = ()
     keys: KeySettings | None = None
     signers: SignersSettings | None = None
+    derive: DeriveSettings = DeriveSettings()
     storage: StorageSettings = StorageSettings()
     lease: LeaseSettings | None = None
     payer: PayerSettings = PayerSettings()

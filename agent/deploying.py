@@ -121,6 +121,10 @@ def signers_of(
         found = [key.address for key in keys]
     else:
         named = [getattr(peer, kind) for peer in settings.signers.peers]
+        if network.name == LOCAL:  # the local chain's own keys sign where none is named
+            roles = (f"{kind}-signer-{number}" for number in range(1, len(named) + 1))
+            pairs = zip(named, roles, strict=True)
+            named = [address or local_role(role).address for address, role in pairs]
         if None in named:
             place = f"signers.peers[{named.index(None)}].{kind}"
             raise ConfigError(f"{place}: is required to deploy; the address of that signer's key")

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agent.ports import Clock
+from agent.rederive import Derived, Outlook
+from agent.world import limits_of
 from contracts.envelope import Configuration
 from contracts.messages import PositionAction, PriceRound, RiskUpdate
 from contracts.price_feed import apply_round
@@ -14,7 +16,7 @@ from contracts.risk_oracle import apply_update
 from contracts.units import seconds_floor
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.position_reading import read_position
-from relayer.chain.reads import read_chain, read_feed
+from relayer.chain.reads import ChainState, read_chain, read_feed
 from relayer.chain.values import Deployment
 from relayer.market.aggregate import AggregationRules, Mark, aggregate_round
 from relayer.market.feeds import FeedRules, FeedWatch
@@ -43,6 +45,7 @@ class ViewSources:
     clock: Clock
     rules: AggregationRules
     feeds: FeedRules
+    outlook: Outlook | None = None  # None: the signers decide nothing themselves
 
 
 class EmbeddedViews:
@@ -68,11 +71,15 @@ class EmbeddedViews:
         sources = self._sources
         if not isinstance(proposal.message, PriceRound):
             state = await read_chain(sources.endpoint, sources.deployment)
+            derived = await self._derived(proposal.message, state)
             now_ms = await sources.clock.now_ms()
             return SignerView(
                 now_ms=now_ms,
                 chain_id=state.chain_id,
                 oracle=state.oracle,
+                derived=None if derived is None else derived.loosest,
+                underived={} if derived is None else derived.unknown,
+                underived_else="" if derived is None else derived.otherwise,
                 applied=apply_update(state.oracle, proposal.message, seconds_floor(now_ms))
                 if isinstance(proposal.message, RiskUpdate)
                 else None,
@@ -93,6 +100,14 @@ class EmbeddedViews:
             marks=own,
             applied=apply_round(reading.feed, proposal.message, seconds_floor(now_ms)),
         )
+
+    async def _derived(self, message: Signable, state: ChainState) -> Derived | None:
+        """Decide for ourselves what an update may be at most; None for all else."""
+        outlook = self._sources.outlook
+        if outlook is None or not isinstance(message, RiskUpdate):
+            return None
+        limits = limits_of(self._sources.deployment, state)
+        return await outlook.derived(message, limits, await self._sources.clock.now_ms())
 
     async def _position(self, message: Signable) -> OwnPosition | None:
         """Read the position that an action is about, at the own endpoint."""

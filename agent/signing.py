@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from agent.config import SignerPeerSettings, SignersSettings
 from agent.errors import ConfigError
+from agent.eyes import SignerEyes
 from agent.ground import Ground, open_endpoint, open_venues
 from agent.network import LOCAL, Network, local_role
+from agent.rederive import Model, Outlook
 from agent.signers import EmbeddedViews, Quorums, ViewSources
+from agent.world import limits_of
 from contracts.fields import checksummed
 from relayer.chain.configuration import read_configuration
 from relayer.chain.reads import read_chain
+from relayer.market.history import HistoryStore
+from relayer.market.venues import VenuePool
 from relayer.signing.keys import Key
 from relayer.signing.keys_source import open_key
 from relayer.signing.memory import SignedRounds
@@ -45,13 +51,25 @@ def require_signers(kind: str, keys: tuple[Key, ...], registered: tuple[str, ...
         )
 
 
-async def quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
-    """Build both signer sets; how many must agree is what the contracts ask for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMind:
+    """What signers decide with: a model, and bars; `fills` where the store is theirs alone."""
+
+    model: Model
+    history: HistoryStore
+    fills: bool
+
+
+async def quorums(ground: Ground, stack: AsyncExitStack, mind: OwnMind | None = None) -> Quorums:
+    """Build both signer sets; how many must agree is what the contracts ask for.
+
+    `mind`: what the signers of this process decide with, where they do.
+    """
     urls, deployment = ground.network.rpc_urls, ground.deployment
     endpoint = await open_endpoint(urls, deployment, stack)
     settings = ground.settings.signers
     if settings is None:
-        sets, timeout_s = await _embedded(ground, stack), EMBEDDED_TIMEOUT_S
+        sets, timeout_s = await _embedded(ground, stack, mind), EMBEDDED_TIMEOUT_S
     else:
         sets, timeout_s = await _remote(ground.network, settings, stack), settings.timeout_s
     state = await read_chain(endpoint, deployment)
@@ -62,13 +80,15 @@ async def quorums(ground: Ground, stack: AsyncExitStack) -> Quorums:
     return built
 
 
-async def _embedded(ground: Ground, stack: AsyncExitStack) -> dict[str, list[SignerPort]]:
+async def _embedded(
+    ground: Ground, stack: AsyncExitStack, mind: OwnMind | None
+) -> dict[str, list[SignerPort]]:
     """Build the signers of this process.
 
     They look through connections of their own, to the chain and to the venues.
     """
     keys = ground.network.keys
-    ports = await signer_ports(ground, stack)
+    ports = await signer_ports(ground, stack, mind)
     config = {c: await read_configuration(ground.endpoint, c) for c in _contracts(ground)}
     feed, oracle = _contracts(ground)
     require_signers("price", keys.price_signers, config[feed].signers)
@@ -85,23 +105,54 @@ def _contracts(ground: Ground) -> tuple[str, str]:
     return ground.deployment.price_feed, ground.deployment.risk_oracle
 
 
-async def signer_ports(ground: Ground, stack: AsyncExitStack) -> SignerPorts:
+async def signer_ports(
+    ground: Ground, stack: AsyncExitStack, mind: OwnMind | None = None
+) -> SignerPorts:
     """Give signers what they look at, and what they remember in."""
+    settings = ground.settings
+    endpoint = await open_endpoint(ground.network.rpc_urls, ground.deployment, stack)
+    pool = await open_venues(ground.network.for_signers, ground.metrics, stack)
     sources = ViewSources(
-        endpoint=await open_endpoint(ground.network.rpc_urls, ground.deployment, stack),
+        endpoint=endpoint,
         deployment=ground.deployment,
-        pool=await open_venues(ground.network.for_signers, ground.metrics, stack),
+        pool=pool,
         clock=ground.network.clock,
-        rules=ground.settings.marks,
-        feeds=ground.settings.feeds,
+        rules=settings.marks,
+        feeds=settings.feeds,
+        outlook=_outlook(ground, pool, mind, stack),
     )
+    if sources.outlook is not None and mind is not None and mind.fills:
+        # Bars are fetched before anybody asks; prices need not wait for them.
+        sources.outlook.begin(
+            limits_of(ground.deployment, await read_chain(endpoint, ground.deployment))
+        )
     return SignerPorts(views=EmbeddedViews(sources), memory=SignedRounds(ground.database))
+
+
+def _outlook(
+    ground: Ground, pool: VenuePool, mind: OwnMind | None, stack: AsyncExitStack
+) -> Outlook | None:
+    """Let signers decide for themselves, where they are told to and have what it takes."""
+    settings = ground.settings
+    if mind is None or settings.derive.mode == "off":
+        return None
+    rules = (settings.marks, settings.feeds)
+    eyes = SignerEyes(pool, mind.history, ground.network.clock, rules, fills=mind.fills)
+    outlook = Outlook(eyes, mind.model, settings.rules, settings.derive)
+    stack.push_async_callback(outlook.close)
+    return outlook
 
 
 def signer_rules(ground: Ground) -> SignerRules:
     """Give the limits that signers keep, for this deployment."""
     feed, oracle = _contracts(ground)
-    return SignerRules(price_feed=feed, risk_oracle=oracle)
+    derive = ground.settings.derive
+    return SignerRules(
+        price_feed=feed,
+        risk_oracle=oracle,
+        tolerances=derive.tolerances,
+        needs_own_decision=derive.mode == "required",
+    )
 
 
 async def _remote(

@@ -11,13 +11,16 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 from sqlalchemy.engine import URL
 
+from agent.app import load_model, registry_of
 from agent.config import Settings, SignersSettings
 from agent.errors import ConfigError
 from agent.ground import Ground, open_database, open_endpoint
 from agent.leading import exclusive
 from agent.network import LOCAL, Network, local_role
+from agent.serving import Serving
 from agent.signing import (
     KINDS,
+    OwnMind,
     own_key,
     peers_of,
     signer_ports,
@@ -26,6 +29,8 @@ from agent.signing import (
 )
 from contracts.fields import checksummed
 from relayer.chain import deployments
+from relayer.forecasts import Forecasts
+from relayer.market.history import HistoryStore
 from relayer.metrics import Metrics, Vocabulary
 from relayer.signing.keys import Key
 from relayer.signing.server import Door, SignerServer
@@ -100,7 +105,8 @@ async def signer_process(
         exposed = ground.metrics.serve(place.metrics_port, settings.metrics.host)
         stack.callback(exposed.close)
         keys = await asyncio.to_thread(_keys, network, signers, place.number)
-        ports, rules = await signer_ports(ground, stack), signer_rules(ground)
+        mind = _mind(ground, place.number)
+        ports, rules = await signer_ports(ground, stack, mind), signer_rules(ground)
         price, risk = (Signer(f"{kind}-{place.number}", keys[kind], ports, rules) for kind in KINDS)
         door = Door(
             name=f"signer-{place.number}",
@@ -145,6 +151,19 @@ def _keys(network: Network, settings: SignersSettings, number: int) -> dict[str,
                     f"{number} of the configuration has {wanted}"
                 )
     return keys
+
+
+def _mind(ground: Ground, number: int) -> OwnMind | None:
+    """Give the process its own model, bars, and memory of what outcomes have taught."""
+    network, settings = ground.network, ground.settings
+    if settings.derive.mode == "off":
+        return None
+    history = HistoryStore(network.state / f"signer-{number}" / "history", network.markets)
+    history.open()
+    symbols = {market.market: market.symbol for market in network.markets}
+    model, registry = load_model(settings), registry_of(settings)
+    serving = Serving(model, Forecasts(ground.database), symbols, registry)
+    return OwnMind(model=serving, history=history, fills=True)
 
 
 def _senders(network: Network, settings: SignersSettings) -> frozenset[str]:

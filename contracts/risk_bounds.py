@@ -188,6 +188,17 @@ def tighter(a: Values, b: Values) -> Values:
     )
 
 
+def looser(a: Values, b: Values) -> Values:
+    """Give of each field the looser one; narrower is looser for the spread."""
+    return Values(
+        cap_e2=max(a.cap_e2, b.cap_e2),
+        open_interest_cap_usdc=max(a.open_interest_cap_usdc, b.open_interest_cap_usdc),
+        size_scale_usdc=max(a.size_scale_usdc, b.size_scale_usdc),
+        spread_ppm=min(a.spread_ppm, b.spread_ppm),
+        reduce_only=a.reduce_only and b.reduce_only,
+    )
+
+
 def _is_canonical(bits: int) -> bool:
     return bits < 2**11 or bool(bits & 2**10)
 

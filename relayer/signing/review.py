@@ -200,29 +200,33 @@ def _wrong_parameters(
     yield from _guarded(result if isinstance(result, Guard) else result.skipped)
     for item in items if view.derived is not None else ():
         own = view.derived.get(item.market) if view.derived else None
-        yield from _looser(item, own, rules)
+        if own is not None:
+            yield from _looser(item, own, rules)
+        elif rules.needs_own_decision:
+            name = f"parameters of market {item.market}"
+            why = view.underived.get(item.market, view.underived_else) or "none was made"
+            yield _refuse(RefusalReason.NO_OWN_DECISION, name, why)
 
 
-def _looser(
-    item: MarketParameters, own: MarketParameters | None, rules: SignerRules
-) -> Iterator[Refusal]:
-    """Object to what is looser than the own decision by more than the tolerance; tighter passes."""
-    name = f"parameters of market {item.market}"
-    if own is None:
-        yield _refuse(RefusalReason.LOOSER_THAN_OWN, name, "no own decision for this market")
-        return
-    slack = PPM + rules.looser_tolerance_ppm
+def _looser(item: MarketParameters, own: MarketParameters, rules: SignerRules) -> Iterator[Refusal]:
+    """Object to what is looser than the own decision by more than its tolerance; tighter passes."""
+    allowed = rules.tolerances
     higher_is_looser = {
-        "cap_e2": (item.cap_e2, own.cap_e2),
-        "open_interest_cap_usdc": (item.open_interest_cap_usdc, own.open_interest_cap_usdc),
-        "size_scale_usdc": (item.size_scale_usdc, own.size_scale_usdc),
-        "maintenance_ppm": (own.maintenance_ppm, item.maintenance_ppm),
-        "spread_ppm": (own.spread_ppm, item.spread_ppm),
-        "reduce_only": (int(own.reduce_only), int(item.reduce_only)),
+        "cap_e2": (item.cap_e2, own.cap_e2, allowed.cap_ppm),
+        "open_interest_cap_usdc": (
+            item.open_interest_cap_usdc,
+            own.open_interest_cap_usdc,
+            allowed.open_interest_cap_ppm,
+        ),
+        "size_scale_usdc": (item.size_scale_usdc, own.size_scale_usdc, allowed.size_scale_ppm),
+        "maintenance_ppm": (own.maintenance_ppm, item.maintenance_ppm, allowed.cap_ppm),
+        "spread_ppm": (own.spread_ppm, item.spread_ppm, allowed.spread_ppm),
+        "reduce_only": (int(own.reduce_only), int(item.reduce_only), 0),
     }
-    for field, (loose, tight) in higher_is_looser.items():
-        if loose * PPM > tight * slack:
-            detail = f"proposed {getattr(item, field)}, own {getattr(own, field)}"
+    for field, (loose, tight, tolerance_ppm) in higher_is_looser.items():
+        if loose * PPM > tight * (PPM + tolerance_ppm):
+            proposed, ours = getattr(item, field), getattr(own, field)
+            detail = f"proposed {proposed}, own {ours}, tolerance {tolerance_ppm} ppm"
             yield _refuse(RefusalReason.LOOSER_THAN_OWN, f"{field} of market {item.market}", detail)
 
 

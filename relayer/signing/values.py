@@ -61,6 +61,7 @@ class RefusalReason(StrEnum):
     OFF_OWN_MARK = "off_own_mark"
     LOOSER_THAN_OWN = "looser_than_own"
     SIGNED_ANOTHER = "signed_another"
+    NO_OWN_DECISION = "no_own_decision"
     NO_VIEW = "no_view"
     NO_MEMORY = "no_memory"
     NO_KEY = "no_key"
@@ -146,7 +147,8 @@ class SignerView:
     """What a signer knows by itself: its clock, the contracts at a block, its own market view.
 
     `feed` is needed for price rounds, `oracle` for all else. `derived` are the parameters that
-    the signer would have decided itself; None: it cannot decide, and only the limits bind.
+    the signer would allow at most by its own decision; None: it does not decide, and only the
+    limits bind. `underived` says why there are none of a market, `underived_else` of the rest.
     `applied` is what the contract's mirror makes of the proposal in this view, where whoever made
     the view has asked it already; None: the review asks.
     """
@@ -157,8 +159,23 @@ class SignerView:
     oracle: OracleState | None = None
     marks: Mapping[MarketId, OwnMark] = field(default_factory=dict)
     derived: Mapping[MarketId, MarketParameters] | None = None
+    underived: Mapping[MarketId, str] = field(default_factory=dict)
+    underived_else: str = ""
     applied: RoundResult | UpdateResult | Guard | None = None
     position: OwnPosition | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerances:
+    """By how much of its own value a field may be looser than the signer's own; tighter passes.
+
+    Two that look at other venues a few seconds apart differ little in the tail and much in depth.
+    """
+
+    cap_ppm: int = 50_000  # of the cap, and of the maintenance that follows from it
+    open_interest_cap_ppm: int = 250_000
+    size_scale_ppm: int = 250_000
+    spread_ppm: int = 250_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +196,8 @@ class SignerRules:
     max_terms_validity_ms: int = 300_000
     max_mark_age_ms: int = 10_000
     price_tolerance_ppm: int = 5_000
-    looser_tolerance_ppm: int = 10_000
+    tolerances: Tolerances = Tolerances()
+    needs_own_decision: bool = True  # of each market, where the signer decides at all
     accepted_models: frozenset[bytes] | None = None  # None: the owner's policy names no list
 
     def __post_init__(self) -> None:

@@ -16,7 +16,14 @@ from contracts.messages import Domain
 from contracts.packing import pack_price_words, pack_risk_word
 from contracts.units import MarketId, Ppm, UnixMs
 from relayer.signing.review import Approve, review
-from relayer.signing.values import OwnMark, Proposal, Refusal, RefusalReason, SignerView
+from relayer.signing.values import (
+    OwnMark,
+    Proposal,
+    Refusal,
+    RefusalReason,
+    SignerView,
+    Tolerances,
+)
 from tests.relayer import builders as b
 
 PRICE_SIGNER = b.PRICE_KEYS[0].address
@@ -235,8 +242,13 @@ def test_review__model_not_on_the_list__is_refused() -> None:
     assert reason(judge(risk(), accepted_models=frozenset({b"\xab" * 32}))) is None
 
 
+NARROW = Tolerances(
+    cap_ppm=10_000, open_interest_cap_ppm=10_000, size_scale_ppm=10_000, spread_ppm=10_000
+)
+
+
 def test_review__own_decision_is_tighter__looser_is_refused_and_tighter_passes() -> None:
-    own = {MarketId(m): b.parameters(m, 970) for m in range(4)}
+    own = {MarketId(m): b.parameters(m, 930) for m in range(4)}
     view = replace(b.signer_view(), derived=own)
     verdict = judge(b.risk_proposal(), view)
     assert isinstance(verdict, Refusal)
@@ -257,7 +269,8 @@ def test_review__own_decision_is_tighter__looser_is_refused_and_tighter_passes()
 def test_review__each_field_looser_than_own__is_named(change: dict[str, Any]) -> None:
     own = replace(b.parameters(0), reduce_only="reduce_only" in change)
     view = replace(b.signer_view(), derived={MarketId(0): own})
-    verdict = judge(risk(words=(pack_risk_word(replace(own, **change)),)), view)
+    words = (pack_risk_word(replace(own, **change)),)
+    verdict = judge(risk(words=words), view, tolerances=NARROW)
     assert isinstance(verdict, Refusal)
     (name,) = change
     assert (verdict.reason, verdict.field) == (
@@ -267,5 +280,21 @@ def test_review__each_field_looser_than_own__is_named(change: dict[str, Any]) ->
 
 
 def test_review__no_own_decision_for_a_market__is_refused() -> None:
+    view = replace(b.signer_view(), derived={}, underived={MarketId(0): "warming_up: 2 days"})
+    verdict = judge(risk(), view)
+    assert isinstance(verdict, Refusal)
+    assert (verdict.reason, verdict.detail) == (
+        RefusalReason.NO_OWN_DECISION,
+        "warming_up: 2 days",
+    )
+
+
+def test_review__no_own_decision_and_none_needed__the_limits_alone_are_checked() -> None:
     view = replace(b.signer_view(), derived={})
-    assert reason(judge(risk(), view)) is RefusalReason.LOOSER_THAN_OWN
+    assert isinstance(judge(risk(), view, needs_own_decision=False), Approve)
+
+
+def test_review__within_the_tolerance__is_signed() -> None:
+    own = {MarketId(m): b.parameters(m, 960) for m in range(4)}
+    view = replace(b.signer_view(), derived=own)
+    assert isinstance(judge(b.risk_proposal(), view), Approve)
