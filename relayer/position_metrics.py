@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from relayer.metrics import Labelled
 
+HORIZONS = ("15m", "1h", "4h", "24h")
+CHANCES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.95)
 CASCADES = ("paced", "unpaced")
 CALL_RESULTS = ("effective", "deferred", "superseded", "expired", "failed")
 _WATCH_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
@@ -113,6 +115,15 @@ class PositionMetrics:
         )
         self.warnings = Labelled(
             self._gauge("warnings", "Positions and accounts at a level", "level"), known.levels
+        )
+        self.warned_by_chance = Labelled(
+            self._gauge(
+                "warned_by_chance",
+                "Warned positions and accounts whose liquidation within a horizon is so likely",
+                *("horizon", "at_least"),
+            ),
+            HORIZONS,
+            tuple(str(each) for each in CHANCES),
         )
         self.warnings_sent = Labelled(
             self._counter("warnings_sent", "Messages handed over, or kept for later", "result"),

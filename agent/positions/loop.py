@@ -97,7 +97,10 @@ class PositionLoop:
             turn = await self.positions.turn()
         self._telemetry.turn(turn, self.positions.index)
         if self.positions.warner is not None:
-            self._telemetry.warnings(self.positions.warner.board.counts())
+            board = self.positions.warner.board
+            self._telemetry.warnings(board.counts())
+            stands = (each.found.chances for each in board.standing.values())
+            self._telemetry.chances([each for each in stands if each is not None])
         if self.positions.actor is not None:
             self._telemetry.pending_actions(len(self.positions.actor.pending))
         return turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from agent.positions.reconcile import Difference, Sum
 from relayer.chain.index import Index
 from relayer.chain.index_ledger import Table
 from relayer.delivery.states import Effective, detail_of, state_of
-from relayer.position_metrics import PositionMetrics
+from relayer.position_metrics import CHANCES, HORIZONS, PositionMetrics
 
 
 class PositionTelemetry:
@@ -59,6 +60,14 @@ class PositionTelemetry:
         """Report how many warnings stand at which level."""
         for level in LEVELS:
             self._metrics.warnings[level.label].set(counts[level])
+
+    def chances(self, found: Sequence[tuple[float, ...]]) -> None:
+        """Report how many of the warned are how likely to be liquidated, over each horizon."""
+        for place, horizon in enumerate(HORIZONS):
+            column = sorted(each[place] for each in found)
+            for least in CHANCES:
+                count = len(column) - bisect_left(column, least)
+                self._metrics.warned_by_chance[horizon, str(least)].set(count)
 
     def differences(self, found: Sequence[Difference], certain: Sequence[Difference]) -> None:
         """Report how the contracts' sums compare with the index's."""

@@ -56,6 +56,8 @@ def warning_row(warned: Warned, number: int, symbols: Mapping[MarketId, str]) ->
         mode="cross" if found.is_cross else "isolated",
         level=found.level.label,
         words=sentence(warned),
+        chances=found.chances,
+        method=found.method,
         next_price_e18=None if near is None else str(near),
         cure=schemas.Cure(
             add_margin_e6=None if margin is None else str(margin),

@@ -339,7 +339,11 @@ class Cure(Schema):
 
 
 class WarningRow(Schema):
-    """An early warning as it stands; `key` names the position or account, `sequence` counts."""
+    """An early warning as it stands; `key` names the position or account, `sequence` counts.
+
+    `chances` are of a liquidation within 15 min, 1 h, 4 h and 24 h, by `method`; a cross account's
+    are those of its markets together.
+    """
 
     sequence: int
     at_ms: int
@@ -349,6 +353,8 @@ class WarningRow(Schema):
     mode: ModeName | None
     level: str
     words: str
+    chances: tuple[float, ...] | None = None
+    method: str | None = None
     next_price_e18: UInt | None = None
     cure: Cure = Cure()
     link: str = ""

@@ -175,3 +175,13 @@ def test_entry__of_a_turn__names_what_was_done_and_what_was_not() -> None:
     assert [(hold.reason, hold.detail) for hold in entry.holds] == [
         ("execute", "execute aa: failed: no")
     ]
+
+
+def test_telemetry__chances__are_counted_from_each_bound_on() -> None:
+    known = metrics()
+    PositionTelemetry(known).chances([(0.0, 0.1, 0.3, 0.96), (0.01, 0.2, 0.5, 0.6)])
+    counted = {
+        key: known.warned_by_chance[key]._value.get()
+        for key in (("15m", "0.01"), ("1h", "0.25"), ("4h", "0.25"), ("24h", "0.95"))
+    }
+    assert list(counted.values()) == [1, 0, 2, 1]
