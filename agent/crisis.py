@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from agent.policy import ClassPolicy, PolicySettings, margin_of
-from models.dataset import HOUR_MS, Series, hour_rows, read_series
+from models.bars import BarMatrix
+from models.dataset import (
+    HOUR_MS,
+    PRICE_COLUMNS,
+    Rows,
+    Series,
+    hour_rows,
+    joined,
+    read_series,
+    with_state,
+)
 from models.features import FeatureVector
 from models.judging import Tiers, first_month, read_tiers
 from models.rivals import TIER_NOTIONALS, tier_tables
@@ -18,6 +29,7 @@ from models.scorer import Scorer
 
 DAY_MS = 86_400_000
 STEP_HOURS, BEFORE_DAYS, AFTER_DAYS = 4, 7, 38
+LOOK_BACK_DAYS = 30
 LEAST_ROWS = 20
 POLICY = PolicySettings(classes={})
 RULES = ClassPolicy(
@@ -54,9 +66,9 @@ def _drawn(scorer: Scorer, candles: Path, month: str, known: Tiers | None) -> di
     """Score one month of its largest market."""
     start = int(datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC).timestamp() * 1_000)
     span = (start - BEFORE_DAYS * DAY_MS, start + AFTER_DAYS * DAY_MS)
-    series = max(read_series(candles), key=lambda each: _money(each, span))
-    rows = hour_rows(series, horizons_s=(STEP_HOURS * 3_600,), stride_ms=STEP_HOURS * HOUR_MS)
-    rows = rows.select((rows.as_of_ms >= span[0]) & (rows.as_of_ms < span[1]))
+    rows = _rows_within(candles, span)
+    if rows is None:
+        return None
     if len(rows.as_of_ms) < LEAST_ROWS:
         return None
     vectors = [
@@ -66,7 +78,7 @@ def _drawn(scorer: Scorer, candles: Path, month: str, known: Tiers | None) -> di
     margins = [margin_of(score, RULES, POLICY).ratio for score in scorer.score(vectors)]
     days = rows.as_of_ms.astype("datetime64[ms]").astype("datetime64[D]")
     drawn: dict[str, Any] = {
-        "name": f"{series.symbol}, {days[0]} to {days[-1]}, every {STEP_HOURS} hours",
+        "name": f"{rows.symbols[0]}, {days[0]} to {days[-1]}, every {STEP_HOURS} hours",
         "ours": [min(0.5 / margin, RULES.max_leverage) for margin in margins],
         "labels": [str(day) for day in days],
     }
@@ -78,9 +90,31 @@ def _drawn(scorer: Scorer, candles: Path, month: str, known: Tiers | None) -> di
     return drawn
 
 
-def _money(series: Series, span: tuple[int, int]) -> float:
-    """What was traded between two instants, in quote units."""
-    stamps = series.start_ms + series.bar_ms * np.arange(series.length)
-    chosen = (stamps >= span[0]) & (stamps < span[1])
-    money = series.bars.close[0, chosen] * series.bars.volume[0, chosen]
-    return float(np.nansum(money))
+def _rows_within(candles: Path, span: tuple[int, int]) -> Rows | None:
+    """Rows of the market with the most money between two instants, in the state of all."""
+    parts, most, largest = [], -1.0, ""
+    for series in read_series(candles):
+        own = _cut(series, span)
+        if own is None:
+            continue
+        money = float(np.nansum(own.bars.close * own.bars.volume))
+        if money > most:
+            most, largest = money, series.symbol
+        stride_ms = STEP_HOURS * HOUR_MS
+        parts.append(hour_rows(own, horizons_s=(STEP_HOURS * 3_600,), stride_ms=stride_ms))
+    if not parts:
+        return None
+    rows = with_state(joined(parts))
+    inside = (rows.as_of_ms >= span[0]) & (rows.as_of_ms < span[1])
+    return rows.select(inside & (rows.symbols == largest))
+
+
+def _cut(series: Series, span: tuple[int, int]) -> Series | None:
+    """Keep the bars of a span and of the look-back before it."""
+    start_ms = span[0] - (LOOK_BACK_DAYS + 1) * DAY_MS
+    first = max((start_ms - series.start_ms) // series.bar_ms, 0)
+    end = (span[1] - series.start_ms) // series.bar_ms
+    if end <= first:
+        return None
+    bars = BarMatrix(**{name: getattr(series.bars, name)[:, first:end] for name in PRICE_COLUMNS})
+    return replace(series, start_ms=series.start_ms + first * series.bar_ms, bars=bars)

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.walks import DATA, END, FILES, START, judged_symbols, tell
 from models.artifact import LoadedModel, default_artifact, load
-from models.dataset import HOUR_MS, Rows, hour_rows, joined, read_series
+from models.dataset import HOUR_MS, Rows, hour_rows, joined, read_series, with_state
 from models.drift import Reference, reference_of
 from models.features import FeatureVector
 from models.live import MONITORS, Raised, Terms, Watch, new_watch, seen, terms_of, watched
@@ -117,17 +117,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def read(path: Path) -> tuple[Record, Reference]:
     """Read the coins' rows, and what their market-weeks were like before 2020."""
     first, last = (int(border.timestamp() * 1_000) for border in (START, END))
-    parts, early = [], []
+    parts = []
     for done, series in enumerate(read_series(path)):
         tell("reading", done, 0)
         if series.symbol in judged_symbols():
             rows = hour_rows(series, horizons_s=HORIZONS_S, stride_ms=STRIDE_HOURS * HOUR_MS)
-            early.append(rows.select(rows.as_of_ms < first))
-            parts.append(rows.select((rows.as_of_ms >= first) & (rows.as_of_ms < last)))
-    rows, places = joined(parts), dict[int, list[int]]()
+            parts.append(rows)
+    whole, places = with_state(joined(parts)), dict[int, list[int]]()
+    rows = whole.select((whole.as_of_ms >= first) & (whole.as_of_ms < last))
     for place, stamp in enumerate(rows.as_of_ms.tolist()):
         places.setdefault(stamp, []).append(place)
-    return Record(rows=rows, places=places), reference_of(joined(early))
+    return Record(rows=rows, places=places), reference_of(whole.select(whole.as_of_ms < first))
 
 
 def served_by(model: LoadedModel) -> Forecast:

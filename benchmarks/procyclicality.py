@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from agent.policy import ClassPolicy, PolicySettings, margin_of
 from benchmarks.walks import DATA, END, FILES, START, judged_symbols, tell
 from models.artifact import default_artifact, load
-from models.dataset import HOUR_MS, Rows, hour_rows, read_series
+from models.dataset import HOUR_MS, Rows, hour_rows, joined, read_series, with_state
 from models.features import FeatureVector
 from models.scorer import REFERENCE_NOTIONALS_USDC, RiskScores, Scorer
 
@@ -77,15 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def scored(path: Path) -> list[Coin]:
-    """Score every coin of a candle file once a day."""
-    scorer, coins = load(default_artifact()).scorer, []
+    """Score every coin of a candle file once a day, in the state of all of them."""
+    scorer, parts = load(default_artifact()).scorer, []
     for done, series in enumerate(read_series(path)):
-        tell("scoring", done, 0)
+        tell("reading", done, 0)
         rows = hour_rows(series, horizons_s=(86_400,), stride_ms=DAY_HOURS * HOUR_MS)
         if len(rows.as_of_ms):
-            coins.append(
-                Coin(symbol=series.symbol, as_of_ms=rows.as_of_ms, scores=_scores(scorer, rows))
-            )
+            parts.append(rows)
+    whole = with_state(joined(parts))
+    coins = []
+    for symbol in dict.fromkeys(whole.symbols.tolist()):
+        rows = whole.select(whole.symbols == symbol)
+        coins.append(Coin(symbol=symbol, as_of_ms=rows.as_of_ms, scores=_scores(scorer, rows)))
     return coins
 
 
