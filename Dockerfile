@@ -29,7 +29,7 @@ RUN /opt/aml/bin/python -m compileall -q /opt/aml/lib && /opt/aml/bin/python -m 
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Autonomous Margin Layer" org.opencontainers.image.licenses="Apache-2.0"
-RUN groupadd --system --gid 10001 aml && useradd --system --uid 10001 --gid aml --home-dir /var/lib/aml --shell /usr/sbin/nologin aml && install -d -o aml -g aml -m 0700 /var/lib/aml
+RUN groupadd --gid 10001 aml && useradd --no-create-home --uid 10001 --gid aml --home-dir /var/lib/aml --shell /usr/sbin/nologin aml && install -d -o aml -g aml -m 0700 /var/lib/aml
 COPY --from=build /opt/aml /opt/aml
 ENV PATH=/opt/aml/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 ETH_HASH_BACKEND=pysha3
 USER aml

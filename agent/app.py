@@ -50,7 +50,6 @@ from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.standing import EndpointMetrics
 from relayer.chain.values import Deployment
 from relayer.delivery.confirm import ContractReadBack
-from relayer.delivery.fees import FeeRules
 from relayer.delivery.outbox import Outbox
 from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
 from relayer.delivery.transactor import Transactor
@@ -355,5 +354,5 @@ def _delivery(ground: Ground, key: Key) -> JournalledDelivery:
         timer=LoopTimer(),
         metrics=ground.metrics,
     )
-    transactor = Transactor(key, ports, DeliveryRules(fees=FeeRules()))
+    transactor = Transactor(key, ports, DeliveryRules(fees=ground.settings.fees))
     return JournalledDelivery(transactor, Journal(ground.database), outbox)

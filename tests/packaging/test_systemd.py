@@ -130,7 +130,7 @@ def test_unit__system_calls_and_memory__let_the_whole_daemon_run(tmp_path: Path)
     aml = [*CONFINED, unit, sys.executable, "-m", "agent.cli.main"]
     try:
         ran = subprocess.run(
-            [*aml, "run", "--state", tmp_path, "--speed", "200", "--cycles", "2"],
+            [*aml, "run", "--state", tmp_path, "--speed", "20", "--cycles", "2"],
             capture_output=True,
             text=True,
             cwd=ROOT,
