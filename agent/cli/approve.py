@@ -47,7 +47,7 @@ def approve(  # noqa: PLR0913, PLR0917 - the options of a command are its parame
     from agent.cli.setup import require_world
     from agent.errors import ConfigError
 
-    prepared = require_world(network, state)
+    prepared = require_world(network, state, keys=False)
     if listed or number is None:
         rows, now_ms = asyncio.run(_rows(prepared))
         _show(rows, now_ms, as_json=as_json)
