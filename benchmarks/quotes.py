@@ -215,7 +215,7 @@ class BenchAgent:
 
     async def quote(self, asked: schemas.QuoteRequest) -> schemas.QuoteAnswer | NotGiven:
         """Offer terms."""
-        answer = quote(ask_of(asked, int(asked.market[1:])), self._at)
+        answer = quote(ask_of(asked, int(asked.market[1:]), "isolated"), self._at)
         return refused(answer) if isinstance(answer, NoOffer) else offered(answer)
 
 

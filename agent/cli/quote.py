@@ -25,7 +25,9 @@ def quote(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
     side: Annotated[str, typer.Argument(help="long or short.")],
     size: Annotated[str, typer.Argument(help="In units of the asset: 0.25.")],
     leverage: Annotated[str, typer.Argument(help="5, or 12.5x.")],
-    mode: Annotated[str, typer.Option("--mode", help="isolated or cross.")] = "isolated",
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="isolated or cross; else quotes.default_mode.")
+    ] = None,
     adjustment: Annotated[str, typer.Option("--adjustment", help="fixed or managed.")] = "managed",
     margin: Annotated[
         str | None, typer.Option("--margin", help="USDC; as much as is needed if not given.")
@@ -50,7 +52,7 @@ def quote(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
     from relayer.http.port import NotGiven
 
     prepared = require_world(network, state)
-    choices = (account, market, side, mode, adjustment)
+    choices = (account, market, side, mode or prepared.settings.quotes.default_mode, adjustment)
     amounts = (size, leverage, margin)
     answer = asyncio.run(_asked(prepared, choices, amounts, sign=not unsigned))
     body = answer if isinstance(answer, NotGiven) else _answered(answer)

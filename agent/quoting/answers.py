@@ -24,13 +24,13 @@ SIDES: Mapping[str, Side] = {"long": Side.LONG, "short": Side.SHORT}
 ADJUSTMENTS: Mapping[str, Adjustment] = {"fixed": Adjustment.FIXED, "managed": Adjustment.MANAGED}
 
 
-def ask_of(asked: schemas.QuoteRequest, market: MarketId) -> Ask:
-    """Read a wish; the body has been validated."""
+def ask_of(asked: schemas.QuoteRequest, market: MarketId, mode: schemas.ModeName) -> Ask:
+    """Read a wish; the body has been validated, and `mode` is for one that names none."""
     return Ask(
         account=asked.account,
         market=market,
         side=SIDES[asked.side],
-        mode=MODES[asked.mode],
+        mode=MODES[asked.mode or mode],
         adjustment=ADJUSTMENTS[asked.adjustment],
         size=int(asked.size_e18),  # type: ignore[arg-type]
         leverage_e2=LeverageE2(asked.leverage_e2),

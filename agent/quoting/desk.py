@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from agent.cycle import CycleResult
 from agent.ports import Attestation, Clock, Evidence
@@ -120,6 +120,11 @@ class TermsDesk:
         self._settings = settings
         self._history = history
         self._state: ChainState | None = None
+
+    @property
+    def default_mode(self) -> Literal["isolated", "cross"]:
+        """Margin mode of who names none."""
+        return self._settings.default_mode
 
     @property
     def model(self) -> Known:

@@ -71,7 +71,7 @@ class Interface:
         market = self._market(asked.market)
         if isinstance(market, NotGiven):
             return market
-        answer = await self._desk.terms(ask_of(asked, market))
+        answer = await self._desk.terms(ask_of(asked, market, self._desk.default_mode))
         if isinstance(answer, Signed):
             return offered(answer.offer, answer)
         return refused(answer)

@@ -63,7 +63,7 @@ class QuoteRequest(Schema):
     account: Address
     market: Symbol
     side: SideName
-    mode: ModeName
+    mode: ModeName | None = Field(default=None, description="the operator's choice, if absent")
     adjustment: AdjustmentName = "managed"
     size_e18: UInt
     leverage_e2: Whole = Field(ge=0, le=65_535, description="hundredths: 1250 is 12.5x")
