@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from agent.network import Network
-from contracts.halts import Permissions
-from contracts.price_feed import FeedState, MarketPrice, may_carry_new_risk
+from contracts.halts import Controls, MarketGuard, Permissions
+from contracts.price_feed import ClassRules, FeedState, MarketPrice, may_carry_new_risk
 from contracts.risk_oracle import (
+    MarketState,
     OracleState,
     effective_maintenance_ppm,
     permissions,
@@ -37,6 +38,8 @@ class MarketStanding:
     expires_in_s: int
     opens: bool
     why_not: str
+    not_since_s: UnixS | None = None  # where the contract says since when
+    until_s: UnixS | None = None  # where what stops it ends by itself
 
     def row(self) -> tuple[str, ...]:
         """Write the market as a row of a table."""
@@ -61,6 +64,7 @@ class Standing:
     chain_id: int
     block_number: int
     at: str
+    now_s: UnixS
     price_feed: str
     risk_oracle: str
     feed_round: int
@@ -86,6 +90,7 @@ def standing_of(deployment: Deployment, state: ChainState, now_s: UnixS) -> Stan
     return Standing(
         chain_id=state.chain_id,
         block_number=state.block_number,
+        now_s=now_s,
         at=datetime.fromtimestamp(now_s, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         price_feed=deployment.price_feed,
         risk_oracle=deployment.risk_oracle,
@@ -118,7 +123,34 @@ def market_standing(
         expires_in_s=state.valid_until_ms // 1_000 - now_s,
         opens=bool(granted & Permissions.OPEN) and priced,
         why_not=reason(price, expired=state.expired(now_s), priced=priced),
+        not_since_s=since(price, feed.rules[price.class_id], state, now_s, priced=priced),
+        until_s=stopped_until(oracle.controls, guard, now_s),
     )
+
+
+def since(
+    price: MarketPrice, rules: ClassRules, state: MarketState, now_s: UnixS, *, priced: bool
+) -> UnixS | None:
+    """Give since when a market takes no new risk, where its price or its parameters are too old."""
+    if not price.has_price or price.unconfirmed:
+        return None
+    if not priced:
+        return UnixS((price.observed_at_ms + rules.new_risk_age_ms) // 1_000)
+    return UnixS(state.valid_until_ms // 1_000) if state.expired(now_s) else None
+
+
+def stopped_until(controls: Controls, guard: MarketGuard, now_s: UnixS) -> UnixS | None:
+    """Give when the last pause or limit ends that keeps a market from opening; None without one."""
+    untils = (
+        controls.new_risk_until_s,
+        controls.ai_input_until_s,
+        controls.withdrawals_until_s,
+        controls.liquidation_until_s,
+        controls.everything_until_s,
+        guard.pause_until_s,
+        guard.limit_until_s if guard.limit_reduce_only else UnixS(0),
+    )
+    return max((until for until in untils if until > now_s), default=None)
 
 
 def reason(price: MarketPrice, *, expired: bool, priced: bool) -> str:
