@@ -118,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for crisis_name in dict.fromkeys(row["crisis"] for row in rows):
         print(table_of(rows, crisis_name), end="\n\n")
     print(f"artifact {ground.model.model_hash.hex()}, first tiers {ground.tiers.first}")
+    known = dict.fromkeys(row["crisis"] for row in rows if row["in_sample"])
+    if known:
+        print(f"the artifact has learned from these very days: {', '.join(known)}")
     return 0
 
 
@@ -127,12 +130,13 @@ def _played(
     """Play one crisis and seed under every peer."""
     bars = made_up(crisis) if not crisis.file else bars_of(DATA, crisis)
     play = Play(ground, crisis, bars, seed)
+    seen = crisis.start < datetime.fromisoformat(ground.model.manifest.trained_before)
     rows = []
     for peer in peers:
         before = time.process_time()
         played = play.run(peer)
         found = figures(played.record, played.walk, played.warm_minutes)
-        rows.append({"crisis": crisis.name, "peer": peer, "seed": seed} | found)
+        rows.append({"crisis": crisis.name, "peer": peer, "seed": seed, "in_sample": seen} | found)
         _tell(
             f"{time.monotonic() - begun:7.0f} s  {crisis.name}, seed {seed}, {peer}: "
             f"bad debt {found['bad_debt_usdc']:,.0f}, "
@@ -179,7 +183,7 @@ def _made_up_tiers(crisis: Crisis) -> pd.DataFrame:
 def _ground(options: argparse.Namespace) -> Ground:
     quick = options.quick
     return Ground(
-        model=load(default_artifact()),
+        model=load(options.model or default_artifact()),
         settings=load_settings("local"),
         found=QUICK_MULTIPLES if quick else multiples(DATA / LEARNED),
         tiers=Tiers(_made_up_tiers(QUICK) if quick else pd.read_parquet(DATA / TIERS)),
@@ -197,6 +201,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=60, help="minutes between decisions")
     parser.add_argument("--only", help="one crisis, or several between semicolons")
     parser.add_argument("--peers", help="peers between semicolons; ours is always there")
+    parser.add_argument("--model", type=Path, help="an artifact's folder, if not the shipped one")
     parser.add_argument("--quick", action="store_true", help="made-up candles, about a minute")
     options = parser.parse_args(arguments)
     options.peers = _listed(options.peers, PEERS)
@@ -230,6 +235,7 @@ def _write(options: argparse.Namespace, ground: Ground, rows: list[dict[str, Any
         return
     document = {
         "artifact": ground.model.model_hash.hex(),
+        "trained_before": ground.model.manifest.trained_before,
         "seeds": [options.first, options.first + options.seeds - 1],
         "accounts": options.accounts,
         "every_minutes": options.every,

@@ -45,7 +45,7 @@ def test_figures__warm_up__is_left_out() -> None:
 
 def test_watched__a_crash__flags_positions_before_they_are_liquidated() -> None:
     class Options:
-        quick, accounts, every = True, 30, 60
+        quick, accounts, every, model = True, 30, 60, None
 
     ground = crises._ground(Options())  # type: ignore[arg-type]
     play = Play(ground, crises.QUICK, crises.made_up(crises.QUICK), 1)
