@@ -156,9 +156,9 @@ def _isolated(judged: Judged, chance: Sequence[FloatArray]) -> dict[str, Any]:
             hit = (outcome >= distance).astype(np.float64)
             ours = chance[side][:, place]
             pooled.append((ours, hit))
-            line = _line(ours, hit)
+            line = line_of(ours, hit)
             plain = reflection(np.full(len(hit), distance), deviation)
-            line["textbook"] = _line(plain, hit)
+            line["textbook"] = line_of(plain, hit)
             line["by_year"] = {
                 year: round(float(ours[chosen].mean() / max(hit[chosen].mean(), 1e-9)), 3)
                 for year, chosen in _years(judged.as_of_ms)
@@ -167,13 +167,14 @@ def _isolated(judged: Judged, chance: Sequence[FloatArray]) -> dict[str, Any]:
     for name, part in (("long", pooled[:4]), ("short", pooled[4:]), ("both", pooled)):
         ours, hit = (np.concatenate([pair[place] for pair in part]) for place in range(2))
         climate = np.concatenate([np.full(len(pair[1]), pair[1].mean()) for pair in part])
-        line = _line(ours, hit)
+        line = line_of(ours, hit)
         line["skill"] = round(1.0 - line["brier"] / float(np.square(climate - hit).mean()), 4)
         table[f"all, {name}"] = line
     return table
 
 
-def _line(chance: FloatArray, hit: FloatArray) -> dict[str, Any]:
+def line_of(chance: FloatArray, hit: FloatArray) -> dict[str, Any]:
+    """Say how well forecast chances fit what was observed."""
     return {
         "observed": round(float(hit.mean()), 5),
         "ratio": round(float(chance.mean() / max(hit.mean(), 1e-9)), 3),
@@ -230,8 +231,8 @@ def _cross(judged: Judged, first: int, last: int) -> dict[str, Any]:
         if month.any():
             chance[month] = JointCalibration().fit(share[past], died[past]).predict(share[month])
     judged_rows = np.isfinite(chance)
-    line = _line(chance[judged_rows], died[judged_rows])
-    raw = _line(share[judged_rows], died[judged_rows])
+    line = line_of(chance[judged_rows], died[judged_rows])
+    raw = line_of(share[judged_rows], died[judged_rows])
     return {"accounts": int(judged_rows.sum()), "calibrated": line, "simulated": raw}
 
 

@@ -59,6 +59,14 @@ def short_table(cache: Cache) -> dict[str, Any]:
     }
 
 
+def our_forecasts(cache: Cache) -> tuple[Rows, FloatArray]:
+    """Return the rows and our walked forecasts of log variance, from the cache where they are."""
+    rows = with_outcome(_rows(), 0)
+    names = forecast_columns(rows.names, minutes=True)
+    ours = Contender(names=names, make=lambda: volatility_forecast(names, Recipe()))
+    return rows, cache.get("short-ours", rows, partial(_walked, rows, ours))
+
+
 def _rows() -> Rows:
     parts: list[Rows] = []
     for name in FILES[1:]:
