@@ -20,12 +20,14 @@ from agent.settings import Section
 from contracts.book import Book, Refused
 from contracts.book_closing import catch_up as caught_up
 from contracts.book_closing import settle as settled
-from contracts.book_desk import WINDOW_MS, execute_request
-from contracts.book_liquidator import liquidate_by_formula
+from contracts.book_desk import WINDOW_MS, cancel, execute_request
+from contracts.book_liquidator import deleverage_side, liquidate_by_formula
 from contracts.book_margin import Health
 from contracts.book_readings import Readings
 from contracts.book_words import Account, PositionId, split_position_id
+from contracts.margin import LONG, SHORT
 from contracts.refusals import Refusal
+from contracts.units import LawError
 from relayer.chain.index import Index, IndexedRequest
 from relayer.delivery import calls
 
@@ -33,6 +35,7 @@ MS: Final = 1_000
 VALID_MS: Final = 30_000
 FIRST_WAIT_MS: Final = 5_000
 DEFAULT_PLAN: Final = Plan()
+UPKEEP_A_TURN: Final = 64  # looked at in one turn: a million left behind must not stop it
 LONGEST_WAIT_MS: Final = 60_000  # below the two minutes in which a grace that is over serves
 
 
@@ -54,6 +57,8 @@ class TaskKind(StrEnum):
     EXECUTE = "execute"
     CATCH_UP = "catch_up"
     SETTLE = "settle"
+    CANCEL = "cancel"
+    DELEVERAGE_SIDE = "deleverage_side"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,10 @@ def agenda(
             _order(book, readings, each, keeper) for each in open_requests(work.requests, readings)
         ]
     if settings.upkeep:
-        steps += [_upkeep(book, readings, identity) for identity in work.behind]
+        steps += _cuts(book, readings)
+        steps += [_upkeep(book, readings, identity) for identity in work.behind[:UPKEEP_A_TURN]]
+        lapsed = lapsed_requests(work.requests, readings)[:UPKEEP_A_TURN]
+        steps += [_cancel(book, readings, each) for each in lapsed]
     return Agenda(
         tasks=tuple(each for each in steps if isinstance(each, Task)),
         waiting=tuple(each for each in steps if isinstance(each, Waiting)),
@@ -147,6 +155,14 @@ def open_requests(
     """Give the orders whose window is not over, oldest first."""
     now_ms = readings.now_s * MS
     return tuple(r for r in requests if now_ms <= r.request.requested_at_ms + WINDOW_MS)
+
+
+def lapsed_requests(
+    requests: Iterable[IndexedRequest], readings: Readings
+) -> tuple[IndexedRequest, ...]:
+    """Give the orders whose window is over, oldest first: their margin waits to be let go."""
+    now_ms = readings.now_s * MS
+    return tuple(r for r in requests if now_ms > r.request.requested_at_ms + WINDOW_MS)
 
 
 def worst_first(weak: Mapping[PositionId, Health]) -> list[tuple[PositionId, Health]]:
@@ -205,6 +221,33 @@ def _order(
     until_ms = waiting.request.requested_at_ms + WINDOW_MS
     payload = calls.execute_request(waiting.fields)
     return _task(TaskKind.EXECUTE, key, ("desk", payload), until_ms)
+
+
+def _cancel(book: Book, readings: Readings, waiting: IndexedRequest) -> Task | Waiting:
+    """Give a lapsed request's margin back; its fee goes to the insurance, nobody earns by it."""
+    key = f"cancel {waiting.request_id.hex()}"
+    try:
+        cancel(book, readings, waiting.request)
+    except Refused as refused:
+        return Waiting(kind=TaskKind.CANCEL, key=key, refusal=refused.refusal)
+    payload = calls.cancel_request(waiting.fields)
+    return _task(TaskKind.CANCEL, key, ("desk", payload), readings.now_s * MS + VALID_MS)
+
+
+def _cuts(book: Book, readings: Readings) -> Iterator[Task]:
+    """Cut each side whose profit has outgrown its share of the pool, as the law would."""
+    for market, found in book.markets.items():
+        for side in (LONG, SHORT):
+            if market not in readings.markets or not found.side(side).size:
+                continue
+            try:
+                deleverage_side(book, readings, market, side)
+            except LawError:  # refused: for most sides there is nothing to cut
+                continue
+            key = f"deleverage_side {market} {side} {found.side(side).number}"
+            payload = calls.deleverage_side(market, long=side == LONG)
+            until_ms = readings.now_s * MS + VALID_MS
+            yield _task(TaskKind.DELEVERAGE_SIDE, key, ("liquidator", payload), until_ms)
 
 
 def _upkeep(book: Book, readings: Readings, identity: PositionId) -> Task | Waiting:

@@ -30,7 +30,7 @@ from contracts.margin import LONG
 from contracts.refusals import Refusal, decode_refusal
 from contracts.units import MarketId
 from relayer.chain.index import Index
-from relayer.delivery.calls import execute_request, liquidate
+from relayer.delivery.calls import deleverage_side, execute_request, liquidate
 from tests.contracts.chain import FAST
 from tests.contracts.lockstep_stage import ALICE, BOB
 from tests.contracts.lockstep_stage import Stage as CutStage
@@ -41,6 +41,7 @@ pytestmark = pytest.mark.skipif(not FAST, reason="pyrevm has no wheel for this P
 CALLER = account_number(KEEPER)
 E18 = 10**18
 EVERYTHING = KeeperSettings()
+UPKEEP = {TaskKind.CATCH_UP, TaskKind.SETTLE, TaskKind.CANCEL, TaskKind.DELEVERAGE_SIDE}
 
 
 class Scene:
@@ -101,13 +102,18 @@ def test_agenda__all_along_walks__the_contracts_take_what_is_sent() -> None:
             for task in first.values():
                 assert scene.answer(task.contract, task.payload) is None
                 sent[task.kind] += 1
-    assert {TaskKind.LIQUIDATE, TaskKind.EXECUTE} <= set(sent), sent
+    assert {TaskKind.LIQUIDATE, TaskKind.EXECUTE, TaskKind.CANCEL} <= set(sent), sent
 
 
 def test_agenda__a_side_was_cut__its_positions_are_caught_up() -> None:
     stage = CutStage()
     identities = [stage.opened(stage.terms(each, 2, LONG), 20_000) for each in (ALICE, BOB)]
     stage.move(2, 130_000 * E18)
+    before = agenda(
+        stage.book, stage.seen, Work(weak={}, requests=(), behind=()), CALLER, EVERYTHING
+    )
+    assert [each.kind for each in before.tasks] == [TaskKind.DELEVERAGE_SIDE]
+    assert before.tasks[0].payload == deleverage_side(MarketId(2), long=True)
     assert stage.deleverage_side(MarketId(2), LONG) is None
     market = stage.book.market(MarketId(2))
     if not market.long.number:  # a first round: the price is far from its average
@@ -142,7 +148,7 @@ def test_agenda__what_waits__the_contracts_refuse_by_the_same_guard() -> None:
     [
         (KeeperSettings(orders=False, upkeep=False), {TaskKind.LIQUIDATE}),
         (KeeperSettings(liquidations=False, upkeep=False), {TaskKind.EXECUTE}),
-        (KeeperSettings(liquidations=False, orders=False), {TaskKind.CATCH_UP, TaskKind.SETTLE}),
+        (KeeperSettings(liquidations=False, orders=False), UPKEEP),
     ],
 )
 def test_agenda__a_part_turned_off__is_left_out(
