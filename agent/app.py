@@ -42,6 +42,7 @@ from agent.signing import OwnMind, quorums, signer_names
 from agent.storing import database_url
 from agent.succession import first_of
 from agent.telemetry import Telemetry
+from agent.tracing import with_spans
 from agent.world import LiveWorld
 from models.artifact import LoadedModel, default_artifact, load
 from models.registry import Registry
@@ -115,6 +116,8 @@ async def daemon(
         index = None if positions is None else positions.positions.index
         desk = desk_of(ground, hands.quorum, model, judged, index)
         listening = await _answer(ground, desk, positions, stack)
+        spans = settings.tracing.otlp_url if settings.tracing else None
+        hands = with_spans(hands, spans, version("autonomous-margin-layer"), stack)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         yield Daemon(

@@ -59,6 +59,12 @@ class WatcherSettings(Section):
     every_s: float = Field(default=5.0, gt=0, le=300)
 
 
+class TracingSettings(Section):
+    """Where spans of turns go; without this table nowhere. Needs the extra `tracing`."""
+
+    otlp_url: str = Field(pattern=r"^https?://")  # an OTLP/HTTP collector's address for traces
+
+
 class HttpSettings(Section):
     """Where interfaces are answered; without this table nowhere."""
 
@@ -204,6 +210,7 @@ class Settings(Section):
     rules: Rules
     metrics: MetricsSettings = MetricsSettings()
     watcher: WatcherSettings = WatcherSettings()
+    tracing: TracingSettings | None = None
     http: HttpSettings | None = None
     quotes: QuoteSettings = QuoteSettings()
     cycle: CycleSettings = CycleSettings()

@@ -7,24 +7,26 @@ between two calls of ports is judgement.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 from agent.ports import Attestation, Clock, Delivery, Evidence, Hands, World
-from agent.settings import Section
 from agent.snapshot import Feed, Observation
 from contracts.units import UnixMs
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome
 from relayer.market.values import QuoteRound
 from relayer.signing.values import NoQuorum, Proposal, SignedMessage
-from relayer.tracing import Tracer
+from relayer.tracing import OtlpTracer, Tracer
 
 
-class TracingSettings(Section):
-    """Where spans go: an OTLP/HTTP collector's address for traces."""
-
-    otlp_url: str
+def with_spans(hands: Hands, url: str | None, version: str, stack: AsyncExitStack) -> Hands:
+    """Give the same hands, observed where a collector is named; what is left is sent at the end."""
+    if url is None:
+        return hands
+    tracer = OtlpTracer(url, version)
+    stack.callback(tracer.close)
+    return traced(hands, tracer)
 
 
 def traced(hands: Hands, tracer: Tracer) -> Hands:
