@@ -46,15 +46,20 @@ class Wellbeing:
         return min((t.since_s for t in self.troubles if t.since_s is not None), default=None)
 
 
-def wellbeing(standing: Standing, turns: Sequence[CycleEntry] | None, every_s: int) -> Wellbeing:
+def wellbeing(
+    standing: Standing,
+    turns: Sequence[CycleEntry] | None,
+    every_s: int,
+    unread: str = "no journal here",
+) -> Wellbeing:
     """Put together what contracts and journal say.
 
-    `turns`: risk cycles, newest first; None without a journal. Prices leave no rows: how old they
-    are is seen on the chain.
+    `turns`: risk cycles, newest first; None where there is no journal, or where it cannot be read
+    (`unread`). Prices leave no rows: how old they are is seen on the chain.
     """
     troubles = [trouble for market in standing.markets for trouble in _market(market)]
     if turns is None:
-        return Wellbeing(troubles=tuple(troubles), journal="no journal here")
+        return Wellbeing(troubles=tuple(troubles), journal=unread)
     if not turns:
         return Wellbeing(troubles=tuple(troubles), journal="nothing done yet")
     troubles += _turns(turns, LATE * every_s, standing.now_s)

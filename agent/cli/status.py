@@ -49,10 +49,14 @@ async def _look(prepared: Prepared) -> tuple[Standing, Wellbeing]:
     from agent.standing import read_standing
     from agent.storing import database_url
     from agent.wellbeing import recent_turns, wellbeing
+    from relayer.errors import RelayerError
 
     network, settings = prepared.network, prepared.settings
     standing = await read_standing(network)
-    turns = await recent_turns(database_url(settings.storage, network.state))
+    try:
+        turns = await recent_turns(database_url(settings.storage, network.state))
+    except RelayerError as fault:  # the contracts are what counts, and they were read
+        return standing, wellbeing(standing, None, settings.cycle.every_s, f"unread: {fault}")
     return standing, wellbeing(standing, turns, settings.cycle.every_s)
 
 
