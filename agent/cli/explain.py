@@ -48,9 +48,8 @@ def explain(
     folder = evidence or prepared.network.evidence
     acted = asyncio.run(explain_acted(prepared.network, what, folder))
     if acted is not None:
-        moment_ = moment(acted.posted.message.observed_at_ms)
-        typer.echo(f"signed action, decided at {moment_}, in block {acted.posted.block_number}")
-        _tell(acted.told)
+        decided = moment(acted.posted.message.observed_at_ms)
+        _tell(acted.told, f"decided at {decided}, in block {acted.posted.block_number}")
         return
     explained = asyncio.run(explain_posted(prepared.network, what, price=price, evidence=folder))
     posted = explained.posted
@@ -63,7 +62,9 @@ def explain(
             _tell(told)
 
 
-def _tell(told: Told) -> None:
+def _tell(told: Told, where: str = "") -> None:
     typer.echo(f"{told.symbol:<8} {told.headline}")
     for sentence in told.because:
         typer.echo(f"         - {sentence}")
+    if where:
+        typer.echo(f"         - {where}")

@@ -187,14 +187,13 @@ def simulate(
             closed += round(worth)
             if size:
                 hit.add(account)
-                unpaid[account] = max(unpaid.get(account, 0), -found.equity)
+                _owe(unpaid, identity, found)
         lowest = {m: max(lowest[m], abs(each)) for m, each in moved.items()}
         readings = _at(start, readings, moved, step)
         moved = {market: each * BACK for market, each in moved.items()}
     left = _weak(book, readings, looks)
     for identity, found in left:
-        account = split_position_id(identity)[0]
-        unpaid[account] = max(unpaid.get(account, 0), -found.equity)
+        _owe(unpaid, identity, found)
     return Path(
         accounts=len(hit),
         notional_usdc=closed,
@@ -238,6 +237,12 @@ def _weak(book: Book, readings: Readings, looks: list[int]) -> list[tuple[Positi
         for identity, found in looked
         if found.standing.position.size and is_liquidatable(found.equity, found.maintenance)
     ]
+
+
+def _owe(unpaid: dict[Account, int], identity: PositionId, found: Health) -> None:
+    """Note what an account below nothing cannot pay, once for all its positions."""
+    account = split_position_id(identity)[0]
+    unpaid[account] = max(unpaid.get(account, 0), -found.equity)
 
 
 def _at(start: Readings, last: Readings, moved: Mapping[MarketId, float], step: int) -> Readings:
