@@ -27,6 +27,7 @@ from relayer.chain import deployments
 from relayer.errors import NotLeading
 from relayer.lease import Lease
 from relayer.service import Service
+from relayer.signing.keys_source import forbid_core_dumps
 
 # A loop that ends no turn in this is stuck, and the watchdog is not fed. Delivering may take 60 s a
 # message, and signers and venues have limits of their own.
@@ -40,6 +41,7 @@ async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
     this process stands by until it leads again.
     """
     configure_logging()
+    forbid_core_dumps()
     network = own_files(prepared.network, prepared.settings)
     model = app.load_model(prepared.settings)  # refused before anything is put on a chain
     if network.name == LOCAL and not network.deployment_file.exists():

@@ -47,8 +47,10 @@ async def _run(prepared: Prepared, place: Place) -> None:
     from agent.liveness import Liveness
     from agent.signing_process import signer_process
     from relayer.service import Service
+    from relayer.signing.keys_source import forbid_core_dumps
 
     configure_logging()
+    forbid_core_dumps()
     ended, service = asyncio.Event(), Service.of()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -160,6 +160,11 @@ class ChainEndpoint:
         """Return a transaction's receipt, or None while there is none."""
         return rpc.receipt(await self.call("eth_getTransactionReceipt", hexed(tx_hash)))
 
+    async def receipts_of(self, tx_hashes: Sequence[bytes]) -> tuple[Receipt | None, ...]:
+        """Return several transactions' receipts in one round trip, None for each without one."""
+        asked = [("eth_getTransactionReceipt", (hexed(each),)) for each in tx_hashes]
+        return tuple(rpc.receipt(answer) for answer in await self.batch(asked))
+
     async def knows(self, tx_hash: bytes) -> bool:
         """Tell whether the node has a transaction, pending or mined."""
         return await self.call("eth_getTransactionByHash", hexed(tx_hash)) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from relayer.chain.endpoints import SendAnswer
 from relayer.chain.rpc import AccountStanding, Receipt
 from relayer.delivery.ports import Chain
@@ -42,6 +44,11 @@ class LedChain:
         """Return a receipt, or None while there is none."""
         self._lease.require()
         return await self._chain.receipt(tx_hash)
+
+    async def receipts_of(self, tx_hashes: Sequence[bytes]) -> tuple[Receipt | None, ...]:
+        """Return several receipts in one round trip."""
+        self._lease.require()
+        return await self._chain.receipts_of(tx_hashes)
 
     async def knows(self, tx_hash: bytes) -> bool:
         """Tell whether the node has a transaction, pending or mined."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +35,10 @@ class Chain(AccountReader, Protocol):
 
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
         """Return a receipt, or None while there is none."""
+        ...
+
+    async def receipts_of(self, tx_hashes: Sequence[bytes]) -> tuple[Receipt | None, ...]:
+        """Return several receipts in one round trip."""
         ...
 
     async def knows(self, tx_hash: bytes) -> bool:

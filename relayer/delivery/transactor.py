@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from relayer.delivery.calls import ContractCall
@@ -70,8 +69,10 @@ class Transactor:
         chain = self._ports.chain
         final = await chain.final_block()
         unfinal = await self._ports.outbox.effective_above(chain.chain_id, self.address, final)
-        stand = await asyncio.gather(*(self._stands(delivery) for delivery in unfinal))
-        return tuple(each for each, stands in zip(unfinal, stand, strict=True) if not stands)
+        hashes = [each.outcome.tx_hash for each in unfinal if isinstance(each.outcome, Effective)]
+        # One round trip: asked one by one, a single answer that is lost would lose the whole look.
+        found = await chain.receipts_of(hashes)
+        return tuple(each for each, stands in zip(unfinal, found, strict=True) if stands is None)
 
     async def reopen(self, gone: Sequence[Delivery]) -> None:
         """Count what a rollback took as on its way again; `resume` brings it to its end."""
@@ -79,11 +80,6 @@ class Transactor:
         for delivery in gone:
             await self._ports.outbox.reopen(delivery, now_ms)
             self._ports.metrics.rollbacks[delivery.kind].inc()
-
-    async def _stands(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery's transaction is in the chain, in whichever block."""
-        assert isinstance(delivery.outcome, Effective)
-        return await self._ports.chain.receipt(delivery.outcome.tx_hash) is not None
 
     def _require_chain(self, chain_id: int) -> None:
         served = self._ports.chain.chain_id

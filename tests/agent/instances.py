@@ -21,13 +21,13 @@ AML = [sys.executable, "-m", "agent.cli.main"]
 PATIENCE_S = 240  # for what takes a second or two on a machine that has nothing else to do
 
 
-def wait_until(true: Callable[[], bool], instance: Instance) -> float:
+def wait_until(true: Callable[[], bool], instance: Instance, *, alive: bool = True) -> float:
     """Wait until something is so; return how long that took."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < PATIENCE_S, instance.said
         assert instance.process is not None
-        assert instance.process.poll() is None, instance.said
+        assert not alive or instance.process.poll() is None, instance.said
         time.sleep(0.05)
     return time.monotonic() - began
 
@@ -68,11 +68,16 @@ class Instance:
         """How many of its decisions took effect."""
         return self.said.count("result='effective'")
 
+    def page(self, said: str) -> str:
+        """Fetch what is served at the address that it said last."""
+        url = re.findall(rf"^{said} (\S+)", self.said, re.MULTILINE)[-1]
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            text: str = answer.read().decode()
+        return text
+
     def metric(self, name: str) -> float:
         """Scrape one metric without labels."""
-        url = re.findall(r"^metrics at (\S+)", self.said, re.MULTILINE)[-1]
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            found = re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)
+        found = re.search(rf"^{name} (\S+)$", self.page("metrics at"), re.MULTILINE)
         assert found is not None, name
         return float(found[1])
 

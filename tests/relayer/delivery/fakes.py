@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import rlp
@@ -130,6 +130,10 @@ class FakeChain:
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
         self._reached()
         return self.receipts.get(tx_hash)
+
+    async def receipts_of(self, tx_hashes: Sequence[bytes]) -> tuple[Receipt | None, ...]:
+        self._reached()
+        return tuple(self.receipts.get(each) for each in tx_hashes)
 
     async def knows(self, tx_hash: bytes) -> bool:
         self._reached()
