@@ -13,7 +13,8 @@ import numpy as np
 from agent.config import Settings
 from agent.decisions import Decision
 from agent.judge import Rules
-from agent.positions.levels import Level, Outlook, WarnSettings, outlook_of, textbook
+from agent.positions.chances import trained
+from agent.positions.levels import Level, Outlook, WarnSettings, outlook_of
 from benchmarks.crises_book import Floats, Rows, Table
 from benchmarks.crises_daemon import Daemon, Scored, settled_values, words_for
 from benchmarks.crises_floor import (
@@ -54,6 +55,7 @@ from contracts.units import LeverageE2, MarketId, Ppm, WholeUsdc
 from models.artifact import LoadedModel
 from models.intents import intents
 from models.population import traders
+from models.risk_heads import RiskHeads
 
 POOL_USDC, INSURANCE_USDC = 50_000_000, 500_000
 LEAST_VALID_S: Final = 900
@@ -180,7 +182,9 @@ class Play:
             floor = self._run_ours(law, look)
         else:
             if peer == HEEDED:
-                look = Heeding(self.scored, len(self._crisis.symbols)).look
+                look = Heeding(
+                    self.scored, len(self._crisis.symbols), self._ground.model.risks
+                ).look
             floor = self._run(law, self._steered(peer), look)
         return Played(
             peer=peer, record=floor.record, walk=self.walk, warm_minutes=self.warm_minutes
@@ -273,8 +277,9 @@ class Play:
 class Heeding:
     """What traders do who heed warnings: half of the position goes ten minutes after it is said."""
 
-    def __init__(self, scored: Sequence[Scored], markets: int) -> None:
+    def __init__(self, scored: Sequence[Scored], markets: int, heads: RiskHeads | None) -> None:
         self.scored = {each.minute: each for each in scored}
+        self._heads = heads
         self._outlook: Outlook | None = None
         self._rests: dict[int, int] = {}
         self._markets = markets
@@ -284,7 +289,7 @@ class Heeding:
         scored = self.scored.get(minute)
         if scored is not None:
             known = {market: each.volatility for market, each in scored.scores.items()}
-            self._outlook = outlook_of(known, textbook, WarnSettings())
+            self._outlook = outlook_of(known, trained(self._heads), WarnSettings())
         rows = np.flatnonzero((table.size > 0) & table.heeds)
         if self._outlook is None or not len(rows):
             return []

@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 
 from agent.config import load_settings
-from agent.positions.levels import LEVELS, Level, Outlook, WarnSettings, outlook_of, textbook
+from agent.positions.chances import trained
+from agent.positions.levels import LEVELS, Level, Outlook, WarnSettings, outlook_of
 from agent.positions.warn import Assessed, Board
 from benchmarks.crises import DATA, QUICK_MULTIPLES, TIERS
 from benchmarks.crises_book import Floats, Rows, Table
@@ -35,6 +36,7 @@ from benchmarks.crises_prices import MINUTE_MS, read_bars
 from benchmarks.crises_run import Crisis, Ground, Play
 from contracts.units import MarketId, PriceE18
 from models.artifact import default_artifact, load
+from models.risk_heads import RiskHeads
 
 AHEAD_MINUTES: Final = 30
 DAY_MINUTES: Final = 1_440
@@ -115,6 +117,7 @@ class Watcher:
     start_ms: int
     every_minutes: int
     scored: Sequence[Scored]
+    heads: RiskHeads | None = None
     record: Record | None = None
     board: Board = field(default_factory=Board)
     alarms: list[Alarm] = field(default_factory=list)
@@ -140,7 +143,7 @@ class Watcher:
         if self.scored and (minute % self.every_minutes == 1 or self.outlook is None):
             latest = self.scored[-1].scores
             found = {market: each.volatility for market, each in latest.items()}
-            self.outlook = outlook_of(found, textbook, self.settings)
+            self.outlook = outlook_of(found, trained(self.heads), self.settings)
 
     def _step(
         self, outlook: Outlook, table: Table, rows: Rows, at: tuple[Law, Floats, int]
@@ -279,6 +282,7 @@ def watched(ground: Ground, play: Play) -> dict[str, Any]:
         start_ms=play.walk.start_ms,
         every_minutes=ground.every_minutes,
         scored=play.scored,
+        heads=ground.model.risks,
     )
     play.run(OURS, watcher.look, follow=lambda record: setattr(watcher, "record", record))
     return figures(watcher, play.warm_minutes, play.walk.length)
