@@ -40,7 +40,7 @@ def approve(  # noqa: PLR0913, PLR0917 - the options of a command are its parame
 
     Exit code 0: approved, or with --list nothing waits; 1: refused, or something waits.
 
-    Example: aml approve --list, then aml approve 12 --why "traders were warned yesterday"
+    Example: aml approve 12 --why "traders were warned yesterday"
     """
     import asyncio
 

@@ -6,6 +6,8 @@ from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from relayer.chain.standing import EndpointMetrics
+from relayer.delivery.runway import RunwayMetrics
 from relayer.impact_metrics import ImpactMetrics, ImpactVocabulary
 from relayer.lease import LeaseMetrics
 from relayer.metrics import Metrics, Vocabulary
@@ -25,6 +27,8 @@ def registry() -> CollectorRegistry:
     ModelMetrics(made, ModelVocabulary(**one_each(ModelVocabulary)))
     ImpactMetrics(made, ImpactVocabulary(**one_each(ImpactVocabulary)))
     LeaseMetrics(made)
+    RunwayMetrics(made)
+    EndpointMetrics(made, ["1"])
     WatcherMetrics(made, ("x",), lambda: 0.0)
     ProcessCollector(registry=made)
     return made
