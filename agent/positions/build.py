@@ -27,7 +27,6 @@ from relayer.chain.index import Index
 from relayer.chain.index_reader import IndexReader
 from relayer.chain.index_store import IndexStore
 from relayer.delivery.confirm import ContractReadBack
-from relayer.delivery.fees import FeeRules
 from relayer.delivery.outbox import Outbox
 from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
 from relayer.delivery.transactor import Transactor
@@ -96,7 +95,7 @@ async def _guardian(ground: Ground) -> Transactor | None:
         timer=LoopTimer(),
         metrics=ground.metrics,
     )
-    transactor = Transactor(key, ports, DeliveryRules(fees=FeeRules()))
+    transactor = Transactor(key, ports, DeliveryRules(fees=ground.settings.fees))
     await transactor.resume()
     return transactor
 
