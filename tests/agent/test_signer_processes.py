@@ -35,7 +35,7 @@ class House:
 
     def aml(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, timeout=120, check=False
+            self.command(*arguments), capture_output=True, text=True, timeout=400, check=False
         )
 
     def start_signer(self, number: int) -> None:
