@@ -30,7 +30,7 @@ from agent.loops import Loops, LoopSettings
 from agent.network import Network
 from agent.payer import watch_payer
 from agent.ports import Hands
-from agent.positions.build import Insight, open_positions
+from agent.positions.build import open_positions
 from agent.positions.exposure import with_budget
 from agent.positions.loop import PositionLoop
 from agent.quoting.desk import LatestJudgement, TermsDesk
@@ -109,8 +109,7 @@ async def daemon(
         serving = _serving(ground, model)
         hands = await lead(ground, await _hands(ground, stack, progress, serving), stack, progress)
         await hands.delivery.resume()
-        insight = Insight(heads=model.risks, code=code_facts())
-        positions = await open_positions(ground, hands, stack, insight)
+        positions = await open_positions(ground, hands, stack, code_facts())
         judged = LatestJudgement()
         hands = with_budget(hands, ground, positions)
         index = None if positions is None else positions.positions.index

@@ -30,7 +30,6 @@ from contracts.book_readings import Readings
 from contracts.book_words import Account, PositionId, account_number, split_position_id
 from contracts.messages import ActionKind, Domain, PositionAction
 from contracts.units import MarketId
-from models.risk_heads import RiskHeads
 from relayer.delivery import calls
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.settlement import settled
@@ -124,13 +123,11 @@ class Actor:
         settings: ActionSettings,
         ports: ActionPorts,
         liquidator: str,
-        heads: RiskHeads | None = None,
         code: Mapping[str, str] | None = None,
     ) -> None:
         self._settings = settings
         self._ports = ports
         self._liquidator = liquidator
-        self._heads = heads
         self._code = dict(code or {})
         self.ahead = NOTHING_AHEAD
         self._resting: dict[PositionId, int] = {}
@@ -219,7 +216,7 @@ class Actor:
         payer = self._ports.payer
         return Case(
             identity=identity,
-            odds=odds_of(grounds, identity, self._heads),
+            odds=odds_of(grounds, identity, grounds.ahead.heads),
             markets=grounds.ahead.markets,
             caller=account_number(payer) if payer else Account(0),
             now_ms=scene.now_ms,

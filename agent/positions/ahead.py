@@ -9,7 +9,7 @@ from types import MappingProxyType
 from agent.cycle import CycleResult
 from agent.quoting.joint import cross_markets
 from contracts.units import MarketId
-from models.risk_heads import CrossMarkets
+from models.risk_heads import CrossMarkets, RiskHeads
 from models.scorer import RiskScores
 
 
@@ -30,13 +30,17 @@ class Foresight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ahead:
-    """Every market that was scored, when, by which model, and the evidence that says how."""
+    """Every market that was scored, when, by which model, and the evidence that says how.
+
+    `heads` are that model's trained ones, where it has any; they change with a promotion.
+    """
 
     as_of_ms: int = 0
     markets: Mapping[MarketId, Foresight] = field(default_factory=lambda: MappingProxyType({}))
     cross: CrossMarkets | None = None
     model_hash: bytes = b""
     evidence_hash: bytes = b""
+    heads: RiskHeads | None = None
 
     @property
     def deviations(self) -> Mapping[MarketId, tuple[float, ...]]:
@@ -58,6 +62,7 @@ def ahead_of(result: CycleResult) -> Ahead:
         cross=cross_markets(seen.histories, judged, seen.as_of_ms),
         model_hash=result.model_hash,
         evidence_hash=posted[0] if posted else b"",
+        heads=None if result.learned is None else result.learned.risks,
     )
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from agent.ground import Ground, open_endpoint
 from agent.leading import led
@@ -22,7 +20,6 @@ from agent.positions.telemetry import PositionTelemetry
 from agent.positions.turn import Positions
 from agent.positions.warn_turn import Warner
 from contracts.messages import ActionKind
-from models.risk_heads import RiskHeads
 from relayer.chain.index import Index
 from relayer.chain.index_reader import IndexReader
 from relayer.chain.index_store import IndexStore
@@ -34,16 +31,8 @@ from relayer.notices import Channels, NoticeStore
 from relayer.position_metrics import PositionMetrics, PositionVocabulary
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Insight:
-    """What judges positions: the model's trained heads, where it has any, and the code's name."""
-
-    heads: RiskHeads | None = None
-    code: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-
 async def open_positions(
-    ground: Ground, hands: Hands, stack: AsyncExitStack, insight: Insight
+    ground: Ground, hands: Hands, stack: AsyncExitStack, code: Mapping[str, str]
 ) -> PositionLoop | None:
     """Take the index up where it was left; None where no margin contracts are deployed."""
     deployment, settings = ground.deployment, ground.settings
@@ -74,8 +63,8 @@ async def open_positions(
         withheld=tuple(each.value for each in Withheld),
     )
     telemetry = PositionTelemetry(PositionMetrics(ground.metrics.registry, vocabulary))
-    warner = _warner(ground, reader.index, insight.heads)
-    actor = _actor(ground, hands, insight)
+    warner = _warner(ground, reader.index)
+    actor = _actor(ground, hands, code)
     positions = Positions(chain, reader, ports, settings.keeper, warner, actor)
     caller = await _guardian(ground)
     guardian = Guardian(caller, deployment.chain_id, deployment.risk_oracle)
@@ -100,7 +89,7 @@ async def _guardian(ground: Ground) -> Transactor | None:
     return transactor
 
 
-def _actor(ground: Ground, hands: Hands, insight: Insight) -> Actor:
+def _actor(ground: Ground, hands: Hands, code: Mapping[str, str]) -> Actor:
     """Build what decides on managed positions; without keys it only suggests."""
     payer, margin = ground.network.keys.gas_payer, ground.deployment.margin
     assert margin is not None, "positions are followed where margin is deployed"
@@ -111,11 +100,10 @@ def _actor(ground: Ground, hands: Hands, insight: Insight) -> Actor:
         journal=hands.journal,
         payer=None if payer is None else payer.address,
     )
-    heads, code = insight.heads, insight.code
-    return Actor(ground.settings.actions, ports, margin.liquidator, heads, code)
+    return Actor(ground.settings.actions, ports, margin.liquidator, code)
 
 
-def _warner(ground: Ground, index: Index, heads: RiskHeads | None) -> Warner | None:
+def _warner(ground: Ground, index: Index) -> Warner | None:
     """Build the board of warnings; without channels it is only there to be read."""
     settings, margin = ground.settings.warnings, ground.deployment.margin
     if not settings.enabled or margin is None:
@@ -123,4 +111,4 @@ def _warner(ground: Ground, index: Index, heads: RiskHeads | None) -> Warner | N
     file = settings.channels_file
     channels = Channels([]) if file is None else Channels.read(Path(file))
     store = NoticeStore(ground.database, ground.deployment.chain_id, margin.engine)
-    return Warner(index, settings, channels, store, heads)
+    return Warner(index, settings, channels, store)

@@ -43,7 +43,6 @@ from contracts.book_views import position_liquidation_price
 from contracts.book_words import CROSS, Account, PositionId, split_position_id
 from contracts.margin import is_liquidatable
 from contracts.units import LawError, MarketId, PriceE18
-from models.risk_heads import RiskHeads
 from relayer.chain.index import Index, cross_identities
 
 MS = 1_000
@@ -72,13 +71,11 @@ class Warner:
         settings: WarnSettings,
         channel: Channel,
         kept: Keeping,
-        heads: RiskHeads | None = None,
     ) -> None:
         self._index = index
         self._settings = settings
         self._channel = channel
         self._kept = kept
-        self._heads = heads
         self._ahead = NOTHING_AHEAD
         self._joint: dict[str, tuple[int, Odds]] = {}
         self._outlook = Outlook(otherwise=without_forecast(settings))
@@ -122,7 +119,7 @@ class Warner:
     def expect(self, ahead: Ahead) -> None:
         """Take what the last cycle foresaw: how far each market may move over each horizon."""
         self._ahead, self._joint = ahead, {}
-        self._outlook = outlook_of(ahead.deviations, trained(self._heads), self._settings)
+        self._outlook = outlook_of(ahead.deviations, trained(ahead.heads), self._settings)
 
     async def turn(
         self, watch: Watch, readings: Readings, now: Mapping[MarketId, MarketNow], now_ms: int
@@ -209,7 +206,7 @@ class Warner:
         named = cross_identities(account, self._index.account(account))
         book = self._index.holding((*named, identity))
         try:
-            return odds_together(book, readings, identity, self._ahead, self._heads)
+            return odds_together(book, readings, identity, self._ahead, self._ahead.heads)
         except LawError:
             return None
 
@@ -262,7 +259,7 @@ class Warner:
             liquidation_price=fatal,
             next_price=None if fatal is None else _away(fatal, side, nearer),
             chances=self._outlook.chances(market, side, distance),
-            method=Method.TEXTBOOK.value if self._heads is None else Method.ALONE.value,
+            method=Method.TEXTBOOK.value if self._ahead.heads is None else Method.ALONE.value,
         )
 
     def _cured(self, warned: Warned, readings: Readings) -> Warned:
