@@ -51,10 +51,11 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 
 @asynccontextmanager
-async def staged(world: WorldState) -> AsyncIterator[Stage]:
-    """Run a daemon on the world."""
+async def staged(world: WorldState, instance: str | None = None) -> AsyncIterator[Stage]:
+    """Run a daemon on the world; one beside another has files of its own."""
     told = settings()
     network = quick(local_network(world, Path(world.source.split(",")[0]).parent))
+    network = network if instance is None else network.instance(instance)
     async with app.daemon(network, told, app.load_model(told)) as running:
         watch = [JumpWatch(rules=told.jumps)]
         yield Stage(world=world, daemon=running, settings=told, say=print, seen=watch)
@@ -130,7 +131,7 @@ async def play(stage: Stage) -> AsyncIterator[Play]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def followed(world: WorldState) -> AsyncIterator[Play]:
     """A daemon of its own, whose streams are all live: what ends them makes the next start late."""
-    async with staged(world) as stage:
+    async with staged(world, "followed") as stage:
         made = Play(stage, world)
         await made.until(lambda: all(venue.streams.is_live for venue in made.venues), 0.0)
         yield made
