@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import zip_longest
-from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector
 
-from agent.config import MetricsSettings, Settings
+from agent.config import Settings
 from agent.cycle import Mind
-from agent.decisions import HoldReason
 from agent.delivering import JournalledDelivery
 from agent.dry import DryRun
 from agent.errors import ConfigError
 from agent.ground import Ground, open_database, open_endpoint, open_venues
+from agent.itself import code_facts, metrics_of, serve_metrics
 from agent.leading import exclusive, lead, lease_of, led
 from agent.liveness import Liveness
 from agent.loops import Loops, LoopSettings
@@ -38,7 +34,7 @@ from agent.quoting.service import desk_of, interface
 from agent.rederive import Untaught
 from agent.rounds import RoundNumbers
 from agent.serving import Serving
-from agent.signing import OwnMind, quorums, signer_names
+from agent.signing import OwnMind, quorums
 from agent.storing import database_url
 from agent.succession import first_of
 from agent.telemetry import Telemetry
@@ -60,11 +56,8 @@ from relayer.http.server import Listening
 from relayer.journal import Journal
 from relayer.lease import Lease
 from relayer.market.history import FillProgress, HistoryStore
-from relayer.metrics import Metrics, MetricsServer, Vocabulary
+from relayer.metrics import Metrics
 from relayer.signing.keys import Key
-from relayer.signing.values import RefusalReason
-
-PACKAGES = ("agent", "contracts", "models", "relayer")
 
 Progress = Callable[[str], None]
 
@@ -102,7 +95,7 @@ async def daemon(
     """
     async with AsyncExitStack() as stack:
         ground = await _ground(network, settings, model, lease, stack)
-        server = _serve_metrics(ground.metrics, settings.metrics)
+        server = serve_metrics(ground.metrics, settings.metrics)
         stack.callback(server.close)
         watch_payer(ground, stack)
         progress(f"metrics at http://{settings.metrics.host}:{server.port}/metrics")
@@ -115,8 +108,7 @@ async def daemon(
         index = None if positions is None else positions.positions.index
         desk = desk_of(ground, hands.quorum, model, judged, index)
         listening = await _answer(ground, desk, positions, stack)
-        spans = settings.tracing.otlp_url if settings.tracing else None
-        hands = with_spans(hands, spans, version("autonomous-margin-layer"), stack)
+        hands = with_spans(hands, settings.tracing, stack)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         yield Daemon(
@@ -150,7 +142,10 @@ async def _ground(
     stack.enter_context(exclusive(network.state, "daemon"))
     if lease is None:
         lease = await stack.enter_async_context(lease_of(network, settings, deployment))
-    url, metrics = database_url(settings.storage, network.state), _metrics(network, settings, model)
+    url, metrics = (
+        database_url(settings.storage, network.state),
+        metrics_of(network, settings, model),
+    )
     endpoints = EndpointMetrics(
         metrics.registry, [str(n) for n in range(1, len(network.rpc_urls) + 1)]
     )
@@ -222,17 +217,6 @@ def require_same_markets(network: Network, deployment: Deployment) -> None:
             )
 
 
-def _serve_metrics(metrics: Metrics, settings: MetricsSettings) -> MetricsServer:
-    """Serve the metrics before anything slow, so that a taken port is found out first."""
-    host, port = settings.host, settings.port
-    try:
-        return metrics.serve(port, host)
-    except OSError as fault:
-        raise ConfigError(
-            f"metrics {host}:{port}: {fault.strerror}; take another port, or 0"
-        ) from fault
-
-
 def loops(
     running: Daemon, settings: Settings, cycles: int | None, liveness: Liveness | None = None
 ) -> Loops:
@@ -299,19 +283,6 @@ def _serving(ground: Ground, model: LoadedModel) -> Serving:
     return Serving(model, journal, symbols, registry_of(ground.settings))
 
 
-def code_facts() -> Mapping[str, str]:
-    """Say which code decides: version, interpreter, and one hash over all our sources."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(path for name in PACKAGES for path in (root / name).rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return {
-        "version": version("autonomous-margin-layer"),
-        "python": ".".join(str(part) for part in sys.version_info[:3]),
-        "sources": digest.hexdigest(),
-    }
-
-
 async def _round_numbers(journal: Journal, deployment: Deployment) -> RoundNumbers:
     """Go on above every round that was ever proposed."""
     contracts = (deployment.price_feed, deployment.risk_oracle)
@@ -323,26 +294,6 @@ def _filling(progress: Progress) -> Callable[[FillProgress], None]:
         progress(f"history {filled.done}/{filled.total} {filled.symbol}")
 
     return report
-
-
-def _metrics(network: Network, settings: Settings, model: LoadedModel) -> Metrics:
-    """Declare every metric with its closed labels."""
-    metrics = Metrics(
-        CollectorRegistry(),
-        Vocabulary(
-            hold_reasons=tuple(reason.value for reason in HoldReason),
-            refusal_reasons=tuple(reason.value for reason in RefusalReason),
-            signers=signer_names(network, settings.signers),
-            venues=tuple(venue.id for venue in network.venues),
-            markets=tuple(market.symbol for market in network.markets),
-        ),
-    )
-    ProcessCollector(registry=metrics.registry)  # memory, files and CPU of this process
-    metrics.describe_build(code_facts())
-    metrics.describe_model({"hash": "0x" + model.model_hash.hex()})
-    effective = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
-    metrics.describe_config({"network": network.name, "settings": effective})
-    return metrics
 
 
 def _delivery(ground: Ground, key: Key) -> JournalledDelivery:

@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
-
-if TYPE_CHECKING:
-    from agent.config import Settings
 
 Fault: TypeAlias = tuple[tuple[str, ...], str]
 _KEY: Final = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
-def disagreements(settings: Settings) -> list[Fault]:
+class Listed(Protocol):
+    """A market, as far as it has to fit venues and policy."""
+
+    symbol: str
+    class_id: int
+
+    @property
+    def listings(self) -> Mapping[str, object]:
+        """How each venue lists it."""
+        ...
+
+
+def disagreements(
+    settings: BaseModel, markets: Sequence[Listed], venues: set[str], classes: set[str]
+) -> list[Fault]:
     """Say which values are sound alone and make no sense together."""
-    return [*_markets_alone(settings), *_written_secrets(settings)]
+    return [*_markets_alone(markets, venues, classes), *_written_secrets(settings)]
 
 
-def _markets_alone(settings: Settings) -> Iterator[Fault]:
+def _markets_alone(
+    markets: Sequence[Listed], venues: set[str], classes: set[str]
+) -> Iterator[Fault]:
     """Find markets that are listed twice, nowhere, or in a class without a policy."""
-    venues = {venue.id for venue in settings.venues}
     symbols: set[str] = set()
-    for index, market in enumerate(settings.markets):
+    for index, market in enumerate(markets):
         at = ("markets", str(index))
         if market.symbol in symbols:
             yield (*at, "symbol"), f"{market.symbol} is there twice"
         symbols.add(market.symbol)
-        if str(market.class_id) not in settings.rules.policy.classes:
+        if str(market.class_id) not in classes:
             yield (*at, "class_id"), f"there is no [rules.policy.classes.{market.class_id}]"
         for venue in sorted(market.listings.keys() - venues):
             yield (*at, "listings", venue), f"is none of [[venues]]: {', '.join(sorted(venues))}"
 
 
-def _written_secrets(settings: Settings) -> Iterator[Fault]:
+def _written_secrets(settings: BaseModel) -> Iterator[Fault]:
     """Find a secret that stands where the name of its file belongs; it is not repeated."""
     for at, value in leaves(settings):
         given = value if isinstance(value, tuple) else (value,)

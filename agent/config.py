@@ -250,7 +250,9 @@ def settings_of(layers: Layered) -> Settings:
     """Make settings of merged tables, and hold their parts against each other."""
     origin = partial(origin_of, layers.origins)
     settings: Settings = validated(Settings, layers.tables, source=layers.source, origin=origin)
-    faults = disagreements(settings)
+    venues = {venue.id for venue in settings.venues}
+    classes = {str(number) for number in settings.rules.policy.classes}
+    faults = disagreements(settings, settings.markets, venues, classes)
     if faults:
         raise refusal(layers.source, faults, origin)
     return settings

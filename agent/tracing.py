@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from importlib.metadata import version
 
+from agent.config import TracingSettings
 from agent.ports import Attestation, Clock, Delivery, Evidence, Hands, World
 from agent.snapshot import Feed, Observation
 from contracts.units import UnixMs
@@ -20,11 +22,11 @@ from relayer.signing.values import NoQuorum, Proposal, SignedMessage
 from relayer.tracing import OtlpTracer, Tracer
 
 
-def with_spans(hands: Hands, url: str | None, version: str, stack: AsyncExitStack) -> Hands:
+def with_spans(hands: Hands, settings: TracingSettings | None, stack: AsyncExitStack) -> Hands:
     """Give the same hands, observed where a collector is named; what is left is sent at the end."""
-    if url is None:
+    if settings is None:
         return hands
-    tracer = OtlpTracer(url, version)
+    tracer = OtlpTracer(settings.otlp_url, version("autonomous-margin-layer"))
     stack.callback(tracer.close)
     return traced(hands, tracer)
 
