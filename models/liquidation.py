@@ -50,6 +50,30 @@ SURPRISE_SPREAD = 0.35
 """What comes over what was forecast is lognormal with this spread, taken in so many steps."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PassageRows:
+    """Positions of one side and what came of them within one horizon, shape (rows,) each.
+
+    Attributes
+    ----------
+    distance, deviation : ndarray of float64
+        Logarithms of price: to the liquidation price, and as it was forecast.
+    hit : ndarray of float64
+        1 where it was liquidated, else 0.
+    as_of_ms : ndarray of int64
+    """
+
+    distance: FloatArray
+    deviation: FloatArray
+    hit: FloatArray
+    as_of_ms: IntArray
+
+    @property
+    def table(self) -> FloatArray:
+        """The columns that `FirstPassage` learns from."""
+        return _columns(np.maximum(self.distance, LEAST), np.maximum(self.deviation, LEAST))
+
+
 class FirstPassage(BaseEstimator):  # type: ignore[misc] # untyped library
     """Calibrated probability that price runs a distance against a side within one horizon.
 

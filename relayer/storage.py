@@ -34,8 +34,11 @@ from relayer.tables import (
     index_blocks,
     index_rows,
     leases,
+    liquidation_outcomes,
+    liquidations_due,
     metadata,
     notices,
+    position_watches,
     signed_rounds,
 )
 
@@ -52,8 +55,11 @@ __all__ = [
     "index_blocks",
     "index_rows",
     "leases",
+    "liquidation_outcomes",
+    "liquidations_due",
     "metadata",
     "notices",
+    "position_watches",
     "signed_rounds",
 ]
 

@@ -201,3 +201,54 @@ held_decisions = sa.Table(
     sa.Column("ended_at_ms", sa.BigInteger),
     sa.Column("reason", sa.Text, nullable=False),
 )
+
+
+# Who was liquidated, from events with the index; from `joined_at_ms` on, with what went before.
+liquidation_outcomes = sa.Table(
+    "liquidation_outcomes",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("contract", sa.String(42), primary_key=True),
+    sa.Column("block_number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("log_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("block_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("position", sa.String(64), nullable=False),
+    sa.Column("watched_as", sa.String(64), nullable=False),
+    sa.Column("at_s", sa.BigInteger, nullable=False),
+    sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("due_block", sa.BigInteger),
+    sa.Column("due_s", sa.BigInteger),
+    sa.Column("joined_at_ms", sa.BigInteger),
+    sa.Column("risk_round", sa.BigInteger),
+    sa.Column("risk_message", sa.LargeBinary(32)),
+    sa.Column("warned_level", sa.Integer),
+    sa.Column("warned_at_ms", sa.BigInteger),
+    sa.Column("watch", sa.JSON),
+    sa.Index("ix_liquidation_outcomes_watched", "chain_id", "contract", "watched_as", "at_s"),
+)
+
+# Who may be liquidated now by the prices of the chain, and since which block that was seen.
+liquidations_due = sa.Table(
+    "liquidations_due",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("contract", sa.String(42), primary_key=True),
+    sa.Column("position", sa.String(64), primary_key=True),
+    sa.Column("block_number", sa.BigInteger, nullable=False),
+    sa.Column("at_s", sa.BigInteger, nullable=False),
+)
+
+# How positions on the board of warnings stood after a cycle, and what became of them in a day.
+position_watches = sa.Table(
+    "position_watches",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("contract", sa.String(42), primary_key=True),
+    sa.Column("watched_as", sa.String(64), primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("settled_ms", sa.BigInteger),
+    sa.Column("liquidated_s", sa.BigInteger),
+    sa.Column("closed_s", sa.BigInteger),
+    sa.Index("ix_position_watches_at", "chain_id", "contract", "at_ms"),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from models.manifest import TrainedModel
     from models.registry import Step
+    from models.samples import Recorded
 
 app = typer.Typer(help="Train, judge and promote models.", no_args_is_help=True)
 
@@ -62,7 +64,6 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
     At least one file with bars of at most five minutes is needed, for the short horizons.
     """
     from agent.cli.local import moment
-    from agent.proof.recorded import recorded
     from models import train as training
 
     cutoff = moment(before)
@@ -71,7 +72,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
         data,
         before=cutoff,
         recipe=training.Recipe(seed=seed),
-        recorded=[recorded(url) for url in from_journal or ()],
+        recorded=_recorded(from_journal or ()),
         jobs=jobs,
         progress=_progress,
     )
@@ -80,6 +81,19 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
     typer.echo(f"written to  {folder}")
     for name, value in sorted(model.manifest.metrics.items()):
         typer.echo(f"  {name:28} {value:.6g}")
+
+
+def _recorded(urls: Sequence[str]) -> list[Recorded]:
+    """Read journals' forecasts, and count what they know of positions and accounts."""
+    from agent.proof.outcomes import read_outcome_rows
+    from agent.proof.recorded import recorded
+
+    found = [line for url in urls for each in read_outcome_rows(url) for line in each.lines()]
+    for line in found:
+        typer.echo(f"journal: {line}", err=True)
+    if found:
+        typer.echo("journal: these rows are counted, no head of risk is fitted to them", err=True)
+    return [recorded(url) for url in urls]
 
 
 def _written(model: TrainedModel, walked: Path | None, out: Path) -> Path:

@@ -11,6 +11,7 @@ from agent.leading import led
 from agent.ports import Hands
 from agent.positions.action_turn import RESULTS, ActionPorts, Actor
 from agent.positions.actions import Withheld
+from agent.positions.feedback import Feedback
 from agent.positions.keeper import TaskKind
 from agent.positions.levels import LEVELS
 from agent.positions.look import Chain, PositionPorts
@@ -28,6 +29,7 @@ from relayer.delivery.outbox import Outbox
 from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
 from relayer.delivery.transactor import Transactor
 from relayer.notices import Channels, NoticeStore
+from relayer.outcomes import Outcomes
 from relayer.position_metrics import PositionMetrics, PositionVocabulary
 
 
@@ -68,7 +70,9 @@ async def open_positions(
     positions = Positions(chain, reader, ports, settings.keeper, warner, actor)
     caller = await _guardian(ground)
     guardian = Guardian(caller, deployment.chain_id, deployment.risk_oracle)
-    return PositionLoop(positions, telemetry, guardian, hands.delivery)
+    engine, oracle = deployment.margin.engine, deployment.risk_oracle
+    feedback = Feedback(Outcomes(ground.database, deployment.chain_id, engine, oracle))
+    return PositionLoop(positions, telemetry, guardian, hands.delivery, feedback)
 
 
 async def _guardian(ground: Ground) -> Transactor | None:

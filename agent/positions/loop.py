@@ -9,6 +9,7 @@ from typing import Protocol
 from agent.decisions import HoldReason
 from agent.ports import Delivery
 from agent.positions.ahead import Ahead
+from agent.positions.feedback import Feedback
 from agent.positions.look import Turn
 from agent.positions.reconcile import Difference
 from agent.positions.telemetry import PositionTelemetry
@@ -67,8 +68,10 @@ class PositionLoop:
         telemetry: PositionTelemetry,
         guardian: Guardian,
         delivery: Delivery,
+        feedback: Feedback | None = None,
     ) -> None:
         self.positions = positions
+        self._feedback = feedback
         self._telemetry = telemetry
         self._guardian = guardian
         self._delivery = delivery
@@ -94,7 +97,11 @@ class PositionLoop:
     async def turn(self) -> Turn:
         """Take one turn, and report it."""
         async with self._lock:
-            turn = await self.positions.turn()
+            try:
+                turn = await self.positions.turn()
+            finally:  # what a turn saw counts, also where it failed at what it sent
+                if self._feedback is not None:
+                    await self._feedback.looked(self.positions.looked)
         self._telemetry.turn(turn, self.positions.index)
         if self.positions.warner is not None:
             board = self.positions.warner.board
@@ -111,7 +118,16 @@ class PositionLoop:
             self.positions.warner.expect(ahead)
         if self.positions.actor is not None:
             self.positions.actor.expect(ahead)
-        return await self.reconcile(now_ms)
+        found = await self.reconcile(now_ms)
+        await self._record(ahead, now_ms)
+        return found
+
+    async def _record(self, ahead: Ahead, now_ms: int) -> None:
+        """Keep who is watched, and join what became of those who were."""
+        if self._feedback is not None:
+            warner = self.positions.warner
+            board = warner.current() if warner is not None else ()
+            await self._feedback.after_cycle(board, self.positions.index, ahead, now_ms)
 
     async def reconcile(self, now_ms: int) -> Sequence[Difference]:
         """Compare the contracts' totals with the index, and stop new risk where harm is certain."""

@@ -78,6 +78,7 @@ class Positions:
         self._patience = Patience()
         self.warner = warner
         self.actor = actor
+        self.looked: Look | None = None  # what the last turn saw, also where it failed later
 
     @property
     def index(self) -> Index:
@@ -87,11 +88,12 @@ class Positions:
     async def turn(self) -> Turn:
         """Follow the chain, look, and do what is to be done; the clock stands still meanwhile."""
         async with self._ports.clock.hold():
+            self.looked = None
             advance = await self._follow()
             if not self._has_anything():
                 return Turn(advance=advance)
             began_ms = await self._ports.clock.now_ms()
-            look = await self._look(advance)
+            look = self.looked = await self._look(advance)
             sent = await self._send(look, began_ms)
             cascade, why = await self._foresee(look)
             todo = await self._agenda(look, cascade)

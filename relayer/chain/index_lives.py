@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts.book_words import (
+    CROSS,
     Account,
     Position,
     PositionId,
@@ -19,7 +20,9 @@ from contracts.book_words import (
     split_position_id,
 )
 from contracts.units import LeverageE2, MarketId, Ppm, UnixS, UsdcE6
+from relayer.chain.index_events import IndexEvent, PlacedLog
 from relayer.chain.index_ledger import FLOW, Ledger, Row, Table
+from relayer.outcomes import Liquidated
 
 TRADES_KEPT: Final = 32
 COUNT_SLOT: Final = 255  # of an account's trades: how many there ever were
@@ -70,6 +73,39 @@ def liquidated(ledger: Ledger, identity: int, _recipient: int, size: int, *rest:
         _end(ledger, identity, part, LIQUIDATED)
     if not decode_position(ledger.get(Table.POSITION, identity)).size:
         ledger.put(Table.LIFE, identity, None)
+
+
+def liquidation_of(ledger: Ledger, placed: PlacedLog, event: IndexEvent) -> Liquidated | None:
+    """Give a liquidation with its place and the life it ended; to be asked before it is taken in.
+
+    None for any other event.
+    """
+    if event.name != "Liquidation":
+        return None
+    identity, _, size, price = event.fields[:4]
+    account, market, mode = split_position_id(PositionId(identity))
+    life = ledger.get(Table.LIFE, identity)
+    began_s, _, leverage, maintenance, long = life or (0, 0, 0, 0, 0)
+    return Liquidated(
+        block_number=placed.block_number,
+        log_index=placed.log_index,
+        block_hash=placed.block_hash,
+        position=f"{identity:046x}",
+        watched_as=f"{account:040x}" if mode == CROSS else f"{identity:046x}",
+        at_s=_time(ledger, identity),
+        facts={
+            "account": f"0x{account:040x}",
+            "market": market,
+            "mode": mode,
+            "side": 1 if long else -1,
+            "size": str(size),
+            "price": str(price),
+            "notional": size * price // _E30,
+            "leverage_e2": leverage,
+            "maintenance_ppm": maintenance,
+            "opened_s": began_s,
+        },
+    )
 
 
 def settled(ledger: Ledger, identity: int, *_: int) -> None:

@@ -16,11 +16,13 @@ from relayer.chain.endpoints import ChainEndpoint, block_call, hexed
 from relayer.chain.index import Index
 from relayer.chain.index_events import EventReader, PlacedLog, placed_log
 from relayer.chain.index_ledger import Key, Ledger
+from relayer.chain.index_lives import liquidation_of
 from relayer.chain.index_rules import take
 from relayer.chain.index_store import IndexStore
 from relayer.chain.rpc import BlockStamp
 from relayer.chain.values import Deployment
 from relayer.errors import ChainMoved, ChainRefused, Misconfigured
+from relayer.outcomes import Liquidated
 
 PAGE_BLOCKS: Final = 5_000  # public endpoints refuse wide ranges
 LEAST_PAGE: Final = 16
@@ -46,6 +48,7 @@ class IndexReader:
         self._first = deployment.block_number
         self._store = store
         self._page = PAGE_BLOCKS
+        self._liquidated: list[Liquidated] = []  # taken in, and not yet on disk
         self.index = index
 
     async def advance(self, endpoint: ChainEndpoint) -> Advance:
@@ -63,8 +66,8 @@ class IndexReader:
         rebuilt = dropped > 0 and not self.index.ledger.marks
         if rebuilt:
             await self._start_anew()
-        elif changed:
-            await self._store.save(self.index.ledger, changed)
+        elif dropped:
+            await self._save(changed)
         changed |= await self._read_on(endpoint, head)
         return Advance(
             block=self.index.block, changed=frozenset(changed), dropped=dropped, rebuilt=rebuilt
@@ -75,7 +78,14 @@ class IndexReader:
         ledger, changed = self.index.ledger, set[Key]()
         while ledger.marks and not await _has(endpoint, head, *self.index.block):
             changed.update(ledger.drop_block())
+        newest = self.index.block[0]
+        self._liquidated = [each for each in self._liquidated if each.block_number <= newest]
         return changed
+
+    async def _save(self, changed: set[Key]) -> None:
+        """Write what changed, with the liquidations that were taken in since the last time."""
+        await self._store.save(self.index.ledger, changed, tuple(self._liquidated))
+        self._liquidated.clear()
 
     async def _start_anew(self) -> None:
         """Forget everything: the chain dropped more blocks than there is a way back for."""
@@ -95,7 +105,7 @@ class IndexReader:
                 self._page //= 4  # the endpoint serves less at once
                 continue
             step = self._take(logs, stamp)
-            await self._store.save(self.index.ledger, step)
+            await self._save(step)
             changed |= step
             first = last + 1
         return changed
@@ -146,6 +156,8 @@ class IndexReader:
         for each in placed:
             event = self._events.read(each.log)
             if event is not None:
+                found = liquidation_of(self.index.ledger, each, event)
+                self._liquidated += [] if found is None else [found]
                 take(self.index.ledger, event)
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from relayer.chain.index_ledger import Key, Ledger, Mark, Row, Table
+from relayer.outcomes import Liquidated, forget_liquidations, keep_liquidations
 from relayer.storage import Database, index_blocks, index_rows
 
 _ROWS_AT_ONCE: Final = 500
@@ -38,8 +39,13 @@ class IndexStore:
         ledger.marks.extend(_read_mark(block) for block in blocks)
         return ledger
 
-    async def save(self, ledger: Ledger, changed: Iterable[Key]) -> None:
-        """Write the rows that changed as they stand now, and the blocks with a way back."""
+    async def save(
+        self, ledger: Ledger, changed: Iterable[Key], liquidated: Sequence[Liquidated] = ()
+    ) -> None:
+        """Write the rows that changed as they stand now, and the blocks with a way back.
+
+        Liquidations are kept with them, and those of blocks that are no more go.
+        """
         keys = list(dict.fromkeys(changed))
         after = [(key, ledger.tables[key[0]].get(key[1])) for key in keys]
         marks = tuple(ledger.marks)
@@ -52,6 +58,8 @@ class IndexStore:
             for page in _pages(rows):
                 connection.execute(sa.insert(index_rows), page)
             self._write_marks(connection, marks)
+            if marks:
+                keep_liquidations(connection, self._owner, liquidated, marks[-1].number)
 
         await self._database.write(work)
 
@@ -61,6 +69,7 @@ class IndexStore:
         def work(connection: Connection) -> None:
             connection.execute(sa.delete(index_rows).where(*self._mine(index_rows)))
             connection.execute(sa.delete(index_blocks).where(*self._mine(index_blocks)))
+            forget_liquidations(connection, self._owner)
 
         await self._database.write(work)
 
