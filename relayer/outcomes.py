@@ -26,6 +26,8 @@ DAY_S: Final = 86_400
 MS: Final = 1_000
 KEPT_MS: Final = 400 * DAY_S * MS  # of what was watched; liquidations stay
 WARNING: Final = "%, liquidation at %"  # suggestions are in the same table, and warn of nothing
+LIQUIDATION, DELEVERAGE = "liquidation", "deleverage"
+"""Both are the same event; a consented deleverage takes no penalty and leaves no shortfall."""
 Owner = Mapping[str, Any]
 
 
@@ -33,8 +35,8 @@ Owner = Mapping[str, Any]
 class Liquidated:
     """One liquidation as its event and the position's life tell it.
 
-    `facts`: account, market, mode, side, size, price, notional, leverage_e2, maintenance_ppm and
-    opened_s; numbers past 64 bits are text.
+    `facts`: kind, account, market, mode, side, size, price, notional, leverage_e2, maintenance_ppm
+    and opened_s; numbers past 64 bits are text.
     """
 
     block_number: int
@@ -199,8 +201,9 @@ class Outcomes:
             table = position_watches
             for row in rows:
                 key = (table.c.watched_as == row.watched_as, table.c.at_ms == row.at_ms)
-                found = self._liquidated_s(connection, row)
-                values = {"liquidated_s": found, "closed_s": row.closed_s, "settled_ms": now_ms}
+                ended, cut = (self._ended_s(connection, row, k) for k in (LIQUIDATION, DELEVERAGE))
+                closed = min((at for at in (row.closed_s, cut) if at is not None), default=None)
+                values = {"liquidated_s": ended, "closed_s": closed, "settled_ms": now_ms}
                 statement = sa.update(table).where(*_mine(table, self._owner), *key)
                 connection.execute(statement.values(**values))
 
@@ -271,13 +274,14 @@ class Outcomes:
         level, first_ms = connection.execute(query).one()
         return level, first_ms
 
-    def _liquidated_s(self, connection: Connection, row: Watched) -> int | None:
+    def _ended_s(self, connection: Connection, row: Watched, kind: str) -> int | None:
+        """Find when the first of a kind came within a day."""
         table, from_s = liquidation_outcomes, row.at_ms // MS
         within = (table.c.at_s > from_s, table.c.at_s <= from_s + DAY_S)
         same = table.c.watched_as == row.watched_as
-        query = sa.select(sa.func.min(table.c.at_s)).where(*_mine(table, self._owner), same)
-        found: int | None = connection.scalar(query.where(*within))
-        return found
+        query = sa.select(table.c.at_s, table.c.facts).where(*_mine(table, self._owner), same)
+        found = connection.execute(query.where(*within).order_by(table.c.at_s))
+        return next((each.at_s for each in found if each.facts["kind"] == kind), None)
 
 
 def _mine(table: sa.Table, owner: Owner) -> tuple[sa.ColumnElement[bool], ...]:

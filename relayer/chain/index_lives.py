@@ -22,7 +22,7 @@ from contracts.book_words import (
 from contracts.units import LeverageE2, MarketId, Ppm, UnixS, UsdcE6
 from relayer.chain.index_events import IndexEvent, PlacedLog
 from relayer.chain.index_ledger import FLOW, Ledger, Row, Table
-from relayer.outcomes import Liquidated
+from relayer.outcomes import DELEVERAGE, LIQUIDATION, Liquidated
 
 TRADES_KEPT: Final = 32
 COUNT_SLOT: Final = 255  # of an account's trades: how many there ever were
@@ -82,7 +82,7 @@ def liquidation_of(ledger: Ledger, placed: PlacedLog, event: IndexEvent) -> Liqu
     """
     if event.name != "Liquidation":
         return None
-    identity, _, size, price = event.fields[:4]
+    identity, _, size, price, _, _, penalty, _, shortfall = event.fields
     account, market, mode = split_position_id(PositionId(identity))
     life = ledger.get(Table.LIFE, identity)
     began_s, _, leverage, maintenance, long = life or (0, 0, 0, 0, 0)
@@ -104,6 +104,7 @@ def liquidation_of(ledger: Ledger, placed: PlacedLog, event: IndexEvent) -> Liqu
             "leverage_e2": leverage,
             "maintenance_ppm": maintenance,
             "opened_s": began_s,
+            "kind": LIQUIDATION if penalty or shortfall else DELEVERAGE,
         },
     )
 

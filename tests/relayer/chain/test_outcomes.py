@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from relayer.journal import DecisionEntry, Journal
 from relayer.notices import NoticeStore
-from relayer.outcomes import DAY_S, Outcome, Outcomes, Watched
+from relayer.outcomes import DAY_S, DELEVERAGE, LIQUIDATION, Outcome, Outcomes, Watched
 from relayer.storage import Database, liquidation_outcomes
 from tests.contracts.chain import FAST
 from tests.relayer.chain.index_walks import History
@@ -104,6 +104,8 @@ async def test_outcomes__of_a_walk__are_its_liquidations_and_late_as_the_law_say
         late.add(each.late_s)
     assert max(late) > 0
     facts = [each.liquidated.facts for each in found]
+    assert {each["kind"] for each in facts} <= {LIQUIDATION, DELEVERAGE}
+    assert LIQUIDATION in {each["kind"] for each in facts}
     assert {each["mode"] for each in facts} == {1, 2} or len(facts) < 5
     assert all(int(each["leverage_e2"]) >= 100 and int(each["notional"]) >= 0 for each in facts)
 
@@ -174,8 +176,9 @@ async def test_settle__watched__was_liquidated_within_a_day_or_was_not(
 ) -> None:
     await followed(told, database)
     outcomes = outcomes_of(told.history, database)
-    probe = await first_of(outcomes, database)
-    key, at_ms = probe.liquidated.watched_as, (probe.liquidated.at_s - 100) * 1_000
+    ended = await joined(outcomes)
+    probe = next(each for each in ended if each.liquidated.facts["kind"] == LIQUIDATION)
+    key, at_ms = probe.liquidated.watched_as, (probe.liquidated.at_s - 1) * 1_000
     rows = [
         Watched(watched_as=key, at_ms=at_ms, facts=WATCH),
         Watched(watched_as=key, at_ms=at_ms - 2 * DAY_S * 1_000, facts=WATCH),
