@@ -66,11 +66,16 @@ def filled(ledger: Ledger, identity: int, _executor: int, _buys: int, *rest: int
 
 
 def liquidated(ledger: Ledger, identity: int, _recipient: int, size: int, *rest: int) -> None:
-    """Take a liquidated part in; it is a trade of its own that ended so."""
+    """Take a liquidated part in; it is a trade of its own that ended so.
+
+    A deleveraging inside its owner's consent is the same event and no liquidation: it must not
+    stand against the account.
+    """
     life = ledger.get(Table.LIFE, identity)
+    price, _, _, penalty, _, shortfall = rest[:6]
     if life:
-        part = (life[0], size * rest[0] // _E30, *life[2:])
-        _end(ledger, identity, part, LIQUIDATED)
+        part = (life[0], size * price // _E30, *life[2:])
+        _end(ledger, identity, part, LIQUIDATED if penalty or shortfall else CLOSED)
     if not decode_position(ledger.get(Table.POSITION, identity)).size:
         ledger.put(Table.LIFE, identity, None)
 

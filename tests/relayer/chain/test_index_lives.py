@@ -6,7 +6,15 @@ import pytest
 
 from relayer.chain.index import Index
 from relayer.chain.index_ledger import Ledger, Table
-from relayer.chain.index_lives import CLOSED, COUNT_SLOT, LIQUIDATED, OPEN, SLOT_BITS, TRADES_KEPT
+from relayer.chain.index_lives import (
+    CLOSED,
+    COUNT_SLOT,
+    LIQUIDATED,
+    OPEN,
+    SLOT_BITS,
+    TRADES_KEPT,
+    liquidated,
+)
 from relayer.chain.index_rules import take
 from tests.contracts.chain import FAST
 from tests.relayer.chain.index_walks import History, hash_of, told
@@ -79,3 +87,20 @@ def test_trades__more_than_are_kept__the_newest_stay_in_order() -> None:
         ledger.put(Table.TRADE, account << SLOT_BITS | COUNT_SLOT, (number + 1,))
     found = Index(ledger).trades_of(account)
     assert [trade.opened_s for trade in found] == list(range(5, TRADES_KEPT + 5))
+
+
+@pytest.mark.parametrize(
+    ("penalty", "shortfall", "end"), [(0, 0, CLOSED), (1, 0, LIQUIDATED), (0, 1, LIQUIDATED)]
+)
+def test_trades__a_consented_deleveraging__is_no_liquidation(
+    history: History, penalty: int, shortfall: int, end: int
+) -> None:
+    index = Index(told(history.blocks))
+    identity = next(iter(index.positions()))
+    before = [trade.end for trade in index.trades_of(identity >> 24)]
+    size, price = 10**15, 10**20
+    liquidated(index.ledger, identity, 0, size, price, 0, 0, penalty, 0, shortfall)
+    after = [trade.end for trade in index.trades_of(identity >> 24)]
+    for each in before:
+        after.remove(each)
+    assert after == [end]
