@@ -38,7 +38,7 @@ demo: env ## Run the main story on the embedded chain and exchanges (about two m
 
 test: env ## Run the tests
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory anvil; else echo "npm is absent: tests against anvil will be skipped"; fi
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m "not long"
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -rs -m "not long" --durations=20 --durations-min=10
 
 test-long: env ## Run the long tests as well (not in CI)
 	@$(BIN)/python -m pytest -m long
