@@ -35,6 +35,7 @@ MAY_BE_EMPTY = (
     "> 0",
     "forecast_",
     "_latency_",
+    "aml_watcher_",
 )
 
 
