@@ -87,7 +87,7 @@ def test_cli__missing_key_file__names_it(tmp_path: Path) -> None:
         LIVE
         + f'[keys]\ngas_payer = "{tmp_path}/none.json"\nprice_signers = []\nrisk_signers = []\n'
     )
-    assert "none.json" in refused("status", "--network", str(path), "--state", str(tmp_path))
+    assert "none.json" in refused("run", "--network", str(path), "--state", str(tmp_path))
 
 
 LIVE = """

@@ -19,7 +19,7 @@ PEERS = {
 
 
 def network() -> Any:
-    return SimpleNamespace(keys=local_keys())
+    return SimpleNamespace(name="mine", keys=local_keys())
 
 
 def with_peers(**changes: str | None) -> Settings:
