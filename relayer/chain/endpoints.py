@@ -1,12 +1,14 @@
 """One chain endpoint: few round trips, every answer checked, every fault in our own classes.
 
 Through web3's own HTTP provider, without its middleware: `contract.transact()` costs 12 round
-trips where a delivery needs two. The provider's default session opens a connection for each
-request and asks a second thread for a lock; ours keeps its connections.
+trips where a delivery needs two. The provider's session manager asks a second thread for one lock
+of the whole process at each request, and a request that is cancelled there can leave it locked for
+ever: every endpoint then hangs. Ours has one session a provider, and no lock.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +16,9 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
+from eth_typing import URI
 from web3 import AsyncHTTPProvider
+from web3._utils.http_session_manager import HTTPSessionManager
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
@@ -69,6 +73,44 @@ class NotTaken:
 SendAnswer: TypeAlias = Taken | NotTaken
 
 
+class _OneSession(HTTPSessionManager):
+    """A session manager that manages nothing: one session, its connections kept."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        super().__init__()
+        self._session = session
+
+    async def async_cache_and_return_session(
+        self,
+        endpoint_uri: URI,  # noqa: ARG002 - the library's signature
+        session: aiohttp.ClientSession | None = None,  # noqa: ARG002
+        request_timeout: aiohttp.ClientTimeout | None = None,  # noqa: ARG002
+    ) -> aiohttp.ClientSession:
+        """Give the session."""
+        return self._session
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._session.close()
+
+
+class _Provider(AsyncHTTPProvider):
+    """The library's provider over one session of ours."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(5.0, timeout_s))
+        # A repeated send is the transactor's decision, not the library's.
+        kwargs = {"timeout": timeout}
+        super().__init__(url, request_kwargs=kwargs, exception_retry_configuration=None)
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+        self._sessions = _OneSession(aiohttp.ClientSession(connector=connector))
+        self._request_session_manager = self._sessions
+
+    async def disconnect(self) -> None:
+        """Close the connections."""
+        await self._sessions.close()
+
+
 class ChainEndpoint:
     """A JSON-RPC endpoint of a known chain; build it with `open`, which checks that it is that."""
 
@@ -94,14 +136,14 @@ class ChainEndpoint:
         WrongChain
             It serves another chain; nothing was sent to it.
         """
-        endpoint = cls(await _provider(url, timeout_s), urlsplit(url).hostname or url, 0)
+        endpoint = cls(_provider(url, timeout_s), urlsplit(url).hostname or url, 0)
         try:
             answered = rpc.quantity(await endpoint.call("eth_chainId"))
             if chain_id is not None and answered != chain_id:
                 raise WrongChain(expected=chain_id, actual=answered, endpoint=endpoint.name)
             endpoint.chain_id = answered
             endpoint.sends_by = await endpoint._find_capability()
-        except RelayerError:
+        except (RelayerError, asyncio.CancelledError):
             await endpoint.close()
             raise
         return endpoint
@@ -217,19 +259,10 @@ class ChainEndpoint:
         return SendCapability.POLL
 
 
-async def _provider(url: str, timeout_s: float) -> AsyncHTTPProvider:
+def _provider(url: str, timeout_s: float) -> AsyncHTTPProvider:
     if urlsplit(url).scheme not in {"http", "https"}:
         raise Misconfigured(f"endpoint {urlsplit(url).scheme or url!r}: use an http(s) address")
-    timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(5.0, timeout_s))
-    provider = AsyncHTTPProvider(
-        url,
-        request_kwargs={"timeout": timeout},
-        # A repeated send is the transactor's decision, not the library's.
-        exception_retry_configuration=None,
-    )
-    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_CONNECTIONS))
-    await provider.cache_async_session(session)
-    return provider
+    return _Provider(url, timeout_s)
 
 
 def _not_taken(error: HoldCycle) -> SendAnswer:
