@@ -186,6 +186,8 @@ def with_state(rows: Rows) -> Rows:
 
 def _frame(path: Path) -> pd.DataFrame:
     """Read and check the columns of a file; `ts` becomes milliseconds, `symbol` is always there."""
+    if not path.is_file():
+        raise DatasetError(f"{path}: there is no such file; give the path of a parquet file")
     try:
         frame = pd.read_parquet(path).reset_index(drop=True)
     except (OSError, ValueError) as fault:

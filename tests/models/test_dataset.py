@@ -163,3 +163,8 @@ def test_minute_rows__young_market__has_no_rows_in_its_first_three_days(tmp_path
 def test_joined__nothing__is_refused():
     with pytest.raises(DatasetError, match="no symbol"):
         joined(())
+
+
+def test_read_series__no_such_file__says_so(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"nowhere\.parquet: there is no such file; give"):
+        next(read_series(tmp_path / "nowhere.parquet"))
