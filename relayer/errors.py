@@ -322,3 +322,12 @@ def _first_line(exc: Exception) -> str:
 def redact_addresses(text: str) -> str:
     """Cut each URL in a text down to its host; paths and queries of endpoints carry access keys."""
     return _ADDRESS.sub(r"\g<host>/...", text)
+
+
+def readable(text: str) -> str:
+    """Put a space for each run of what nobody can read in another's words.
+
+    Nodes quote the bytes of a revert as text. A zero among them is refused by PostgreSQL, half a
+    surrogate pair by both databases, and a line break would begin another line of the log.
+    """
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

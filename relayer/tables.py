@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+from relayer.errors import readable
 
 # Named, so that a migration can alter each constraint on both databases.
 metadata = sa.MetaData(
@@ -17,6 +20,21 @@ metadata = sa.MetaData(
 # SQLite numbers a row by itself only in a column of type INTEGER.
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+
+class Words(sa.TypeDecorator[str]):
+    """What somebody said, of which some may be from outside: kept as far as it can be read.
+
+    A row whose reason the database refuses would never be settled, and all behind it would wait.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Leave out what no database takes."""
+        return None if value is None else readable(value)
+
+
 cycles = sa.Table(
     "cycles",
     metadata,
@@ -28,7 +46,7 @@ cycles = sa.Table(
     sa.Column("round", sa.BigInteger),
     sa.Column("block_number", sa.BigInteger),
     sa.Column("holds", sa.JSON, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("detail", Words, nullable=False),
 )
 
 decisions = sa.Table(
@@ -47,7 +65,7 @@ decisions = sa.Table(
     sa.Column("tx_hash", sa.LargeBinary(32), index=True),
     sa.Column("block_number", sa.BigInteger),
     sa.Column("skipped", sa.JSON, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", Words, nullable=False),
     sa.UniqueConstraint("chain_id", "contract", "message_hash"),
     sa.Index("ix_decisions_round", "chain_id", "contract", "round"),
 )
@@ -191,15 +209,15 @@ held_decisions = sa.Table(
     sa.Column("word", sa.String(66), nullable=False),
     sa.Column("live", sa.String(66), nullable=False),
     sa.Column("impact", sa.JSON, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("detail", Words, nullable=False),
     sa.Column("held_at_ms", sa.BigInteger, nullable=False),
     sa.Column("expires_at_ms", sa.BigInteger, nullable=False),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("decided_by", sa.String(96), nullable=False),
     sa.Column("decided_at_ms", sa.BigInteger),
-    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("why", Words, nullable=False),
     sa.Column("ended_at_ms", sa.BigInteger),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", Words, nullable=False),
 )
 
 

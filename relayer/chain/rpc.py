@@ -20,6 +20,7 @@ from relayer.errors import (
     RateLimited,
     RelayerError,
     Reverted,
+    readable,
     redact_addresses,
 )
 
@@ -221,7 +222,7 @@ def _code(error: object) -> int | None:
 
 def _message(error: object) -> str:
     text = error.get("message") if isinstance(error, Mapping) else error
-    return redact_addresses(str(text))[:300]
+    return readable(redact_addresses(str(text)))[:300]
 
 
 def _revert_data(error: object) -> bytes:

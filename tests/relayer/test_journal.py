@@ -56,6 +56,17 @@ async def test_decision__settled__is_found_by_round_and_by_transaction(journal: 
     assert await journal.unsettled_decisions() == ()
 
 
+async def test_decision__reason_with_bytes_that_no_database_takes__is_settled_all_the_same(
+    journal: Journal,
+) -> None:
+    await journal.record_decision(DECISION)
+    await journal.settle_decision(replace(DECISION, state="failed", reason="it said \x00\ud800!"))
+    assert [
+        row.reason for row in await journal.decisions_of_round(6343, DECISION.contract, 12)
+    ] == ["it said !"]
+    assert await journal.unsettled_decisions() == ()
+
+
 async def test_decision__never_settled__is_work_for_the_next_start(journal: Journal) -> None:
     await journal.record_decision(DECISION)
     assert await journal.unsettled_decisions() == (DECISION,)

@@ -44,6 +44,13 @@ def test_data__not_32_bytes__is_a_bad_answer(value: object) -> None:
         rpc.data(value, 32)
 
 
+def test_fault__revert_quoted_as_raw_bytes__is_said_in_words_that_can_be_kept() -> None:
+    quoted = "execution reverted: Y\nQQ\x00\x00\x00!\ud800"
+    code = REFUSED_SELECTOR.hex() + Refusal.EXPIRED.to_bytes(32, "big").hex()
+    found = rpc.fault({"code": 3, "message": quoted, "data": "0x" + code})
+    assert str(found) == "execution reverted: Y QQ ! (EXPIRED)"
+
+
 def test_receipt__of_a_sealed_block__is_read() -> None:
     receipt = rpc.receipt(RECEIPT)
     assert receipt is not None
