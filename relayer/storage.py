@@ -39,6 +39,7 @@ from relayer.tables import (
     metadata,
     notices,
     position_watches,
+    proposals,
     signed_rounds,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "metadata",
     "notices",
     "position_watches",
+    "proposals",
     "signed_rounds",
 ]
 

@@ -92,6 +92,25 @@ deliveries = sa.Table(
     sa.UniqueConstraint("chain_id", "contract", "message_hash"),
 )
 
+# What a half without keys wants signed or sent, until the half with the keys has ended it.
+proposals = sa.Table(
+    "proposals",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("contract", sa.String(42), nullable=False),
+    sa.Column("round", sa.BigInteger, nullable=False),
+    sa.Column("valid_until_ms", sa.BigInteger, nullable=False),
+    sa.Column("message_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # emptied at the end
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("answer", sa.JSON, nullable=False),
+    sa.Column("proposed_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("ended_at_ms", sa.BigInteger),
+    sa.UniqueConstraint("chain_id", "contract", "message_hash", "kind"),
+)
+
 # Each set of signed bytes that may ever have left the machine, one row a set; never altered.
 attempts = sa.Table(
     "delivery_attempts",

@@ -6,7 +6,7 @@ A row is never removed, an attempt never altered; a delivery moves only along `s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias
 
@@ -15,19 +15,16 @@ from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import IntegrityError
 
 from contracts.messages import PriceRound, calldata
-from relayer.chain.values import SkippedItem
 from relayer.delivery.calls import CALL_KINDS, ContractCall
 from relayer.delivery.fees import Fees
 from relayer.delivery.states import (
     TERMINAL,
     DeliveryState,
     Effective,
-    Expired,
-    Failed,
-    FailureReason,
     Outcome,
-    Superseded,
     advance,
+    fields_of,
+    outcome_from,
     state_of,
 )
 from relayer.signing.values import SignedMessage
@@ -132,7 +129,7 @@ class Outbox:
         """Write how a delivery ended."""
         following = advance(delivery.state, state_of(outcome))
         facts = {
-            "outcome": _outcome_json(outcome),
+            "outcome": fields_of(outcome),
             "tx_hash": outcome.tx_hash,
             "block_number": outcome.block_number if isinstance(outcome, Effective) else None,
         }
@@ -281,7 +278,7 @@ def _delivery(row: Row[Any], tried: list[Row[Any]]) -> Delivery:
         state=DeliveryState(row.state),
         nonce=row.nonce,
         attempts=tuple(_attempt(item) for item in tried),
-        outcome=_outcome(row),
+        outcome=outcome_from(DeliveryState(row.state), row.outcome, row.tx_hash),
     )
 
 
@@ -295,25 +292,3 @@ def _attempt(row: Row[Any]) -> Attempt:
         tx_hash=row.tx_hash,
         signed_at_ms=row.signed_at_ms,
     )
-
-
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """Write an outcome without its transaction hash, which has a column of its own."""
-    fields = asdict(outcome)
-    del fields["tx_hash"]
-    return fields
-
-
-def _outcome(row: Row[Any]) -> Outcome | None:
-    fields = {**row.outcome, "tx_hash": row.tx_hash}
-    match DeliveryState(row.state):
-        case DeliveryState.EFFECTIVE:
-            skipped = tuple(SkippedItem(**item) for item in fields.pop("skipped"))
-            return Effective(skipped=skipped, **fields)
-        case DeliveryState.SUPERSEDED:
-            return Superseded(**fields)
-        case DeliveryState.EXPIRED:
-            return Expired(**fields)
-        case DeliveryState.FAILED:
-            return Failed(reason=FailureReason(fields.pop("reason")), **fields)
-    return None

@@ -11,10 +11,10 @@ Only `effective`, read back from the contract, is success.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from contracts.refusals import Refusal
 from relayer.chain.values import SkippedItem
@@ -72,6 +72,7 @@ class FailureReason(StrEnum):
     ALL_SKIPPED = "all_skipped"
     NO_FUNDS = "no_funds"
     FEE_CAP = "fee_cap"
+    NOT_SENT_HERE = "not_sent_here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,31 @@ Outcome: TypeAlias = Effective | Superseded | Expired | Failed
 def state_of(outcome: Outcome) -> DeliveryState:
     """Name the terminal state of an outcome."""
     return DeliveryState(type(outcome).__name__.lower())
+
+
+def fields_of(outcome: Outcome) -> dict[str, Any]:
+    """Write an outcome as a table; its transaction hash is kept beside it."""
+    fields = asdict(outcome)
+    del fields["tx_hash"]
+    return fields
+
+
+def outcome_from(
+    state: DeliveryState, fields: Mapping[str, Any], tx_hash: bytes | None
+) -> Outcome | None:
+    """Read an outcome as it was written; None where the state is no end."""
+    given = {**fields, "tx_hash": tx_hash}
+    match state:
+        case DeliveryState.EFFECTIVE:
+            skipped = tuple(SkippedItem(**item) for item in given.pop("skipped"))
+            return Effective(skipped=skipped, **given)
+        case DeliveryState.SUPERSEDED:
+            return Superseded(**given)
+        case DeliveryState.EXPIRED:
+            return Expired(**given)
+        case DeliveryState.FAILED:
+            return Failed(reason=FailureReason(given.pop("reason")), **given)
+    return None
 
 
 def detail_of(outcome: Outcome) -> str:
