@@ -20,4 +20,7 @@ class DeriveSettings(Section):
     mode: Literal["off", "when_known", "required"] = "when_known"
     wait_s: float = Field(default=3.0, gt=0, le=60)  # below the quorum's timeout
     look_max_age_s: int = Field(default=30, ge=1, le=600)
+    # Signer processes count an update's impact in an index of positions of their own.
+    positions: bool = True
+    together_s: int = Field(default=30, ge=0, le=3_600)  # what passed so lately counts as one cycle
     tolerances: Annotated[Any, table_of(Tolerances)] = Tolerances()

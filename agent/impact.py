@@ -233,13 +233,18 @@ def _share(count: int, most: int) -> int:
 
 
 def stretched(step: Step, used_ppm: int, settings: ImpactSettings) -> Plan:
-    """Give a plan with a ramp as many times the notice as its use is of the soft budget."""
-    times = ceil_div(used_ppm, settings.soft_ppm)
-    ramp_s = min(step.notice_s * times, max(step.notice_s, settings.longest_ramp_s), MAX_RAMP_S)
-    if times <= 1 or ramp_s <= step.notice_s:
+    """Give a plan with a ramp as long as its use of the budget asks for."""
+    ramp_s = least_ramp_s(step.notice_s, used_ppm, settings)
+    if ramp_s <= step.notice_s:
         return step.plan
     parameters = replace(step.plan.parameters, ramp_s=ramp_s)
     return replace(step.plan, parameters=parameters, word=pack_risk_word(parameters))
+
+
+def least_ramp_s(notice_s: int, used_ppm: int, settings: ImpactSettings) -> int:
+    """Give how long a ramp takes: as many times the notice as its use is of the soft budget."""
+    times = max(1, ceil_div(used_ppm, settings.soft_ppm))
+    return min(notice_s * times, max(notice_s, settings.longest_ramp_s), MAX_RAMP_S)
 
 
 def said_of(impact: Impact, used_ppm: int, settings: ImpactSettings) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from agent.own_impact import OwnBudget
 from agent.ports import Clock
 from agent.rederive import Derived, Outlook
 from agent.world import limits_of
@@ -24,6 +25,7 @@ from relayer.market.venues import VenuePool
 from relayer.signing.quorum import Quorum
 from relayer.signing.values import (
     NoQuorum,
+    OwnImpact,
     OwnMark,
     OwnPosition,
     Proposal,
@@ -46,6 +48,7 @@ class ViewSources:
     rules: AggregationRules
     feeds: FeedRules
     outlook: Outlook | None = None  # None: the signers decide nothing themselves
+    budget: OwnBudget | None = None  # None: they do not count what open positions are asked
 
 
 class EmbeddedViews:
@@ -71,7 +74,9 @@ class EmbeddedViews:
         sources = self._sources
         if not isinstance(proposal.message, PriceRound):
             state = await read_chain(sources.endpoint, sources.deployment)
-            derived = await self._derived(proposal.message, state)
+            derived, impact = await asyncio.gather(
+                self._derived(proposal.message, state), self._impact(proposal.message, state)
+            )
             now_ms = await sources.clock.now_ms()
             return SignerView(
                 now_ms=now_ms,
@@ -84,6 +89,7 @@ class EmbeddedViews:
                 if isinstance(proposal.message, RiskUpdate)
                 else None,
                 position=await self._position(proposal.message),
+                impact=impact,
             )
         reading, quotes = await asyncio.gather(
             read_feed(sources.endpoint, sources.deployment), sources.pool.quotes()
@@ -108,6 +114,14 @@ class EmbeddedViews:
             return None
         limits = limits_of(self._sources.deployment, state)
         return await outlook.derived(message, limits, await self._sources.clock.now_ms())
+
+    async def _impact(self, message: Signable, state: ChainState) -> OwnImpact | None:
+        """Count what an update asks of open positions; None for all else, or if nobody counts."""
+        budget = self._sources.budget
+        if budget is None or not isinstance(message, RiskUpdate):
+            return None
+        limits = limits_of(self._sources.deployment, state)
+        return await budget.counted(message, limits, await self._sources.clock.now_ms())
 
     async def _position(self, message: Signable) -> OwnPosition | None:
         """Read the position that an action is about, at the own endpoint."""

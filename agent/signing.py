@@ -7,17 +7,23 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
+
 from agent.config import SignerPeerSettings, SignersSettings
 from agent.errors import ConfigError
 from agent.eyes import SignerEyes
 from agent.ground import Ground, open_endpoint, open_venues
 from agent.network import LOCAL, Network, local_role
+from agent.own_impact import BudgetRules, OwnBudget
+from agent.own_index import own_books
 from agent.rederive import Model, Outlook
 from agent.signers import EmbeddedViews, Quorums, ViewSources
 from agent.world import limits_of
 from contracts.fields import checksummed
 from relayer.chain.configuration import read_configuration
+from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.reads import read_chain
+from relayer.held import HeldDecisions
 from relayer.market.history import HistoryStore
 from relayer.market.venues import VenuePool
 from relayer.signing.keys import Key
@@ -106,9 +112,13 @@ def _contracts(ground: Ground) -> tuple[str, str]:
 
 
 async def signer_ports(
-    ground: Ground, stack: AsyncExitStack, mind: OwnMind | None = None
+    ground: Ground, stack: AsyncExitStack, mind: OwnMind | None = None, *, counts: bool = False
 ) -> SignerPorts:
-    """Give signers what they look at, and what they remember in."""
+    """Give signers what they look at, and what they remember in.
+
+    `counts`: with an index of positions of their own. Signers in the daemon's process would count
+    in the daemon's books once more.
+    """
     settings = ground.settings
     endpoint = await open_endpoint(ground.network.rpc_urls, ground.deployment, stack)
     pool = await open_venues(ground.network.for_signers, ground.metrics, stack)
@@ -120,6 +130,7 @@ async def signer_ports(
         rules=settings.marks,
         feeds=settings.feeds,
         outlook=_outlook(ground, pool, mind, stack),
+        budget=await _budget(ground, endpoint, stack) if counts else None,
     )
     if sources.outlook is not None and mind is not None and mind.fills:
         # Bars are fetched before anybody asks; prices need not wait for them.
@@ -141,6 +152,31 @@ def _outlook(
     outlook = Outlook(eyes, mind.model, settings.rules, settings.derive)
     stack.push_async_callback(outlook.close)
     return outlook
+
+
+async def _budget(
+    ground: Ground, endpoint: ChainEndpoint, stack: AsyncExitStack
+) -> OwnBudget | None:
+    """Let a signer count what updates ask of open positions, unless it is told not to."""
+    settings, deployment = ground.settings, ground.deployment
+    if not settings.derive.positions:
+        structlog.get_logger("aml").warning(
+            "impact_not_counted",
+            detail="derive.positions is off: this signer signs whatever the impact on open "
+            "positions is, and leaves that to the daemon alone",
+        )
+        return None
+    rules = BudgetRules(
+        settings=settings.impact,
+        tolerance_ppm=settings.derive.tolerances.impact_ppm,
+        together_s=settings.derive.together_s,
+        symbols={market.market: market.symbol for market in ground.network.markets},
+    )
+    books = await own_books(ground, endpoint, stack)
+    if books is None:
+        return None
+    held = HeldDecisions(ground.database, deployment.chain_id, deployment.risk_oracle)
+    return OwnBudget(books, held, rules)
 
 
 def signer_rules(ground: Ground) -> SignerRules:

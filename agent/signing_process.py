@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Final
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from sqlalchemy.engine import URL
 
 from agent.app import load_model, registry_of
 from agent.config import Settings, SignersSettings
 from agent.errors import ConfigError
 from agent.ground import Ground, open_database, open_endpoint
+from agent.held import memory_file
 from agent.leading import exclusive
 from agent.network import LOCAL, Network, local_role
 from agent.serving import Serving
@@ -31,12 +33,22 @@ from contracts.fields import checksummed
 from relayer.chain import deployments
 from relayer.forecasts import Forecasts
 from relayer.market.history import HistoryStore
-from relayer.metrics import Metrics, Vocabulary
+from relayer.metrics import Metrics, Vocabulary, only, serve_registry
 from relayer.signing.keys import Key
 from relayer.signing.server import Door, SignerServer
 from relayer.signing.signer import Signer
 from relayer.signing.values import RefusalReason
 from relayer.storage import Database
+
+# What a signer does. The rest of the house's metrics would say of it that it decides nothing.
+SHOWN: Final = (
+    "aml_signatures",
+    "aml_signer_refusals",
+    "aml_venue_faults",
+    "aml_venue_quote_refusals",
+    "aml_venue_stream_events",
+    "aml_market_data_repairs",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +114,12 @@ async def signer_process(
             metrics=_metrics(network, place.number),
             database=await _memory(network, place.number, stack),
         )
-        exposed = ground.metrics.serve(place.metrics_port, settings.metrics.host)
+        exposed = serve_registry(_shown(ground.metrics), place.metrics_port, settings.metrics.host)
         stack.callback(exposed.close)
         keys = await asyncio.to_thread(_keys, network, signers, place.number)
         mind = _mind(ground, place.number)
-        ports, rules = await signer_ports(ground, stack, mind), signer_rules(ground)
+        ports = await signer_ports(ground, stack, mind, counts=True)
+        rules = signer_rules(ground)
         price, risk = (Signer(f"{kind}-{place.number}", keys[kind], ports, rules) for kind in KINDS)
         door = Door(
             name=f"signer-{place.number}",
@@ -129,8 +142,9 @@ async def signer_process(
 
 async def _memory(network: Network, number: int, stack: AsyncExitStack) -> Database:
     """Open what a signer remembers, for one process alone: two memories could contradict."""
-    folder = stack.enter_context(exclusive(network.state / f"signer-{number}", "signer"))
-    return await open_database(URL.create("sqlite", database=str(folder / "memory.db")), stack)
+    file = memory_file(network, number)
+    stack.enter_context(exclusive(file.parent, "signer"))
+    return await open_database(URL.create("sqlite", database=str(file)), stack)
 
 
 def _keys(network: Network, settings: SignersSettings, number: int) -> dict[str, Key]:
@@ -171,6 +185,13 @@ def _senders(network: Network, settings: SignersSettings) -> frozenset[str]:
         raise ConfigError("signers.relays: name the address of each daemon's signers.relay_key")
     named = frozenset(checksummed(address) for address in settings.relays)
     return named or frozenset({local_role("relay-transport").address})
+
+
+def _shown(metrics: Metrics) -> CollectorRegistry:
+    """Show what a signer does, and what its process takes; a daemon is told by the rest."""
+    shown = only(metrics.registry, SHOWN)
+    ProcessCollector(registry=shown)
+    return shown
 
 
 def _metrics(network: Network, number: int) -> Metrics:

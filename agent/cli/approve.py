@@ -30,13 +30,17 @@ def approve(  # noqa: PLR0913, PLR0917 - the options of a command are its parame
         bool, typer.Option("--list", help="Show what waits, and the newest of what is over.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    signer: Annotated[
+        int | None, typer.Option("--signer", help="At this signer of this host, not the daemon.")
+    ] = None,
     network: NetworkOption = "local",
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Release a decision that the impact budget holds; the daemon posts it in its next cycle.
 
     It is released as it was held: this market, these values, until it expires. It is void when the
-    live values have changed, when its impact has grown, or when less is wanted by then.
+    live values have changed, when its impact has grown, or when less is wanted by then. A signer
+    process counts for itself: what it refused is approved at it as well, with --signer.
 
     Exit code 0: approved, or with --list nothing waits; 1: refused, or something waits.
 
@@ -49,40 +53,43 @@ def approve(  # noqa: PLR0913, PLR0917 - the options of a command are its parame
 
     prepared = require_world(network, state, keys=False)
     if listed or number is None:
-        rows, now_ms = asyncio.run(_rows(prepared))
+        rows, now_ms = asyncio.run(_rows(prepared, signer))
         _show(rows, now_ms, as_json=as_json)
         if any(row.state == "awaiting" for row in rows):
             raise typer.Exit(EXIT_WAITING)
         return
-    done = asyncio.run(_approved(prepared, number, by or getpass.getuser(), why))
+    done = asyncio.run(_approved(prepared, signer, number, (by or getpass.getuser(), why)))
     if isinstance(done, str):
         raise ConfigError(done)
     if as_json:
         typer.echo(_json([done]))
         return
     typer.echo(f"approved number {done.number} for {done.symbol}: {done.detail}")
-    typer.echo("the daemon posts it in its next cycle, if the world is still the same")
+    then = "the daemon posts it in its next cycle" if signer is None else "the signer signs it"
+    typer.echo(f"{then}, if the world is still the same")
 
 
-async def _rows(prepared: Prepared) -> tuple[tuple[HeldDecision, ...], int]:
+async def _rows(prepared: Prepared, signer: int | None) -> tuple[tuple[HeldDecision, ...], int]:
     """Read what was held, newest first, and the clock."""
     from contextlib import AsyncExitStack
 
     from agent.held import open_held
 
     async with AsyncExitStack() as stack:
-        held = await open_held(prepared.network, prepared.settings, stack)
+        held = await open_held(prepared.network, prepared.settings, stack, signer)
         return await held.recent(SHOWN), await prepared.network.clock.now_ms()
 
 
-async def _approved(prepared: Prepared, number: int, by: str, why: str) -> HeldDecision | str:
+async def _approved(
+    prepared: Prepared, signer: int | None, number: int, who: tuple[str, str]
+) -> HeldDecision | str:
     from contextlib import AsyncExitStack
 
     from agent.held import open_held
 
     async with AsyncExitStack() as stack:
-        held = await open_held(prepared.network, prepared.settings, stack)
-        return await held.approve(number, by, why, await prepared.network.clock.now_ms())
+        held = await open_held(prepared.network, prepared.settings, stack, signer)
+        return await held.approve(number, *who, await prepared.network.clock.now_ms())
 
 
 def _show(rows: tuple[HeldDecision, ...], now_ms: int, *, as_json: bool) -> None:

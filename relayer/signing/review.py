@@ -23,6 +23,7 @@ from contracts.refusals import Skip
 from contracts.risk_oracle import OracleState, apply_update
 from contracts.units import PPM, seconds_floor
 from relayer.signing.review_actions import wrong_action
+from relayer.signing.review_impact import wrong_impact
 from relayer.signing.review_terms import wrong_terms
 from relayer.signing.values import (
     Proposal,
@@ -206,6 +207,7 @@ def _wrong_parameters(
             name = f"parameters of market {item.market}"
             why = view.underived.get(item.market, view.underived_else) or "none was made"
             yield _refuse(RefusalReason.NO_OWN_DECISION, name, why)
+    yield from wrong_impact(view.impact, rules)
 
 
 def _looser(item: MarketParameters, own: MarketParameters, rules: SignerRules) -> Iterator[Refusal]:

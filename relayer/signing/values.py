@@ -70,6 +70,9 @@ class RefusalReason(StrEnum):
     NO_POSITION = "no_position"
     NOT_ITS_VERSION = "not_its_version"
     TRIGGER_GONE = "trigger_gone"
+    IMPACT_BEYOND_BUDGET = "impact_beyond_budget"
+    IMPACT_TOO_FAST = "impact_too_fast"
+    IMPACT_UNKNOWN = "impact_unknown"
     # What a signer's door says, before anybody looks at a message.
     UNAUTHENTICATED = "unauthenticated"
     REPLAYED = "replayed"
@@ -143,6 +146,33 @@ class OwnPosition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnStep:
+    """What one market's item asks of open positions, as a signer counts it in its own books.
+
+    `used_ppm` of its budget for a market; `least_ramp_s`: what its ramp may not be shorter than.
+    `released`: an operator approved this item at this signer.
+    """
+
+    used_ppm: int
+    ramp_s: int
+    least_ramp_s: int
+    detail: str
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnImpact:
+    """An update's steps by market, and what all that goes together takes of a cycle's budget.
+
+    `unknown`: why it could not be counted; empty where it was.
+    """
+
+    steps: Mapping[MarketId, OwnStep] = field(default_factory=dict)
+    together_ppm: int = 0
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignerView:
     """What a signer knows by itself: its clock, the contracts at a block, its own market view.
 
@@ -150,7 +180,8 @@ class SignerView:
     the signer would allow at most by its own decision; None: it does not decide, and only the
     limits bind. `underived` says why there are none of a market, `underived_else` of the rest.
     `applied` is what the contract's mirror makes of the proposal in this view, where whoever made
-    the view has asked it already; None: the review asks.
+    the view has asked it already; None: the review asks. `impact` is what the signer counts that
+    the proposal does to open positions; None: it does not count.
     """
 
     now_ms: UnixMs
@@ -163,6 +194,7 @@ class SignerView:
     underived_else: str = ""
     applied: RoundResult | UpdateResult | Guard | None = None
     position: OwnPosition | None = None
+    impact: OwnImpact | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +208,7 @@ class Tolerances:
     open_interest_cap_ppm: int = 250_000
     size_scale_ppm: int = 250_000
     spread_ppm: int = 250_000
+    impact_ppm: int = 250_000  # of the impact budgets: counted a few seconds and prices later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
