@@ -6,13 +6,15 @@ the first fault. An unknown label is a `KeyError` in our tests, not a new series
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Thread
 from typing import Generic, TypeVar
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
 
 from relayer.errors import FAULT_REASONS
 from relayer.market.events import Repair, StreamEvent
@@ -302,6 +304,25 @@ class Metrics:
     def serve(self, port: int, host: str = LOOPBACK) -> MetricsServer:
         """Serve the metrics, on this machine only unless told otherwise; port 0: a free one."""
         return serve_registry(self._registry, port, host)
+
+
+def only(registry: CollectorRegistry, names: Sequence[str]) -> CollectorRegistry:
+    """Show these families of a registry alone; the rest stands for what a process does not do."""
+    shown = CollectorRegistry()
+    shown.register(_Only(registry, frozenset(names)))
+    return shown
+
+
+class _Only(Collector):
+    """A registry's families of some names."""
+
+    def __init__(self, registry: CollectorRegistry, names: frozenset[str]) -> None:
+        self._registry = registry
+        self._names = names
+
+    def collect(self) -> Iterable[Family]:
+        """Yield them."""
+        return (each for each in self._registry.collect() if each.name in self._names)
 
 
 def serve_registry(registry: CollectorRegistry, port: int, host: str = LOOPBACK) -> MetricsServer:

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from relayer.market.counting import Counted
 from relayer.market.events import Repair, StreamEvent
 from relayer.market.values import QuoteRefusal
-from relayer.metrics import Metrics, Vocabulary
+from relayer.metrics import Metrics, Vocabulary, only
 
 VOCABULARY = Vocabulary(
     hold_reasons=("warming_up", "venues_stale"),
@@ -129,3 +129,11 @@ def test_labels__closed_sets__every_member_has_a_series(
 ) -> None:
     values = {value for _, labels in samples(registry) for _, value in labels}
     assert {member.value for member in closed} <= values
+
+
+def test_only__families_that_are_named__are_shown_alone() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, VOCABULARY)
+    metrics.cycles["effective"].inc()
+    shown = {family.name for family in only(registry, ("aml_cycles",)).collect()}
+    assert shown == {"aml_cycles"}
