@@ -23,6 +23,7 @@ from agent.positions.actions import (
     written,
 )
 from agent.positions.ahead import NOTHING_AHEAD, Ahead
+from agent.positions.cascade import NOTHING_FORESEEN, Foreseen
 from agent.proof.actions import Grounds, encode_action, odds_of
 from contracts.book import Book
 from contracts.book_margin import health
@@ -69,6 +70,7 @@ class Scene:
     block: tuple[int, bytes]
     domain: Domain
     now_ms: int
+    foreseen: Foreseen = NOTHING_FORESEEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,11 @@ class Actor:
     def is_on(self) -> bool:
         """Tell whether anything is looked at."""
         return self._settings.mode != "off"
+
+    @property
+    def may_liquidate(self) -> bool:
+        """Tell whether signers may be asked whom to liquidate."""
+        return self._settings.mode == "execute" and self._settings.liquidate
 
     @property
     def looks_at(self) -> int:
@@ -243,6 +250,8 @@ class Actor:
             ahead=replace(self.ahead, markets=foreseen),
             settings=self._settings,
             block=scene.block,
+            domain=scene.domain,
+            foreseen=scene.foreseen,
         )
 
     async def _sign(self, scene: Scene, grounds: Grounds, case: Case, what: Intended) -> Acted:

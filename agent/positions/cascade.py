@@ -37,6 +37,7 @@ MOVE_PPM: Final = 5_000  # the stressed depth is what a market offers within 50 
 AVERAGE_S: Final = 300  # the price's own average is one of five minutes
 BACK: Final = 0.5 ** (STEP_S / 30)
 ALL_AT_ONCE: Final = 256
+CASCADE: Final = "cascade"
 
 
 class Order(StrEnum):
@@ -104,6 +105,18 @@ class Cascade:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What a turn foresaw, in a sentence, and the hash of its evidence; empty: nothing was."""
+
+    cascade: Cascade | None = None
+    said: str = ""
+    evidence_hash: bytes = b""
+
+
+NOTHING_FORESEEN: Final = Foreseen()
+
+
 class _TooMuch(Exception):  # noqa: N818 - named for what happened
     """The simulation looked at more positions than it may."""
 
@@ -141,11 +154,18 @@ def choose(
 
 
 def encode_cascade(
-    found: Cascade, book: Book, readings: Readings, depths_usdc: Mapping[MarketId, float]
+    found: Cascade,
+    book: Book,
+    readings: Readings,
+    depths_usdc: Mapping[MarketId, float],
+    caller: tuple[Account, int],
 ) -> dict[str, Any]:
-    """Write a choice with everything that leads to it again (`chosen_again`)."""
+    """Write a choice with everything that leads to it again; `caller`: who, how often a turn."""
+    keeper, calls_a_turn = caller
     return {
-        "kind": "cascade",
+        "kind": CASCADE,
+        "keeper": hex(keeper),
+        "calls_a_turn": calls_a_turn,
         "book": encode_book(book),
         "readings": encode_readings(readings),
         "depths_usdc": {str(market): each for market, each in depths_usdc.items()},
@@ -153,10 +173,11 @@ def encode_cascade(
     }
 
 
-def chosen_again(fields: Mapping[str, Any], keeper: Account, calls_a_turn: int) -> dict[str, Any]:
+def chosen_again(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Choose again from what was written."""
     depths = {MarketId(int(market)): each for market, each in fields["depths_usdc"].items()}
     book, readings = decode_book(fields["book"]), decode_readings(fields["readings"])
+    keeper, calls_a_turn = Account(int(fields["keeper"], 16)), int(fields["calls_a_turn"])
     return choose(book, readings, depths, keeper, calls_a_turn).plain()
 
 

@@ -14,7 +14,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agent.positions.action_turn import Acted, Actor, Decided, Scene
-from agent.positions.cascade import MOST_POSITIONS, SLOWEST, Cascade, choose, encode_cascade
+from agent.positions.cascade import (
+    MOST_POSITIONS,
+    NOTHING_FORESEEN,
+    SLOWEST,
+    Cascade,
+    Foreseen,
+    choose,
+    encode_cascade,
+)
 from agent.positions.keeper import (
     DEFAULT_PLAN,
     Agenda,
@@ -95,13 +103,13 @@ class Positions:
             began_ms = await self._ports.clock.now_ms()
             look = self.looked = await self._look(advance)
             sent = await self._send(look, began_ms)
-            cascade, why = await self._foresee(look)
-            todo = await self._agenda(look, cascade)
+            foreseen = await self._foresee(look)
+            todo = await self._agenda(look, foreseen.cascade)
             done = await self._do(todo, began_ms)
-            entry = entry_of(done, (began_ms, await self._ports.clock.now_ms()), why)
+            entry = entry_of(done, (began_ms, await self._ports.clock.now_ms()), foreseen.said)
             if entry is not None:
                 await self._ports.journal.record_cycle(entry)
-            decided = await self._decide(look)
+            decided = await self._decide(look, foreseen)
             said = await self._warn(look)
             return Turn(
                 advance=advance,
@@ -112,7 +120,7 @@ class Positions:
                 said=said,
                 sent=sent,
                 decided=decided,
-                cascade=cascade,
+                cascade=foreseen.cascade,
             )
 
     async def reconcile(self) -> tuple[tuple[Difference, ...], tuple[Difference, ...]]:
@@ -158,7 +166,7 @@ class Positions:
             return ()
         return await self.actor.send(await self._scene(look, self.actor.waiting_for, now_ms))
 
-    async def _decide(self, look: Look) -> Decided:
+    async def _decide(self, look: Look, foreseen: Foreseen) -> Decided:
         """Decide on those that stand on the board of warnings, the most urgent first."""
         if self.actor is None or self.warner is None or not self.actor.looks_at:
             return NOTHING_DECIDED
@@ -167,7 +175,8 @@ class Positions:
             return NOTHING_DECIDED
         owners = {split_position_id(identity)[0] for identity in urgent}
         now_ms = await self._ports.clock.now_ms()
-        decided = await self.actor.decide(await self._scene(look, owners, now_ms), urgent)
+        scene = replace(await self._scene(look, owners, now_ms), foreseen=foreseen)
+        decided = await self.actor.decide(scene, urgent)
         await self.warner.suggest([(each.key, each.text) for each in decided.said], now_ms)
         return decided
 
@@ -226,29 +235,36 @@ class Positions:
             took_s=took_s,
         )
 
-    async def _foresee(self, look: Look) -> tuple[Cascade | None, str]:
-        """Simulate what liquidating would set off, where several are weak; keep it as evidence."""
+    async def _foresee(self, look: Look) -> Foreseen:
+        """Simulate what liquidating would set off; keep it as evidence.
+
+        Where several are weak, or where signers may be asked whom to liquidate.
+        """
         weak = {split_position_id(identity)[0] for identity in look.weak}
-        payer = self._ports.payer
-        if len(weak) < 2 or payer is None or not (self._keeper.enabled and self._keeper.simulate):
-            return None, ""
+        payer, signs = self._ports.payer, self.actor is not None and self.actor.may_liquidate
+        simulates = signs or self._keeper.enabled
+        if len(weak) < (1 if signs else 2) or payer is None:
+            return NOTHING_FORESEEN
+        if not (simulates and self._keeper.simulate):
+            return Foreseen(said="cascade not simulated: keeper.simulate is off")
         near = self._watch.near(look.markets, dict.fromkeys(look.markets, NEAR))
         owners = weak | {split_position_id(identity)[0] for identity in near}
         if len(near) > MOST_POSITIONS or len(owners) > MOST_POSITIONS:
             found = Cascade(plan=SLOWEST, why=f"{len(near)} positions are near: too many")
-            return found, f"cascade not simulated: {found.why}"
+            return Foreseen(cascade=found, said=f"cascade not simulated: {found.why}")
         book = self.index.part(owners)
         markets = {split_position_id(identity)[1] for identity in book.positions}
         book, readings = await self._waiting(book, look, markets)
         ahead = self.actor.ahead.markets if self.actor is not None else {}
         depths = {m: ahead[m].depth_usdc for m in markets if m in ahead}
-        keeper = account_number(payer)
-        found = choose(book, readings, depths, keeper, self._keeper.calls_a_turn)
+        caller = (account_number(payer), self._keeper.calls_a_turn)
+        found = choose(book, readings, depths, *caller)
         if self._ports.evidence is None:
-            return found, f"cascade: {found.why}"
-        digest, bundle = pack(encode_cascade(found, book, readings, depths))
+            return Foreseen(cascade=found, said=f"cascade: {found.why}")
+        digest, bundle = pack(encode_cascade(found, book, readings, depths, caller))
         await self._ports.evidence.keep(digest, bundle, {})
-        return found, f"cascade: {found.why}; evidence {digest.hex()}"
+        said = f"cascade: {found.why}; evidence {digest.hex()}"
+        return Foreseen(cascade=found, said=said, evidence_hash=digest)
 
     async def _agenda(self, look: Look, cascade: Cascade | None) -> Agenda:
         """Say what is to be done now, after the law's own book was asked."""

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.config import Settings
-from agent.errors import EvidenceError
 from agent.network import Network
-from agent.proof.actions import verify_action
+from agent.positions.cascade import CASCADE, chosen_again
+from agent.proof.actions import decode_domain, verify_action
 from agent.proof.explain import NAMES, Told
-from agent.proof.verify import Difference
-from agent.proof.verifying import UNREADABLE, model_of
+from agent.proof.verify import Difference, differing, plain, require_kind
+from agent.proof.verifying import UNREADABLE, bundle_of, model_of
 from contracts.book_words import PositionId, split_position_id
+from contracts.messages import ActionKind, Domain, digest
 from contracts.units import PPM, MarketId
 from models.heads import HORIZONS_S
 from relayer.chain import deployments
 from relayer.chain.action_calls import PostedAction, action_in
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.values import Deployment
-from relayer.errors import EvidenceMissing
 from relayer.evidence import EvidenceStore, check, unpack
 
 E18 = 10**18
@@ -63,18 +63,77 @@ async def verify_acted(
     found = await _find(network, what)
     if found is None:
         return None
-    posted, _ = found
+    posted, deployment = found
     store = EvidenceStore(evidence)
-    bundle = _bundle(store, posted)
+    bundle = bundle_of(store, posted.message.evidence_hash)
     broken = check(bundle, posted.message.evidence_hash)
     heads = model_of(posted.message.model_hash, settings).risks
     try:
-        differences = verify_action(unpack(bundle), posted.message, heads)
+        fields = unpack(bundle)
+        differences = (
+            *verify_action(fields, posted.message, heads),
+            *verify_event(fields, posted, deployment),
+        )
+        foreseen, also = verify_cascade(fields, store)
+        broken, differences = (*broken, *foreseen), (*differences, *also)
     except UNREADABLE as fault:
         if not broken:
             raise
         broken, differences = (*broken, f"(unreadable) {fault}"), ()
     return ActionReport(posted=posted, broken=broken, differences=differences)
+
+
+def verify_event(
+    fields: Mapping[str, Any], posted: PostedAction, deployment: Deployment
+) -> Iterator[Difference]:
+    """Compute what was signed again, and hold what the contract says it did against it.
+
+    Chain and contract are the deployment's; only the configuration's digest is taken from the
+    evidence, and a false one leads to another hash.
+    """
+    event, message = posted.event, posted.message
+    recorded = decode_domain(fields["domain"])
+    domain = Domain(
+        chain_id=deployment.chain_id,
+        contract=deployment.risk_oracle,
+        config_digest=recorded.config_digest,
+    )
+    yield from differing("domain.chain_id", recorded.chain_id, domain.chain_id)
+    yield from differing("domain.contract", recorded.contract, domain.contract)
+    if event is None:  # its price was noted only, and no event has its hash
+        return
+    again = digest(message, domain).hex()
+    yield from differing("event.message_hash", event.message_hash.hex(), again)
+    yield from differing("event.kind", event.kind.name, message.kind.name)
+    yield from differing("event.position", hex(event.position_id), hex(message.position_id))
+    if event.size_e18 > message.max_size_e18:
+        most = f"at most {message.max_size_e18}"
+        yield Difference(field="event.size", recorded=str(event.size_e18), recomputed=most)
+    if event.target_ppm > message.maintenance_ppm:
+        most = f"at most {message.maintenance_ppm}"
+        yield Difference(field="event.target", recorded=str(event.target_ppm), recomputed=most)
+
+
+def verify_cascade(
+    fields: Mapping[str, Any], store: EvidenceStore
+) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
+    """Foresee again what a liquidation committed to; what is broken, and what differs."""
+    if fields["intended"]["kind"] != ActionKind.LIQUIDATE.name.lower():
+        return (), ()
+    committed = fields["cascade"] or {"evidence": "", "said": ""}
+    if not committed["evidence"]:
+        absent = Difference(field="cascade", recorded="absent", recomputed="a simulation, or why")
+        return (), () if committed["said"] else (absent,)
+    name = bytes.fromhex(committed["evidence"])
+    bundle = bundle_of(store, name)
+    broken = tuple(f"cascade.{each}" for each in check(bundle, name))
+    try:
+        foreseen = unpack(bundle)
+        require_kind(foreseen, CASCADE)
+        again = plain(chosen_again(foreseen))
+        return broken, tuple(differing("cascade", foreseen["cascade"], again))
+    except UNREADABLE as fault:
+        return (*broken, f"cascade.(unreadable) {fault}"), ()
 
 
 async def explain_acted(network: Network, what: str, evidence: Path) -> ActionTold | None:
@@ -84,7 +143,7 @@ async def explain_acted(network: Network, what: str, evidence: Path) -> ActionTo
         return None
     posted, deployment = found
     symbols = {each.market: each.symbol for each in deployment.markets}
-    fields = unpack(_bundle(EvidenceStore(evidence), posted))
+    fields = unpack(bundle_of(EvidenceStore(evidence), posted.message.evidence_hash))
     return ActionTold(posted=posted, told=told_of(fields, posted, symbols))
 
 
@@ -101,6 +160,8 @@ def told_of(
         pairs = zip(HORIZONS_S, odds["probabilities"], strict=True)
         said = ", ".join(f"{chance:.1%} in {NAMES[horizon]}" for horizon, chance in pairs)
         because.append(f"chance of a liquidation by {odds['method'].replace('_', ' ')}: {said}")
+    if fields.get("cascade"):
+        because.append(f"what it would set off: {fields['cascade']['said'] or 'not simulated'}")
     source = fields["foresight_evidence"]
     if source:
         because.append(f"the forecast is that of the parameters whose evidence is {source}")
@@ -134,10 +195,3 @@ async def _find(network: Network, what: str) -> tuple[PostedAction, Deployment] 
     finally:
         await endpoint.close()
     return None if posted is None else (posted, deployment)
-
-
-def _bundle(store: EvidenceStore, posted: PostedAction) -> bytes:
-    try:
-        return store.get_bundle(posted.message.evidence_hash)
-    except EvidenceMissing as fault:
-        raise EvidenceError(f"{fault}; name another folder with --evidence") from fault

@@ -11,6 +11,7 @@ import numpy as np
 from agent.errors import EvidenceError
 from agent.positions.actions import ActionSettings, Case, Intended, Withheld, intended
 from agent.positions.ahead import Ahead, Foresight
+from agent.positions.cascade import NOTHING_FORESEEN, Foreseen
 from agent.positions.chances import Method, Odds, odds_alone, odds_together
 from agent.proof.books import decode_readings, encode_readings
 from agent.proof.position_words import decode_book, encode_book
@@ -20,7 +21,7 @@ from contracts.book_margin import standing
 from contracts.book_readings import Readings
 from contracts.book_views import position_liquidation_price
 from contracts.book_words import CROSS, Account, PositionId, split_position_id
-from contracts.messages import PositionAction
+from contracts.messages import ActionKind, Domain, PositionAction
 from contracts.units import MarketId
 from models.heads import HORIZONS_S
 from models.risk_heads import CrossMarkets, RiskHeads
@@ -37,6 +38,8 @@ class Grounds:
     ahead: Ahead
     settings: ActionSettings
     block: tuple[int, bytes]
+    domain: Domain
+    foreseen: Foreseen = NOTHING_FORESEEN
 
 
 def odds_of(grounds: Grounds, identity: PositionId, heads: RiskHeads | None) -> Odds | None:
@@ -61,6 +64,11 @@ def encode_action(
         "kind": ACTION,
         "as_of_ms": case.now_ms,
         "block": [number, block_hash.hex()],
+        "domain": {
+            "chain_id": grounds.domain.chain_id,
+            "contract": grounds.domain.contract,
+            "config_digest": grounds.domain.config_digest.hex(),
+        },
         "position": hex(case.identity),
         "caller": hex(case.caller),
         "book": encode_book(grounds.book),
@@ -71,6 +79,7 @@ def encode_action(
         "hours": _hours(grounds, case, used),
         "odds": None if case.odds is None else _odds(case.odds),
         "settings": grounds.settings.model_dump(mode="json"),
+        "cascade": _cascade(grounds.foreseen) if what.kind is ActionKind.LIQUIDATE else None,
         "intended": encode_intended(what),
         "model_hash": grounds.ahead.model_hash.hex(),
         "code": dict(code),
@@ -148,8 +157,23 @@ def decode_grounds(fields: Mapping[str, Any]) -> tuple[Grounds, PositionId, Acco
         ahead=ahead,
         settings=ActionSettings.model_validate(fields["settings"], strict=False),
         block=(number, bytes.fromhex(block_hash)),
+        domain=decode_domain(fields["domain"]),
     )
     return grounds, identity, Account(int(fields["caller"], 16))
+
+
+def decode_domain(content: Mapping[str, Any]) -> Domain:
+    """Read back in whose name, and under which configuration, an action was signed."""
+    return Domain(
+        chain_id=content["chain_id"],
+        contract=content["contract"],
+        config_digest=bytes.fromhex(content["config_digest"]),
+    )
+
+
+def _cascade(foreseen: Foreseen) -> dict[str, str]:
+    """Commit to what liquidations were foreseen to set off: the hash of its own evidence."""
+    return {"evidence": foreseen.evidence_hash.hex(), "said": foreseen.said}
 
 
 def _used(grounds: Grounds, account: Account, identity: PositionId) -> list[MarketId]:

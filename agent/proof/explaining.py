@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.errors import EvidenceError
 from agent.network import Network
 from agent.proof.explain import Told, explain_price, explain_risk
-from agent.proof.verifying import find_posted
+from agent.proof.verifying import bundle_of, posted_on
 from contracts.messages import PriceRound
 from contracts.refusals import Refusal
 from contracts.risk_oracle import MarketState, decode_slot
 from contracts.units import MarketId
-from relayer.chain import deployments
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.events import PostedUpdate, posted_round
 from relayer.chain.values import Deployment
 from relayer.errors import EvidenceMissing
-from relayer.evidence import EvidenceStore
+from relayer.evidence import EvidenceStore, unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +39,10 @@ async def explain_posted(network: Network, what: str, *, price: bool, evidence: 
     EvidenceError
         Its evidence is not there.
     """
-    deployment = deployments.read(network.deployment_file)
-    endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=deployment.chain_id)
-    try:
-        posted = await find_posted(endpoint, deployment, what, price=price)
+    async with posted_on(network, what, price=price) as (endpoint, deployment, posted):
         before = await _before(endpoint, deployment, posted)
-    finally:
-        await endpoint.close()
     store = EvidenceStore(evidence)
-    try:
-        fields = store.get(posted.message.evidence_hash)
-    except EvidenceMissing as fault:
-        raise EvidenceError(f"{fault}; name another folder with --evidence") from fault
+    fields = unpack(bundle_of(store, posted.message.evidence_hash))
     symbols = {each.market: each.symbol for each in deployment.markets}
     if isinstance(posted.message, PriceRound):
         return Explained(posted=posted, markets=explain_price(fields, symbols))

@@ -11,7 +11,7 @@ from agent.config import Settings
 from agent.errors import ConfigError, EvidenceError
 from agent.proof.books import decode_book, decode_readings
 from agent.proof.verify import Difference, differing, require_kind
-from agent.proof.verifying import UNREADABLE, model_of
+from agent.proof.verifying import UNREADABLE, bundle_of, model_of
 from agent.quoting.assessment import Assessment, MarketAssessment, scores_from
 from agent.quoting.desk import plain_terms
 from agent.quoting.offer import Footing, NoOffer, quote
@@ -23,7 +23,6 @@ from contracts.messages import Adjustment, MarginMode, Side
 from contracts.units import LeverageE2, MarketId, UnixMs, UsdcE6
 from models.accounts import AccountScore
 from models.risk_heads import RiskHeads
-from relayer.errors import EvidenceMissing
 from relayer.evidence import EvidenceStore, check, unpack
 
 NOT_AGAIN: Final = "risk_score_ppm"
@@ -55,10 +54,7 @@ def verify_kept(settings: Settings, evidence_hash: bytes, folder: Path) -> Terms
     ConfigError
         Their model is not here.
     """
-    try:
-        bundle = EvidenceStore(folder).get_bundle(evidence_hash)
-    except EvidenceMissing as fault:
-        raise EvidenceError(f"{fault}; name another folder with --evidence") from fault
+    bundle = bundle_of(EvidenceStore(folder), evidence_hash)
     broken, fields = check(bundle, evidence_hash), unpack(bundle)
     found: tuple[Difference, ...] = ()
     try:

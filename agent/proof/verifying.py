@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,17 +57,10 @@ async def verify_posted(
     EvidenceError
         Its evidence is not there.
     """
-    deployment = deployments.read(network.deployment_file)
-    endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=deployment.chain_id)
-    try:
-        posted = await find_posted(endpoint, deployment, what, price=price)
-    finally:
-        await endpoint.close()
+    async with posted_on(network, what, price=price) as (_, _, posted):
+        pass
     store = EvidenceStore(evidence)
-    try:
-        bundle = store.get_bundle(posted.message.evidence_hash)
-    except EvidenceMissing as fault:
-        raise EvidenceError(f"{fault}; name another folder with --evidence") from fault
+    bundle = bundle_of(store, posted.message.evidence_hash)
     broken = check(bundle, posted.message.evidence_hash)
     try:
         differences = compare(unpack(bundle), posted, settings, store)
@@ -75,6 +70,33 @@ async def verify_posted(
         broken = (*broken, f"(unreadable) {fault}")
         differences = ()
     return Report(posted=posted, broken=broken, differences=differences)
+
+
+@asynccontextmanager
+async def posted_on(
+    network: Network, what: str, *, price: bool
+) -> AsyncIterator[tuple[ChainEndpoint, Deployment, PostedUpdate]]:
+    """Find a batch on a network's chain, and keep the endpoint open for what belongs to it."""
+    deployment = deployments.read(network.deployment_file)
+    endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=deployment.chain_id)
+    try:
+        yield endpoint, deployment, await find_posted(endpoint, deployment, what, price=price)
+    finally:
+        await endpoint.close()
+
+
+def bundle_of(store: EvidenceStore, evidence_hash: bytes) -> bytes:
+    """Fetch evidence, unchecked.
+
+    Raises
+    ------
+    EvidenceError
+        It is not there.
+    """
+    try:
+        return store.get_bundle(evidence_hash)
+    except EvidenceMissing as fault:
+        raise EvidenceError(f"{fault}; name another folder with --evidence") from fault
 
 
 async def find_posted(

@@ -112,8 +112,8 @@ def test_evidence__read_back__leads_to_the_same_choice() -> None:
     book, readings = ladder()
     depths = {MARKET: 5e4}
     found: Cascade = choose(book, readings, depths, KEEPER, PACE)
-    written = json.loads(json.dumps(encode_cascade(found, book, readings, depths)))
-    again = json.loads(json.dumps(chosen_again(written, KEEPER, PACE)))
+    written = json.loads(json.dumps(encode_cascade(found, book, readings, depths, (KEEPER, PACE))))
+    again = json.loads(json.dumps(chosen_again(written)))
     assert again == written["cascade"]
 
 
