@@ -59,9 +59,11 @@ SIGNS = {
 }
 """Columns of an account, and what they may do to its risk (1: only raise it)."""
 NAMES = tuple(SIGNS)
+ACCOUNTS_BELIEVED = 1_000.0
+"""Recorded accounts that weigh as much as the whole simulated population; chosen."""
 CALIBRATION_SHARE = 0.3
 """Part of the traders that are kept apart for recalibration."""
-WORLD_DAYS, WORLD_MARKETS, WORLD_LOOKS = 150, 6, (60, 120)
+WORLD_DAYS, WORLD_MARKETS, WORLD_LOOKS, WORLD_ACCOUNTS = 150, 6, (60, 120), 1_500
 """A simulated world's length, markets, and the days on which its accounts are looked at."""
 
 
@@ -175,23 +177,32 @@ class AccountRisk(BaseEstimator):  # type: ignore[misc] # untyped library
     def __init__(self, *, penalty: float = 5.0) -> None:
         self.penalty = penalty
 
-    def fit(self, table: AccountTable, liquidated: FloatArray, origin: str) -> Self:
+    def fit(
+        self,
+        table: AccountTable,
+        liquidated: FloatArray,
+        origin: str,
+        weight: FloatArray | None = None,
+    ) -> Self:
         """Fit to accounts and their labels; whole accounts are kept apart for recalibration."""
+        weights = np.ones(len(liquidated)) if weight is None else weight
         kept = table.accounts % 10 < round(10 * CALIBRATION_SHARE)
         known = table.trades > 0
         learn, check = known & ~kept, known & kept
         model = BoundedLogistic(signs=tuple(SIGNS.values()), penalty=self.penalty)
-        model.fit(table.values[learn], liquidated[learn])
+        model.fit(table.values[learn], liquidated[learn], weights[learn])
         self.origin_ = origin
         self.intercept_, self.coefficients_ = model.intercept_, model.coefficients_
         self.slope_, self.shift_, self.prior_ = 1.0, 0.0, 0.0
         raw = model.logit(table.values[check])[:, None]
-        platt = BoundedLogistic(signs=(1,), penalty=1e-6).fit(raw, liquidated[check])
+        platt = BoundedLogistic(signs=(1,), penalty=1e-6)
+        platt.fit(raw, liquidated[check], weights[check])
         self.slope_, self.shift_ = float(platt.coefficients_[0]), platt.intercept_
-        share = float(np.clip(liquidated[known].mean(), 1e-4, 1.0 - 1e-4))
+        share = float(np.average(liquidated[known], weights=weights[known]))
+        share = min(max(share, 1e-4), 1.0 - 1e-4)
         self.prior_ = float(np.log(share / (1.0 - share)))
-        logits = self.logit(table)[check]
-        calm, risky = (float(np.quantile(logits, q)) for q in (CALM_SHARE, RISKY_SHARE))
+        logits, of = self.logit(table)[check], None if weight is None else weight[check]
+        calm, risky = (_quantile(logits, q, of) for q in (CALM_SHARE, RISKY_SHARE))
         self.calm_ = min(calm, self.prior_ - PRIOR_DISTANCE)
         self.risky_ = max(risky, self.prior_ + PRIOR_DISTANCE)
         return self
@@ -230,7 +241,9 @@ class AccountRisk(BaseEstimator):  # type: ignore[misc] # untyped library
         )
 
 
-def simulated_accounts(*, seed: int, count: int = 1_500) -> tuple[AccountTable, FloatArray]:
+def simulated_accounts(
+    *, seed: int, count: int = WORLD_ACCOUNTS
+) -> tuple[AccountTable, FloatArray]:
     """Describe and label the accounts of one simulated world, on each of `WORLD_LOOKS`."""
     prices = simulated_prices(hours=WORLD_DAYS * 24, markets=WORLD_MARKETS, seed=seed)
     trades = trade(traders(count, markets=WORLD_MARKETS, seed=seed), prices, seed=seed)
@@ -242,11 +255,36 @@ def simulated_accounts(*, seed: int, count: int = 1_500) -> tuple[AccountTable, 
 
 
 @lru_cache(maxsize=4)  # one simulation, however many heads are trained in a process
-def simulated_risk(*, seed: int = 0, worlds: int = 8, count: int = 1_500) -> AccountRisk:
+def simulated_risk(*, seed: int = 0, worlds: int = 8, count: int = WORLD_ACCOUNTS) -> AccountRisk:
     """Fit account risk to several simulated worlds, calm ones and stormy ones."""
+    table, liquidated = _population(seed, worlds, count)
+    return AccountRisk().fit(table, liquidated, SIMULATED)
+
+
+def joined_risk(
+    recorded: AccountTable,
+    liquidated: FloatArray,
+    *,
+    seed: int = 0,
+    worlds: int = 8,
+    count: int = WORLD_ACCOUNTS,
+) -> AccountRisk:
+    """Fit account risk to simulated worlds and to recorded accounts beside them.
+
+    n recorded accounts have n / (n + `ACCOUNTS_BELIEVED`) of the whole weight.
+    """
+    table, labels = _population(seed, worlds, count)
+    each = len(labels) / ACCOUNTS_BELIEVED
+    weight = np.concatenate([np.ones(len(labels)), np.full(len(liquidated), each)])
+    origin = f"{SIMULATED} and {len(liquidated)} recorded accounts"
+    together = np.concatenate([labels, liquidated])
+    return AccountRisk().fit(_joined([table, recorded]), together, origin, weight)
+
+
+def _population(seed: int, worlds: int, count: int) -> tuple[AccountTable, FloatArray]:
+    """Describe and label the accounts of all simulated worlds."""
     parts = [simulated_accounts(seed=seed * 1_000 + place, count=count) for place in range(worlds)]
-    table = _joined([part[0] for part in parts])
-    return AccountRisk().fit(table, np.concatenate([part[1] for part in parts]), SIMULATED)
+    return _joined([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _joined(tables: Sequence[AccountTable]) -> AccountTable:
@@ -255,6 +293,13 @@ def _joined(tables: Sequence[AccountTable]) -> AccountTable:
         values=np.concatenate([table.values for table in tables]),
         trades=np.concatenate([table.trades for table in tables]),
     )
+
+
+def _quantile(values: FloatArray, share: float, weight: FloatArray | None) -> float:
+    """Give a quantile, of the weight where one is given."""
+    if weight is None:
+        return float(np.quantile(values, share))
+    return float(np.quantile(values, share, method="inverted_cdf", weights=weight))
 
 
 def _concentration(known: Trades, place: IntArray, count: int) -> FloatArray:

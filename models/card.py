@@ -6,6 +6,7 @@ import math
 
 from models.heads import FittedModel
 from models.manifest import Manifest
+from models.recorded_risks import ACCOUNTS, POSITIONS
 from models.risk_heads import RiskHeads
 from models.walked import WALKED
 
@@ -52,7 +53,7 @@ power of that deviation with which it rises: below one, calm markets are given r
 | horizon | columns | long | short | power long, short | widening at 3 days |
 |---|---|---|---|---|---|
 {_heads(fitted)}
-{_risks(fitted.risks)}"""
+{_risks(fitted.risks, manifest)}"""
 
 
 def _named(manifest: Manifest, *, walked: bool) -> dict[str, float]:
@@ -78,7 +79,7 @@ parameters, which have since learned from that period too.
 """
 
 
-def _risks(risks: RiskHeads | None) -> str:
+def _risks(risks: RiskHeads | None, manifest: Manifest) -> str:
     """Say what the heads of risk are and where their labels come from."""
     if risks is None:
         return ""
@@ -88,10 +89,29 @@ def _risks(risks: RiskHeads | None) -> str:
 Probability of liquidation over {horizons}: first passage on the forecast, calibrated on forecasts
 of later folds; cross accounts on random accounts over 24 h, one calibration for every horizon.
 
-Account risk is fitted to labels of a {risks.accounts.origin_}, not to real accounts.
+{_seen(manifest)}
+Account risk is fitted to labels of a {risks.accounts.origin_}{_unseen(manifest)}.
 A trader without history is taken to be liquidated within 30 days with probability
 {_chance(risks.accounts.prior_):.2f}.
 """
+
+
+def _seen(manifest: Manifest) -> str:
+    """Say how many recorded positions joined, by horizon and side."""
+    counts = {
+        name.removeprefix(POSITIONS).replace("_", " s "): int(value)
+        for name, value in sorted(manifest.metrics.items())
+        if name.startswith(POSITIONS)
+    }
+    if not any(counts.values()):
+        return "No recorded position joined."
+    said = ", ".join(f"{name} {count}" for name, count in counts.items())
+    return f"Recorded positions that joined, by horizon and side (0: too few): {said}."
+
+
+def _unseen(manifest: Manifest) -> str:
+    """Say that nobody real was seen, where that is so."""
+    return "" if manifest.metrics.get(ACCOUNTS) else ", not to real accounts"
 
 
 def _chance(logit: float) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from models.artifact import LoadedModel
 from models.html_plots import STYLE, Points, bars, figure, table
 from models.manifest import Manifest
+from models.recorded_risks import ACCOUNTS
 from models.registry import PromotionRefused, gates
 from models.scorer import HORIZONS_S
 
@@ -26,8 +27,8 @@ USE = """\
 caps, margins and warnings follow. One pooled model: a market it has never seen is scored by it,
 and wider while its history is short. It is not for stablecoins, nor for anything that does not
 trade around the clock: such markets are out of its domain and held.</p>
-<p class="note">Account risk is fitted to a simulated trader population: no real account has been
-seen. Slippage without a book follows the square-root law and is not fitted to fills.</p>"""
+<p class="note">{accounts} Slippage without a book follows the square-root law and is not fitted
+to fills.</p>"""
 JUDGED_COLUMNS = (
     "",
     "QLIKE",
@@ -73,9 +74,18 @@ def _head(name: str, manifest: Manifest, reports: Sequence[Report]) -> str:
     origin = f"""<h1>Risk model {name[:12]}</h1>
 <p>Trained on {len(manifest.symbols)} markets, bars from {escape(first)} that open before
 {escape(before)}; horizons {horizons}.</p>"""
-    parts = [origin, USE]
+    parts = [origin, USE.format(accounts=_accounts(manifest))]
     parts += [_gates(report) for report in reports]
     return "\n".join(parts)
+
+
+def _accounts(manifest: Manifest) -> str:
+    """Say whom account risk is fitted to."""
+    simulated = "Account risk is fitted to a simulated trader population"
+    count = int(manifest.metrics.get(ACCOUNTS, 0.0))
+    if not count:
+        return f"{simulated}: no real account has been seen."
+    return f"{simulated} and to {count} accounts of a journal."
 
 
 def _gates(report: Report) -> str:

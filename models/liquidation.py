@@ -40,6 +40,8 @@ SIGNS = (-1,) * (len(KNOTS) + 1) + (-1, 1)
 """Of the pieces of log z, of log distance, and of log deviation."""
 HALF_LIFE_DAYS = 365.0
 """An outcome counts half after a year: chosen on forecasts before 2020 (docs/models.md)."""
+POSITIONS_BELIEVED = 5_000.0
+"""Recorded positions that weigh as much as all candles at one distance; chosen."""
 LEAST = 1e-9
 DAY_MS = 86_400_000
 LONG, SHORT = 1, -1
@@ -85,18 +87,27 @@ class FirstPassage(BaseEstimator):  # type: ignore[misc] # untyped library
     """
 
     def fit(
-        self, deviation: FloatArray, excursion: FloatArray, as_of_ms: IntArray | None = None
+        self,
+        deviation: FloatArray,
+        excursion: FloatArray,
+        as_of_ms: IntArray | None = None,
+        recorded: PassageRows | None = None,
     ) -> Self:
         """Fit to excursions and the deviations forecast before them, logarithms, shape (rows,).
 
-        With `as_of_ms`, older outcomes count less.
+        With `as_of_ms`, older outcomes count less. Recorded positions join by their count.
         """
         table = np.concatenate([_columns(np.full(len(deviation), d), deviation) for d in DISTANCES])
         hit = np.concatenate([excursion >= d for d in DISTANCES]).astype(np.float64)
         weight = None
         if as_of_ms is not None:
-            age = (as_of_ms.max() - as_of_ms) / (HALF_LIFE_DAYS * DAY_MS)
-            weight = np.tile(np.exp2(-age), len(DISTANCES))
+            weight = np.tile(_fading(as_of_ms), len(DISTANCES))
+        if recorded is not None:
+            before = np.ones(len(hit)) if weight is None else weight
+            each = before.sum() / len(DISTANCES) / POSITIONS_BELIEVED
+            own = _fading(recorded.as_of_ms) * each
+            table = np.concatenate([table, recorded.table])
+            hit, weight = np.concatenate([hit, recorded.hit]), np.concatenate([before, own])
         model = BoundedLogistic(signs=SIGNS).fit(table, hit, weight)
         self.intercept_, self.coefficients_ = model.intercept_, model.coefficients_
         return self
@@ -303,6 +314,12 @@ def cross_probability(calibration: JointCalibration, share: float, *, is_below: 
     if is_below:
         return 1.0
     return min(risk_up(float(calibration.predict(np.array([share]))[0])), 1.0)
+
+
+def _fading(as_of_ms: IntArray) -> FloatArray:
+    """Weigh outcomes by their age against the newest of them."""
+    age = (as_of_ms.max() - as_of_ms) / (HALF_LIFE_DAYS * DAY_MS)
+    return np.asarray(np.exp2(-age), dtype=np.float64)
 
 
 def _share_logit(share: FloatArray) -> FloatArray:

@@ -25,6 +25,7 @@ from models.dataset import (
     with_state,
 )
 from models.features import HOURS_MINIMUM
+from models.recorded_risks import RecordedRisks
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -42,15 +43,16 @@ EARLIEST_MS = 1_388_534_400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recorded:
-    """Forecasts of a daemon and what followed: rows of the hours and of the minutes family.
+    """What a daemon saw: rows of the hours and of the minutes family, positions and accounts.
 
     `sha256` is of the outcomes, as the manifest names what was learned from.
     """
 
     name: str
     sha256: str
-    hours: tuple[Rows, ...]
-    minutes: tuple[Rows, ...]
+    hours: tuple[Rows, ...] = ()
+    minutes: tuple[Rows, ...] = ()
+    risks: RecordedRisks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ with an embargo of one horizon), as split conformal prediction asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,9 @@ import numpy as np
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from models.accounts import simulated_risk
+from models.accounts import WORLD_ACCOUNTS, WORLD_LOOKS
 from models.backtests import qlike
-from models.cross_training import Announced, HourCloses, joint_calibration
+from models.cross_training import Announced, joint_calibration
 from models.dataset import (
     DatasetError,
     Rows,
@@ -36,9 +36,11 @@ from models.heads import (
     har_places,
     is_variance,
 )
-from models.liquidation import FirstPassage, PassageHead
+from models.liquidation import LONG, SHORT, PassageHead
 from models.manifest import Manifest, TrainedModel, library_versions
+from models.recorded_risks import RecordedRisks, together
 from models.risk_heads import RiskHeads, in_order
+from models.risk_training import Watched, account_risk, passage_head
 from models.samples import (
     HOUR_HORIZONS_S,
     MINUTE_HORIZONS_S,
@@ -61,8 +63,6 @@ DOMAIN_MARGIN = 0.5
 """A column may leave the trained range by half its width: a storm is not a wrong unit."""
 DOMAIN_SPANS = ("_24", "_168", "_720", "_60m", "_240m", "_1440m")
 MOST_WIDENING = 2.0
-PASSAGE_ROWS = 60_000
-"""Rows that first passage is fitted on, evenly drawn, each at ten distances."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,7 @@ class _Task:
     horizon_s: int
     column: int
     with_minutes: bool
+    watched: Watched
 
     @property
     def measure(self) -> str:
@@ -121,7 +122,8 @@ def train(
     recipe : Recipe, optional
         Seed and size of the boosting; fewer trees train faster and forecast a little worse.
     recorded : sequence of Recorded
-        Outcomes of forecasts in service, which join the rows of their family.
+        Outcomes of forecasts in service, which join the rows of their family, and what became of
+        positions and accounts, which join the heads of risk (`models.recorded_risks`).
     jobs : int
         Fits at a time, in processes of their own, through joblib: inside its `parallel_config` they
         go to whatever backend that names, a Dask cluster for one. The model is the same for any.
@@ -136,38 +138,62 @@ def train(
     tell, recipe = progress or _silent, recipe or Recipe()
     before_ms = int(before.timestamp() * 1_000)
     hours, minutes, closes = read_samples(paths, before_ms, tell)
+    own = {"hours": len(hours.whole.as_of_ms), "minutes": len(minutes.whole.as_of_ms)}
     hours, minutes = joined_with(hours, minutes, recorded, before_ms)
-    tasks = _tasks(hours, minutes)
+    seen = together([each.risks for each in recorded if each.risks is not None]).before(before_ms)
+    tasks = _tasks(hours, minutes, seen)
     found = _fit_all(tasks, recipe, jobs, tell)
     tell("simulating accounts", 0, 1)
     metrics = {task.measure: each.error for task, each in zip(tasks, found, strict=True)}
     fitted = FittedModel(
         heads=tuple(each.head for each in found),
         domain=_domain([minutes.whole, hours.whole]),
-        risks=_risks(tasks, found, closes, recipe),
+        risks=RiskHeads(
+            passages=_passages(tasks, found),
+            joint=joint_calibration(
+                closes, found[-1].announced, accounts=recipe.accounts, seed=recipe.seed
+            ),
+            accounts=account_risk(seen, seed=recipe.seed, worlds=recipe.worlds),
+        ),
         reference=reference_of(hours.whole, minutes.whole),
     )
     tell("simulating accounts", 1, 1)
     data = {file_sha256(path): path.name for path in paths}
-    data |= {each.sha256: each.name for each in recorded}
+    learned = [each for each in recorded if each.risks is None or seen.learns]
+    data |= {each.sha256: each.name for each in learned}
+    if recorded:
+        metrics |= seen.figures() | _added(own, hours, minutes)
+        metrics["simulated_accounts"] = float(recipe.worlds * WORLD_ACCOUNTS * len(WORLD_LOOKS))
     manifest = _manifest(data, [hours.whole, minutes.whole], before, recipe.seed, metrics)
     return TrainedModel(fitted=fitted, manifest=manifest)
 
 
-def _tasks(hours: Sample, minutes: Sample) -> list[_Task]:
+def _added(own: Mapping[str, int], hours: Sample, minutes: Sample) -> dict[str, float]:
+    """Count the rows of forecasts that a journal added to the candles' own."""
+    return {
+        f"recorded_{name}": float(len(sample.whole.as_of_ms) - own[name])
+        for name, sample in (("hours", hours), ("minutes", minutes))
+    }
+
+
+def _tasks(hours: Sample, minutes: Sample, seen: RecordedRisks) -> list[_Task]:
     """List the heads to fit, in the order that the model has them in."""
     plan = [(minutes, column, True) for column in range(len(MINUTE_HORIZONS_S))]
     plan += [(minutes, column, False) for column in range(len(MINUTE_HORIZONS_S))]
     plan += [(hours, column, False) for column in range(len(HOUR_HORIZONS_S))]
-    return [
-        _Task(
-            sample=sample,
-            horizon_s=(MINUTE_HORIZONS_S if sample is minutes else HOUR_HORIZONS_S)[column],
-            column=column,
-            with_minutes=with_minutes,
+    tasks = []
+    for sample, column, with_minutes in plan:
+        horizon_s = (MINUTE_HORIZONS_S if sample is minutes else HOUR_HORIZONS_S)[column]
+        tasks.append(
+            _Task(
+                sample=sample,
+                horizon_s=horizon_s,
+                column=column,
+                with_minutes=with_minutes,
+                watched=(seen.passage(horizon_s, LONG), seen.passage(horizon_s, SHORT)),
+            )
         )
-        for sample, column, with_minutes in plan
-    ]
+    return tasks
 
 
 def _fit_all(tasks: Sequence[_Task], recipe: Recipe, jobs: int, tell: Progress) -> list[FittedHead]:
@@ -185,33 +211,31 @@ def _fit_all(tasks: Sequence[_Task], recipe: Recipe, jobs: int, tell: Progress) 
 def _fitted(task: _Task, recipe: Recipe) -> FittedHead:
     """Fit one head; a process of its own may do so."""
     names = forecast_columns(task.sample.whole.names, minutes=task.with_minutes)
-    fitted = fit_head(task.sample.whole, task.horizon_s, task.column, names, recipe)
+    whole = task.sample.whole
+    fitted = fit_head(whole, task.horizon_s, task.column, names, recipe, task.watched)
     return replace(fitted, head=_widened(fitted.head, task.sample, task.column))
 
 
-def _risks(
-    tasks: Sequence[_Task],
-    found: Sequence[FittedHead],
-    closes: Sequence[HourCloses],
-    recipe: Recipe,
-) -> RiskHeads:
-    """Put the heads of risk together; a horizon's passage comes from its richest head."""
+def _passages(tasks: Sequence[_Task], found: Sequence[FittedHead]) -> tuple[PassageHead, ...]:
+    """Choose each horizon's first passage: that of its richest head."""
     passages: dict[int, PassageHead] = {}
     for task, each in zip(tasks, found, strict=True):
         passages.setdefault(task.horizon_s, each.passage)
-    return RiskHeads(
-        passages=in_order(tuple(passages.values())),
-        joint=joint_calibration(
-            closes, found[-1].announced, accounts=recipe.accounts, seed=recipe.seed
-        ),
-        accounts=simulated_risk(seed=recipe.seed, worlds=recipe.worlds),
-    )
+    return in_order(tuple(passages.values()))
 
 
 def fit_head(
-    rows: Rows, horizon_s: int, column: int, names: Sequence[str], recipe: Recipe
+    rows: Rows,
+    horizon_s: int,
+    column: int,
+    names: Sequence[str],
+    recipe: Recipe,
+    watched: Watched = (None, None),
 ) -> FittedHead:
-    """Fit one head to the outcomes in `column`, and what its forecasts of later folds lead to."""
+    """Fit one head to the outcomes in `column`, and what its forecasts of later folds lead to.
+
+    `watched` positions, long and short, join the calibration of first passage.
+    """
     rows = rows.select(np.isfinite(rows.variance[:, column]) & np.isfinite(rows.falls[:, column]))
     if not len(rows.as_of_ms):
         raise DatasetError(f"too little history: nothing that {horizon_s} s follow")
@@ -235,15 +259,11 @@ def fit_head(
         widening=1.0,
     )
     stamps = rows.as_of_ms[judged]
-    every = slice(None, None, -(-len(stamps) // PASSAGE_ROWS))
     outcomes = (rows.falls[judged, column], rows.rises[judged, column])
-    long, short = (
-        FirstPassage().fit(deviation[every], outcome[every], stamps[every]) for outcome in outcomes
-    )
     return FittedHead(
         head=head,
         error=float(qlike(variance[judged], np.exp(folded[judged])).mean()),
-        passage=PassageHead(horizon_s=horizon_s, long=long, short=short),
+        passage=passage_head(horizon_s, (stamps, deviation), outcomes, watched),
         announced=Announced(as_of_ms=stamps, symbols=rows.symbols[judged], deviation=deviation),
     )
 

@@ -72,7 +72,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
         data,
         before=cutoff,
         recipe=training.Recipe(seed=seed),
-        recorded=_recorded(from_journal or ()),
+        recorded=_recorded(from_journal or (), int(cutoff.timestamp() * 1_000)),
         jobs=jobs,
         progress=_progress,
     )
@@ -83,17 +83,18 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
         typer.echo(f"  {name:28} {value:.6g}")
 
 
-def _recorded(urls: Sequence[str]) -> list[Recorded]:
-    """Read journals' forecasts, and count what they know of positions and accounts."""
-    from agent.proof.outcomes import read_outcome_rows
+def _recorded(urls: Sequence[str], before_ms: int) -> list[Recorded]:
+    """Read journals up to the cutoff: forecasts, and what became of positions and accounts."""
+    from agent.proof.outcomes import recorded_risks
     from agent.proof.recorded import recorded
 
-    found = [line for url in urls for each in read_outcome_rows(url) for line in each.lines()]
-    for line in found:
-        typer.echo(f"journal: {line}", err=True)
-    if found:
-        typer.echo("journal: these rows are counted, no head of risk is fitted to them", err=True)
-    return [recorded(url) for url in urls]
+    if not urls:
+        return []
+    seen = recorded_risks(urls, before_ms)
+    if seen.risks is not None:
+        for line in seen.risks.lines():
+            typer.echo(f"journal: {line}", err=True)
+    return [*(recorded(url) for url in urls), seen]
 
 
 def _written(model: TrainedModel, walked: Path | None, out: Path) -> Path:
