@@ -10,6 +10,7 @@ mini-block timing, volatile-data limits, state growth.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -51,6 +52,8 @@ class MegaEthProxy:
     node: str
     seal_after_s: float = 1.0
     expire_sends: int = 0  # so many synchronous sends answer as after their 10 s
+    hold_answer: asyncio.Event | None = None  # the next synchronous send answers only after it
+    holding: asyncio.Event = field(default_factory=asyncio.Event)
     limit_calls: int = 0  # so many requests are told to come again
     asked: int = 0
     called: Counter[str] = field(default_factory=Counter)
@@ -101,6 +104,10 @@ class MegaEthProxy:
             raise Refused({"code": -32000, "message": "failed to decode signed transaction"})
         self._require_gas(raw)
         tx_hash = await self.forward("eth_sendRawTransaction", raw)
+        held, self.hold_answer = self.hold_answer, None
+        if held is not None:
+            self.holding.set()
+            await held.wait()
         if self.expire_sends:
             self.expire_sends -= 1
             raise Refused(EXPIRED)

@@ -112,6 +112,8 @@ class DeliveryRules:
 
     fees: FeeRules
     poll_s: float = 0.2
+    # A node that waits for its block may take as long as that; what is sent next need not.
+    answer_within_s: float = 0.25
     resend_after_s: float = 2.0
     replace_after_s: float = 10.0
     give_up_after_s: float = 60.0

@@ -25,7 +25,7 @@ _GAP_GAS_A_WORD: Final = 24_000  # a slot that is cold and new (22,100), and wha
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A delivery with its newest bytes out; `answer` None when the node's answer was lost."""
+    """A delivery with its newest bytes out; `answer` None where it was lost or is yet to come."""
 
     delivery: Delivery
     answer: SendAnswer | None
@@ -48,6 +48,7 @@ class Sender:
         self._rules = rules
         self._turn = asyncio.Lock()
         self._gas: dict[tuple[str, int], int] = {}
+        self._answering: set[asyncio.Task[SendAnswer | None]] = set()
         self.nonces = Nonces(ports.chain, key.address, ports.metrics.sender_balance_ether)
 
     @property
@@ -199,8 +200,20 @@ class Sender:
         return kept
 
     async def _hand_over(self, delivery: Delivery) -> SendAnswer | None:
+        """Give bytes to the node, and wait for its answer, but not so long that others wait too.
+
+        An answer that comes later is not needed: the receipt is polled for, and what a node did
+        not take is handed over again.
+        """
+        answering = asyncio.create_task(self._answer(delivery.attempts[-1].raw))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+        await asyncio.wait({answering}, timeout=self._rules.answer_within_s)
+        return answering.result() if answering.done() else None
+
+    async def _answer(self, raw: bytes) -> SendAnswer | None:
         try:
-            return await self._ports.chain.send(delivery.attempts[-1].raw)
+            return await self._ports.chain.send(raw)
         except Retry:
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,6 +76,17 @@ async def test_deliver__realtime_send_expires__is_found_and_not_sent_twice(shape
     assert isinstance(outcome, Effective), outcome
     after = await shaped.line.endpoint.account(rich_key().address)
     assert after.mined_nonce == after.pending_nonce == before.mined_nonce + 1
+
+
+async def test_deliver__answer_is_held_back__the_next_lands_meanwhile(shaped: Shaped) -> None:
+    shaped.proxy.hold_answer = held = asyncio.Event()
+    transactor = shaped.transactor()
+    first = asyncio.create_task(transactor.deliver(await shaped.line.prices(1)))
+    await shaped.proxy.holding.wait()  # the node has the first
+    assert isinstance(await transactor.deliver(await shaped.line.risk(1)), Effective)
+    assert isinstance(await first, Effective)
+    assert not held.is_set()
+    held.set()
 
 
 async def test_deliver__asked_to_come_again__does(shaped: Shaped) -> None:

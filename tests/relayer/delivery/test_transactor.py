@@ -82,6 +82,14 @@ class World:
         return list(await self.database.read(lambda c: c.scalars(query).all()))
 
 
+class NeverAnswers(FakeChain):
+    """Takes each transaction, and answers none."""
+
+    async def send(self, raw: bytes) -> SendAnswer:
+        await super().send(raw)
+        return await asyncio.Future[SendAnswer]()
+
+
 @pytest.fixture
 def world(database: Database) -> World:
     return World(database)
@@ -149,6 +157,14 @@ async def test_deliver__many_at_once__each_nonce_once_and_in_order(world: World)
     outcomes = await asyncio.gather(*(transactor.deliver(signed(n)) for n in range(10, 20)))
     assert all(isinstance(outcome, Effective) for outcome in outcomes)
     assert [decoded(raw).nonce for raw in world.chain.seen] == list(range(10))
+
+
+async def test_deliver__one_answer_never_comes__later_ones_go_out_behind_it(world: World) -> None:
+    world.chain = chain = NeverAnswers()
+    transactor = world.transactor(answer_within_s=0.01)
+    outcomes = await asyncio.gather(*(transactor.deliver(signed(n)) for n in (10, 11, 12)))
+    assert all(isinstance(outcome, Effective) for outcome in outcomes)
+    assert [decoded(raw).nonce for raw in chain.seen] == [0, 1, 2]
 
 
 async def test_deliver__shape_seen_before__is_not_estimated_again(world: World) -> None:
