@@ -26,11 +26,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -51,6 +52,8 @@ from tests.relayer.conftest import plan
 _DIES_WITH_ITS_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 DEATH = 0.0012  # at each of the steps: about every fortieth decision dies somewhere
 SAY_EVERY_S = 15.0
+LIFE_S = 6.0
+PATIENT_LIVES, STALLED_LIVES = 5, 80
 ENDS = ("effective", "superseded", "expired", "failed")
 
 
@@ -87,16 +90,19 @@ class Weather:
     ahead_ms: int
     decisions: int
     database: Disturbed
+    contract: str
     said_s: float = field(default_factory=time.monotonic)
+    done: int = 0
+    done_in: int = 0
 
-    def _life_s(self) -> float:
-        """Draw how long the next life may last, longer where a busy machine gets nothing done."""
-        tired = 10 * self.verdict.lives / self.decisions  # a life lands some fourteen decisions
-        return self.dice.expovariate(1 / 6.0) * max(1.0, tired)
+    def _tired(self) -> float:
+        """How much milder it is, where life after life a busy machine gets nothing done."""
+        return max(1.0, (self.verdict.lives - self.done_in) / PATIENT_LIVES)
 
     def pass_by(self, child: int) -> int:
         """Let the child live, with blocks that stop and go back; returns how it ended."""
-        until = time.monotonic() + self._life_s()
+        tired = self._tired()
+        until = time.monotonic() + tired * self.dice.expovariate(1 / LIFE_S)
         while True:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
@@ -107,17 +113,25 @@ class Weather:
                 self.verdict.killed_from_outside += 1
                 until = time.monotonic() + 60
             time.sleep(0.02)
-            if self.dice.random() < 0.03:
+            if self.dice.random() * tired < 0.03:
                 self._stop_blocks()
-            elif self.dice.random() < 0.012:
+            elif self.dice.random() * tired < 0.012:
                 self._roll_back()
-            elif self.dice.random() < 0.004:
+            elif self.dice.random() * tired < 0.004:
                 self.database.disturb(child, self.dice, self.verdict)
             if time.monotonic() - self.said_s > SAY_EVERY_S:
-                self.said_s = time.monotonic()
-                done = self.database.decided()
-                say = f"{done}/{self.decisions} decisions, {self.verdict.lives} lives"
-                print(say, file=sys.stderr, flush=True)
+                self._say()
+
+    def _say(self) -> None:
+        """Say how far it is, and give up where life after life decides nothing."""
+        self.said_s, lives = time.monotonic(), self.verdict.lives
+        done = self.database.decided()
+        print(f"{done}/{self.decisions} decisions, {lives} lives", file=sys.stderr, flush=True)
+        if done > self.done:
+            self.done, self.done_in = done, lives
+        if lives - self.done_in > STALLED_LIVES:
+            print("\n".join(self.database.open_rows()), file=sys.stderr)
+            raise SystemExit(f"stalled: no decision in {lives - self.done_in} lives")
 
     def _stop_blocks(self) -> None:
         """Hold transactions in the pool for a while, forget some, then mine them."""
@@ -131,12 +145,22 @@ class Weather:
         self.node.call("anvil_mine", "0x1")
 
     def _roll_back(self) -> None:
-        """Take back up to three blocks; what was in them is gone until somebody sends it again."""
+        """Take back up to three blocks; what was in them is gone until somebody sends it again.
+
+        No block may be made meanwhile: anvil empties its state before it fills it again, and a
+        block of that moment is one without contracts, for ever.
+        """
+        self.node.call("evm_setAutomine", False)
+        time.sleep(0.05)
         with suppress(AssertionError):  # now and then anvil no longer has the state to go back to
             self.node.call("anvil_rollback", self.dice.randint(1, 3))
             self.verdict.rollbacks += 1
         # The node would turn its clock back as well; time is not what is tested here.
         self.node.call("evm_setTime", (time.time_ns() // 1_000_000 + self.ahead_ms) // 1_000)
+        if self.node.call("eth_getCode", self.contract, "latest") == "0x":
+            raise SystemExit("anvil lost the contracts in a rollback: the run says nothing")
+        self.node.call("evm_setAutomine", True)
+        self.node.call("anvil_mine", "0x1")
 
 
 @dataclass
@@ -164,11 +188,20 @@ class Disturbed:
 
     def decided(self) -> int:
         """Count the decisions so far."""
+        query = sa.select(sa.func.count()).select_from(decisions)
+        return int(self._ask(query)[0][0])
+
+    def open_rows(self) -> list[str]:
+        """Say what has not ended."""
+        columns = (deliveries.c.kind, deliveries.c.round, deliveries.c.state, deliveries.c.nonce)
+        query = sa.select(*columns).where(deliveries.c.state.not_in(ENDS)).order_by(deliveries.c.id)
+        return [" ".join(str(value) for value in row) for row in self._ask(query)]
+
+    def _ask(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         engine = create_engine(self.url)
         try:
             with engine.connect() as connection:
-                query = sa.select(sa.func.count()).select_from(decisions)
-                return int(connection.scalar(query) or 0)
+                return connection.execute(query).all()
         finally:
             engine.dispose()
 
@@ -196,7 +229,8 @@ def run(count: int, seed: int, database: str = "sqlite", death: float = DEATH) -
                     decisions=count,
                     death=death,
                 )
-                _storm(job, Weather(node, dice, verdict, job.clock_ahead_ms, count, disturbed))
+                place, ahead_ms = deployment.price_feed, job.clock_ahead_ms
+                _storm(job, Weather(node, dice, verdict, ahead_ms, count, disturbed, place))
                 proxy.calm_down()
                 _calm(job, count)
             verdict.proxy = json.loads((folder / "port.json").read_text())

@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -43,6 +44,7 @@ RULES = DeliveryRules(
     receipt_may_lag_polls=25,
 )
 MARKETS = 5
+SAY_AFTER_S = 10.0
 STEPS = (
     "plan",
     "attach",
@@ -131,9 +133,17 @@ class Life:
 
     async def recover(self) -> None:
         """Resume until nothing is open, as the loops do after each fault."""
+        said_s = time.monotonic()
         while True:
-            with suppress(RelayerError):
+            try:
                 await self.delivery.resume()
+            except RelayerError as fault:
+                if time.monotonic() - said_s > SAY_AFTER_S:
+                    said_s = time.monotonic()
+                    print(
+                        f"recovering: {type(fault).__name__} {fault}", file=sys.stderr, flush=True
+                    )
+            else:
                 return
             await asyncio.sleep(0.05)
 
