@@ -180,6 +180,8 @@ class EndpointMetrics:
             registry=registry,
         )
         self.comparisons = Labelled(compared, Compared)
+        for number in numbers:
+            self.in_use[number].set(1)  # until one is left out; a single endpoint never is
 
     def show(self, table: Table) -> None:
         """Show where every endpoint stands."""

@@ -312,3 +312,9 @@ def test_standing__faults_and_lag__cost() -> None:
     good = Standing(latency_s=0.1)
     assert Standing(latency_s=0.1, faults=0.5).score > good.score
     assert Standing(latency_s=0.1, lag_blocks=3).score > good.score
+
+
+def test_metrics__a_single_endpoint_that_no_pool_looks_after__counts_as_in_use() -> None:
+    registry = CollectorRegistry()
+    EndpointMetrics(registry, ["1"])
+    assert registry.get_sample_value("aml_endpoint_in_use", {"endpoint": "1"}) == 1.0
