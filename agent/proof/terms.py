@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from agent.config import Settings
 from agent.errors import ConfigError, EvidenceError
 from agent.proof.books import decode_book, decode_readings
+from agent.proof.hours import decode_hours
 from agent.proof.verify import Difference, differing, require_kind
 from agent.proof.verifying import UNREADABLE, bundle_of, model_of
 from agent.quoting.assessment import Assessment, MarketAssessment, scores_from
 from agent.quoting.desk import plain_terms
 from agent.quoting.offer import Footing, NoOffer, quote
-from agent.quoting.risk import TOGETHER, Forecasts
+from agent.quoting.risk import Forecasts
 from agent.quoting.rules import QuoteSettings
 from agent.quoting.trial import Ask
 from contracts.margin import SizeE18
@@ -24,9 +25,6 @@ from contracts.units import LeverageE2, MarketId, UnixMs, UsdcE6
 from models.accounts import AccountScore
 from models.risk_heads import RiskHeads
 from relayer.evidence import EvidenceStore, check, unpack
-
-NOT_AGAIN: Final = "risk_score_ppm"
-"""Of a cross account in several markets: its simulation reads a month of bars, kept nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +81,12 @@ def verify_terms(fields: Mapping[str, Any], risks: RiskHeads | None) -> tuple[Di
         refused = f"refused: {offer.reason}, {offer.detail}"
         return (Difference(field="terms", recorded="offered", recomputed=refused),)
     again, recorded = plain_terms(offer.terms), dict(fields["terms"])
-    if fields["chance_method"] == TOGETHER:
-        again[NOT_AGAIN] = recorded[NOT_AGAIN]
     fatal = offer.figures.trial.liquidation_price
     price = None if fatal is None else str(fatal)
+    chances = offer.figures.risk.chances
     return (
         *differing("terms", recorded, again),
+        *differing("chance_method", fields["chance_method"], chances.method if chances else None),
         *differing("liquidation_price", fields["liquidation_price"], price),
     )
 
@@ -96,7 +94,7 @@ def verify_terms(fields: Mapping[str, Any], risks: RiskHeads | None) -> tuple[Di
 def _footing(fields: Mapping[str, Any], ask: Ask, risks: RiskHeads | None) -> Footing:
     """Put together what the offer stood on."""
     judged_at = UnixMs(fields["judged_at_ms"])
-    recorded, score = fields["scores"], fields["account_score"]
+    recorded, score, hours = fields["scores"], fields["account_score"], fields["hours"]
     judged = MarketAssessment(
         market=ask.market,
         scores=scores_from(ask.market, judged_at, recorded) if recorded else None,
@@ -109,7 +107,7 @@ def _footing(fields: Mapping[str, Any], ask: Ask, risks: RiskHeads | None) -> Fo
         assessment=Assessment(as_of_ms=judged_at, markets={ask.market: judged}),
         now_ms=fields["as_of_ms"],
         model_hash=bytes.fromhex(fields["model_hash"]),
-        forecasts=Forecasts(heads=risks),
+        forecasts=Forecasts(heads=risks, markets=decode_hours(hours) if hours else None),
         score=AccountScore(**score) if score else None,
         settings=QuoteSettings.model_validate(fields["settings"], strict=False),
     )

@@ -9,12 +9,13 @@ from typing import Any, Literal
 from agent.cycle import CycleResult
 from agent.ports import Attestation, Clock, Evidence
 from agent.proof.books import encode_book, encode_readings
+from agent.proof.hours import encode_hours
 from agent.proof.record import encode_scores, shallow
 from agent.quoting.assessment import NOT_JUDGED, Assessment, assessment_of
 from agent.quoting.history import ITSELF, Profile, profile_of, trades_from
 from agent.quoting.joint import cross_account, cross_markets
 from agent.quoting.offer import Footing, NoOffer, Offer, quote
-from agent.quoting.risk import Chances, Forecasts, Held, chances_of
+from agent.quoting.risk import TOGETHER, Chances, Forecasts, Held, chances_of
 from agent.quoting.rules import DEFAULTS, QuoteSettings
 from agent.quoting.trial import Ask
 from agent.world import domain_of
@@ -256,8 +257,18 @@ def evidence_of(offer: Offer, footing: Footing) -> dict[str, Any]:
         "reasons": list(offer.figures.risk.reasons),
         "market_reasons": list(judged.reasons),
         "chance_method": chances.method if chances else None,
+        "hours": _hours(offer, footing),
         "terms": plain_terms(offer.terms),
     }
+
+
+def _hours(offer: Offer, footing: Footing) -> dict[str, Any] | None:
+    """Write the month that the account was simulated over, where it was."""
+    cross, figures = footing.forecasts.markets, offer.figures
+    chances = figures.risk.chances
+    if cross is None or chances is None or chances.method != TOGETHER:
+        return None
+    return encode_hours(cross, figures.trial.markets)
 
 
 def plain_terms(terms: PositionTerms) -> dict[str, Any]:

@@ -10,14 +10,19 @@ import pytest
 
 from agent.config import load_settings
 from agent.errors import EvidenceError
+from agent.proof.hours import decode_hours
 from agent.proof.terms import verify_kept, verify_terms
 from agent.quoting.desk import evidence_of
 from agent.quoting.offer import Offer, quote
+from agent.quoting.risk import Forecasts
 from contracts.messages import Adjustment, MarginMode, Side
 from models.accounts import AccountScore
+from models.artifact import default_artifact, load
+from models.risk_heads import RiskHeads
 from relayer.evidence import QUOTES, EvidenceStore, unpack
 from tests.agent.quotes import ask, ground
-from tests.contracts.books import Walk
+from tests.agent.quoting.test_risk import later, taken, together
+from tests.contracts.books import Walk, opened_book, readings
 
 SCORE = AccountScore(account=0, risk=0.2, multiplier=0.8, has_history=True)
 
@@ -51,6 +56,45 @@ def test_terms__books_with_a_past__reproduce() -> None:
             assert verify_terms(recorded(wish, footing), None) == ()
             reproduced += 1
     assert reproduced
+
+
+def cross_of_two() -> tuple[dict, RiskHeads]:
+    """Terms of an account that several markets carry, and the heads that judged it."""
+    heads = load(default_artifact()).risks
+    known = {"forecasts": Forecasts(heads=heads, markets=together())}
+    book, seen = opened_book(), readings()
+    first = quote(ask(mode=MarginMode.CROSS, leverage_e2=1_500), ground(book, seen, **known))
+    assert isinstance(first, Offer)
+    book, seen = taken(first, book, seen), later(seen)
+    wish = ask(mode=MarginMode.CROSS, market=1, leverage_e2=1_500)
+    fields = recorded(wish, ground(book, seen, now_ms=first.terms.nonce + 5, **known))
+    assert fields["chance_method"] == "joint_simulation"
+    return fields, heads
+
+
+def test_terms__cross_in_several_markets__the_risk_score_is_simulated_again() -> None:
+    fields, heads = cross_of_two()
+    assert set(fields["hours"]) == {"0", "1"}
+    assert verify_terms(fields, heads) == ()
+    better = {**fields["terms"], "risk_score_ppm": "1"}
+    found = verify_terms({**fields, "terms": better}, heads)
+    assert [each.field for each in found] == ["terms.risk_score_ppm"]
+
+
+def test_terms__other_hours_than_it_was_simulated_on__are_named() -> None:
+    fields, heads = cross_of_two()
+    hours = fields["hours"]["1"]
+    wild = {**hours, "deviations": [4 * each for each in hours["deviations"]]}
+    found = verify_terms({**fields, "hours": {**fields["hours"], "1": wild}}, heads)
+    assert [each.field for each in found] == ["terms.risk_score_ppm"]
+    without = verify_terms({**fields, "hours": None}, heads)
+    assert "chance_method" in [each.field for each in without]
+
+
+def test_hours__not_what_was_written__are_refused_in_a_sentence() -> None:
+    for content in ({"0": {}}, {"x": {"returns": [], "deviations": []}}, {}):
+        with pytest.raises(EvidenceError, match="no readable hours"):
+            decode_hours(content)
 
 
 def test_terms__another_score__the_cap_is_named() -> None:
