@@ -137,8 +137,12 @@ def filled(rows: Iterable[Drawn], prices: Sequence[int]) -> Index:
         )  # type: ignore[arg-type]
         identity = position_id(row.account, row.market, row.mode)  # type: ignore[arg-type]
         ledger.tables[Table.POSITION][identity] = encode_position(held)
+        life = (NOW_S, int(row.notional_usdc * USDC), held.leverage_e2, RATIO_PPM, int(row.long))
+        ledger.tables[Table.LIFE][identity] = life
         sizes[row.market][0 if row.long else 1] += size
-        if not isolated:
+        if isolated:
+            ledger.tables[Table.ACCOUNT][row.account] = (encode_account(AccountBook(nonce=1)), 0)
+        else:
             accounts.setdefault(row.account, []).append(row)
     for account, held_rows in accounts.items():
         book = AccountBook(markets=tuple(r.market for r in held_rows))  # type: ignore[arg-type]

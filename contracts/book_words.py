@@ -39,8 +39,6 @@ MAX_COLLATERAL: Final = 2**64 - 1
 MAX_PROMISED: Final = 2**28 - 1
 
 _POSITION_BITS: Final = (120, 112, 16, 1, 1, 1)
-MANAGED: Final = 1 << sum(_POSITION_BITS[:4])
-"""The bit of a position's first word that says so; a closed position's words are 0 there."""
 _TERMS_BITS: Final = (64, 20, 20, 32, 44, 15)
 _RAMP_BITS: Final = (20, 20, 40, 24, 6)
 _ACCOUNT_BITS: Final = (64, 28, 4, *(16,) * MAX_CROSS)

@@ -28,7 +28,7 @@ from contracts.book_words import Account, PositionId, split_position_id
 from contracts.margin import LONG, SHORT
 from contracts.refusals import Refusal
 from contracts.units import LawError
-from relayer.chain.index import Index, IndexedRequest
+from relayer.chain.index import IndexedRequest
 from relayer.delivery import calls
 
 MS: Final = 1_000
@@ -171,22 +171,6 @@ def worst_first(weak: Mapping[PositionId, Health]) -> list[tuple[PositionId, Hea
     Of a cross account only the position of the largest maintenance, which the formula asks for.
     """
     return in_order(weak.items(), Order.WORST_FIRST)
-
-
-def left_behind(index: Index) -> tuple[PositionId, ...]:
-    """Give the positions of settled markets, and those that a cut of their side has not reached."""
-    markets = index.markets()
-    quiet = all(
-        not m.settled and not m.long.number and not m.short.number for m in markets.values()
-    )
-    if quiet:
-        return ()
-    found = []
-    for identity, position in index.positions().items():
-        market = markets[split_position_id(identity)[1]]
-        if market.settled or position.cuts != market.side(position.side).number:
-            found.append(identity)
-    return tuple(found)
 
 
 def _liquidations(

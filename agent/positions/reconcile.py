@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.positions.sums import Sums
 from contracts.book import Book, MarketBook
-from contracts.book_action import after_cuts
 from contracts.book_views import market_words
-from contracts.book_words import split_position_id
 from contracts.margin import LONG, SHORT
 from contracts.units import MarketId
 from relayer.chain.index_totals import MARKET_FIELDS, Published
@@ -51,9 +50,9 @@ class Difference:
         return self.what.value if self.market is None else f"{self.what.value} {self.market}"
 
 
-def differences(book: Book, published: Published) -> tuple[Difference, ...]:
+def differences(sums: Sums, published: Published) -> tuple[Difference, ...]:
     """Compare what the index makes of the events with what the contracts publish."""
-    return (*_sums(book, published.totals), *_tokens(published.totals), *_markets(book, published))
+    return (*_sums(sums, published.totals), *_tokens(published.totals), *_markets(sums, published))
 
 
 def harmful(found: Sequence[Difference]) -> tuple[Difference, ...]:
@@ -73,15 +72,15 @@ def confirmed(reads: Sequence[tuple[str, Sequence[Difference]]]) -> tuple[Differ
     return tuple(e for e in harmful(reads[-1][1]) if (e.what, e.market) in agreed)
 
 
-def _sums(book: Book, totals: Mapping[str, int]) -> Iterator[Difference]:
+def _sums(sums: Sums, totals: Mapping[str, int]) -> Iterator[Difference]:
     """What traders are owed hidden, or what others own shown too large, is harm."""
-    pots = sum(market.pot for market in book.markets.values())
+    pots = sum(market.pot for market in sums.markets.values())
     expected = {
-        Sum.CREDITED: book.credited,
-        Sum.POOL: book.pool.assets,
-        Sum.INSURANCE: book.pool.insurance,
-        Sum.PENDING: book.pool.pending,
-        Sum.DEBTS: book.debts,
+        Sum.CREDITED: sums.credited,
+        Sum.POOL: sums.pool.assets,
+        Sum.INSURANCE: sums.pool.insurance,
+        Sum.PENDING: sums.pool.pending,
+        Sum.DEBTS: sums.debts,
         Sum.POTS: pots,
     }
     hidden = {Sum.CREDITED, Sum.PENDING, Sum.POTS}  # what is owed: too small hides it
@@ -100,8 +99,8 @@ def _tokens(totals: Mapping[str, int]) -> Iterator[Difference]:
             yield _difference(what, None, (least, totals[what.value]), harm=True)
 
 
-def _markets(book: Book, published: Published) -> Iterator[Difference]:
-    held = sizes_held(book)
+def _markets(sums: Sums, published: Published) -> Iterator[Difference]:
+    book = Book(markets=sums.markets)
     if published.market_count != len(book.markets):
         yield _difference(Sum.MARKET, None, (len(book.markets), published.market_count), harm=False)
     for market, words in published.markets.items():
@@ -109,7 +108,7 @@ def _markets(book: Book, published: Published) -> Iterator[Difference]:
         for _, expected, found in zip(MARKET_FIELDS, ours, words, strict=True):
             if expected != found:
                 yield _difference(Sum.MARKET, market, (expected, found), harm=True)
-        yield from _open_interest(book.market(market), market, held)
+        yield from _open_interest(book.market(market), market, sums.held)
 
 
 def _open_interest(
@@ -122,16 +121,6 @@ def _open_interest(
         # Cuts round a side up and each position down, so that only more is impossible then.
         if size > book.size or (book.number == 0 and size != book.size):
             yield _difference(Sum.OPEN_INTEREST, market, (book.size, size), harm=size > book.size)
-
-
-def sizes_held(book: Book) -> dict[tuple[MarketId, int], int]:
-    """Add up positions after cuts by market and side."""
-    sums: dict[tuple[MarketId, int], int] = {}
-    for identity, position in book.positions.items():
-        _, market, _ = split_position_id(identity)
-        after, _ = after_cuts(position, book.market(market).side(position.side))
-        sums[market, position.side] = sums.get((market, position.side), 0) + after.size
-    return sums
 
 
 def _difference(

@@ -26,12 +26,13 @@ from contracts.units import MarketId
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
+Places = NDArray[np.int32]
 
 E30: Final = 1e30  # size x price in one unit of USDC
 ROUNDING: Final = 4.0
 """Units of 10^-6 USDC: floor of equity, ceiling of maintenance, cash of cuts, collateral."""
 FLOAT: Final = 64 * 2.0**-53
-"""Relative: at most twenty roundings lie between the integers and a bound, each 2^-53."""
+"""Relative: at most thirty roundings lie between the integers and a bound, each 2^-53."""
 THIN: Final = 0.25  # 1 - ratio below which a price says too little: always looked at
 
 
@@ -78,7 +79,7 @@ class Ladder:
     """One market's isolated positions of one side, in the order in which price reaches them."""
 
     def __init__(
-        self, ids: NDArray[np.object_], held: Columns, at: tuple[float, float], *, long: bool
+        self, places: Places, held: Columns, at: tuple[float, float], *, long: bool
     ) -> None:
         bound, index = at
         ratio = held.ratio(bound)
@@ -86,24 +87,24 @@ class Ladder:
         order = np.argsort(fatal, kind="stable")
         self._long = long
         self._fatal = fatal[order]
-        self._ids = ids[order]
+        self._places = places[order]
         self._index = index
         # How much a long's fatal price moves with the index, at most.
         self._grows = float(np.max(1.0 / np.maximum(1.0 - ratio, THIN), initial=1.0))
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._places)
 
     def reached(self, price: float, index: float) -> list[int]:
-        """Give the positions that a price may have reached."""
+        """Give the places of the positions that a price may have reached."""
         drift = index - self._index
         if self._long:
             least = price - self._grows * max(drift, 0.0)
             first = int(self._fatal.searchsorted(least - FLOAT * abs(least), side="left"))
-            return list(self._ids[first:])
+            return list[int](self._places[first:].tolist())
         most = price + max(-drift, 0.0)
         last = int(self._fatal.searchsorted(most + FLOAT * abs(most), side="right"))
-        return list(self._ids[:last])
+        return list[int](self._places[:last].tolist())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,138 +1,111 @@
-"""What the watch has put into columns: isolated positions of a market, and all cross accounts.
+"""The isolated positions of a market, in the order in which price reaches them.
 
-What changed lies apart until it is worth merging: few rows are looked at each time, and a merge
-moves arrays, not positions.
+Positions are named by their places in the index, four bytes each. What changed lies apart until it
+is worth sorting anew: few rows are looked at each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agent.positions.screen import Columns, CrossColumns, Floats, Ladder, objects
+from agent.positions.screen import Columns, Floats, Ladder
 from contracts.book_action import after_cuts
 from contracts.book_margin import MarketNow
-from contracts.book_words import Account, Position, PositionId
+from contracts.book_words import Position, PositionId
 from contracts.units import PPM, MarketId, UsdcE6
-from relayer.chain.index import Index, cross_identities
+from relayer.chain.index import Index
+from relayer.chain.index_columns import Numbers, PositionColumns, cuts_by_side
+from relayer.chain.index_rows import Places
 
-Ids = NDArray[np.object_]
 Cells = tuple[float, ...]
+NO_PLACES: Places = np.empty(0, dtype=np.int32)
 
 
 class MarketTable:
     """One market's isolated positions by side: the sorted ones, and those that changed since."""
 
-    def __init__(self) -> None:
-        self._rows: dict[bool, tuple[Ids, Floats]] = {
-            long: (objects([]), np.empty((0, 5))) for long in (True, False)
-        }
+    def __init__(self, places: Places = NO_PLACES) -> None:
+        self._places = places
         self._ladders: dict[bool, Ladder] = {}
         self._late: dict[bool, Ladder] = {}
-        self._fresh: dict[PositionId, tuple[bool, Cells] | None] = {}
-        self._unread: set[PositionId] = set()
+        self._fresh: dict[int, tuple[bool, Cells] | None] = {}
+        self._unread: set[int] = set()
 
     def __len__(self) -> int:
         """How many lie apart."""
         return len(self._fresh) + len(self._unread)
 
-    def take(self, identity: PositionId) -> None:
+    def take(self, place: int) -> None:
         """Note that a position is another one now."""
-        self._unread.add(identity)
+        self._unread.add(place)
 
-    def reached(self, price: float, index: float) -> list[PositionId]:
-        """Give the positions that a price may have reached."""
+    def reached(self, price: float, index: float) -> list[int]:
+        """Give the places of the positions that a price may have reached."""
         found = [
-            key
+            place
             for ladder in self._ladders.values()
-            for key in ladder.reached(price, index)
-            if key not in self._fresh
+            for place in ladder.reached(price, index)
+            if place not in self._fresh
         ]
-        late = [key for ladder in self._late.values() for key in ladder.reached(price, index)]
-        return [PositionId(key) for key in (*found, *late)]
+        for ladder in self._late.values():
+            found += ladder.reached(price, index)
+        return found
 
     def read(self, index: Index, now: MarketNow, bound: float) -> None:
         """Look at what changed, so that `reached` knows it."""
         if not self._unread:
             return
-        for identity in self._unread:
-            held = isolated_after_cuts(index.position(identity), now)
-            self._fresh[identity] = (held.long, cells_of(held)) if held.size else None
+        again = set[bool]()
+        for place in self._unread:
+            held = _isolated_after_cuts(_stored(index, place), now)
+            before = self._fresh.get(place)
+            self._fresh[place] = (held.long, cells_of(held)) if held.size else None
+            again |= {held.long} if held.size else set()
+            again |= {before[0]} if before is not None else set()
         self._unread = set()
-        self._sort_late((bound, float(now.index)))
+        self._sort_late((bound, float(now.index)), again)
 
-    def merge(self) -> None:
-        """Put what changed among the rest; `sort` has to follow."""
-        for long, (ids, table) in self._rows.items():
-            keep = np.array([key not in self._fresh for key in ids], dtype=bool)
-            added = [(key, row[1]) for key, row in self._fresh.items() if row and row[0] == long]
-            cells = np.array([row for _, row in added], dtype=np.float64).reshape(len(added), 5)
-            names = np.concatenate([ids[keep], objects([key for key, _ in added])])
-            self._rows[long] = (names, np.concatenate([table[keep], cells]))
-        self._fresh, self._late = {}, {}
-
-    def forget(self) -> None:
-        """Read every position anew: cuts have changed them all."""
-        every = {PositionId(key) for ids, _ in self._rows.values() for key in ids}
-        self._unread |= every | set(self._fresh)
-
-    def sort(self, bound: float, index: float) -> None:
+    def sort(self, index: Index, now: MarketNow, bound: float) -> None:
         """Put all into the order in which price reaches them, at a ratio and a funding index."""
-        for long, (ids, table) in self._rows.items():
-            self._ladders[long] = Ladder(ids, Columns.of(table), (bound, index), long=long)
-        self._sort_late((bound, index))
-
-    def _sort_late(self, at: tuple[float, float]) -> None:
+        changed = np.array(sorted(self._unread | set(self._fresh)), dtype=np.int32)
+        places = np.union1d(self._places, changed)
+        columns = PositionColumns(index.ledger.positions.gather(places))
+        mine = columns.open & ~columns.cross
+        cells = _table_of(columns)
+        for row in np.flatnonzero(mine & (columns.cuts != cuts_of(columns, {now.market: now}))):
+            cells[row] = cells_of(_isolated_after_cuts(_stored(index, int(places[row])), now))
+        mine &= cells[:, 0] > 0.0
+        at = (bound, float(now.index))
         for long in (True, False):
-            added = [(key, row[1]) for key, row in self._fresh.items() if row and row[0] == long]
-            cells = np.array([row for _, row in added], dtype=np.float64).reshape(len(added), 5)
-            names = objects([key for key, _ in added])
-            self._late[long] = Ladder(names, Columns.of(cells), at, long=long)
+            chosen = mine & (columns.long == long)
+            held = Columns.of(cells[chosen])
+            self._ladders[long] = Ladder(places[chosen], held, at, long=long)
+        self._places = places[mine]
+        self._fresh, self._unread, self._late = {}, set(), {}
+
+    def _sort_late(self, at: tuple[float, float], sides: Iterable[bool]) -> None:
+        for long in sides:
+            rows = {key: row[1] for key, row in self._fresh.items() if row and row[0] == long}
+            cells = np.array(list(rows.values()), dtype=np.float64).reshape(len(rows), 5)
+            places = np.array(list(rows), dtype=np.int32)
+            self._late[long] = Ladder(places, Columns.of(cells), at, long=long)
 
 
-class CrossTable:
-    """All cross accounts: their positions as rows, and the accounts that changed since."""
-
-    def __init__(self, accounts: Iterable[Account] = ()) -> None:
-        self.fresh: set[Account] = set(accounts)
-        self._names: list[Account] = []
-        self._places: dict[Account, int] = {}
-        self._balances: list[float] = []
-        self._rows: Floats = np.empty((0, 7))
-
-    @property
-    def names(self) -> Sequence[Account]:
-        """The accounts by their numbers; of one that changed, only the last has rows."""
-        return self._names
-
-    @property
-    def columns(self) -> CrossColumns:
-        """All rows."""
-        return CrossColumns.of(self._rows, np.array(self._balances, dtype=np.float64))
-
-    def merge(self, index: Index, now: Mapping[MarketId, MarketNow]) -> None:
-        """Put the accounts that changed among the rest."""
-        numbers = {market: number for number, market in enumerate(now)}
-        gone = [self._places.pop(account) for account in self.fresh if account in self._places]
-        rows: list[Cells] = []
-        for account in sorted(self.fresh):
-            held = cross_identities(account, index.account(account))
-            place = len(self._names)
-            rows += [
-                (place, numbers[market], *_cross_cells(index.position(identity), now[market]))
-                for identity in held
-                if (market := MarketId(identity >> 8 & 0xFFFF)) in now
-            ]
-            if held:
-                self._names.append(account)
-                self._places[account] = place
-                self._balances.append(float(index.account(account).balance))
-        keep = ~np.isin(self._rows[:, 0], gone)
-        added = np.array(rows, dtype=np.float64).reshape(len(rows), 7)
-        self._rows, self.fresh = np.concatenate([self._rows[keep], added]), set()
+def isolated_places(index: Index) -> dict[MarketId, Places]:
+    """Find the open isolated positions of each market."""
+    found: dict[MarketId, list[Places]] = {}
+    for begun, rows in index.ledger.positions.blocks():
+        columns = PositionColumns(rows)
+        mine = np.flatnonzero(columns.open & ~columns.cross)
+        order = mine[np.argsort(columns.market[mine], kind="stable")]
+        markets, begins = np.unique(columns.market[order], return_index=True)
+        parts = np.split((begun + order).astype(np.int32), begins[1:])
+        for market, part in zip(markets, parts, strict=False):
+            found.setdefault(MarketId(int(market)), []).append(part)
+    return {market: np.concatenate(parts) for market, parts in found.items()}
 
 
 def cells_of(position: Position) -> Cells:
@@ -151,12 +124,22 @@ def ratios_of(position: Position) -> tuple[float, float]:
     return max(least, adjusted) / PPM, position.ceiling_ppm / PPM
 
 
-def isolated_after_cuts(stored: Position, now: MarketNow) -> Position:
+def _table_of(columns: PositionColumns) -> Floats:
+    collateral = columns.collateral.astype(np.float64)
+    cells = (columns.size, columns.basis, collateral, columns.least, columns.most)
+    return np.stack(cells, axis=1)
+
+
+def cuts_of(columns: PositionColumns, now: Mapping[MarketId, MarketNow]) -> Numbers:
+    """Give, for each position, how often its side was cut; of a market that is not there, 0."""
+    return cuts_by_side(columns, {market: each.book for market, each in now.items()})
+
+
+def _stored(index: Index, place: int) -> Position:
+    return index.position(PositionId(index.ledger.positions.key(place)))
+
+
+def _isolated_after_cuts(stored: Position, now: MarketNow) -> Position:
     """Give what cuts have left of an isolated position, what they paid or took as collateral."""
     held, cash = after_cuts(stored, now.book.side(stored.side))
     return replace(held, collateral=UsdcE6(max(0, held.collateral + cash))) if cash else held
-
-
-def _cross_cells(stored: Position, now: MarketNow) -> Cells:
-    held, cash = after_cuts(stored, now.book.side(stored.side))
-    return float(held.side * held.size), float(held.basis), *ratios_of(held), float(cash)

@@ -31,7 +31,6 @@ from agent.positions.keeper import (
     Task,
     Work,
     agenda,
-    left_behind,
 )
 from agent.positions.look import (
     NOTHING_DECIDED,
@@ -44,6 +43,7 @@ from agent.positions.look import (
     entry_of,
 )
 from agent.positions.reconcile import Difference, confirmed, differences, harmful
+from agent.positions.sums import sums_of
 from agent.positions.warn_turn import Said, Warner
 from agent.positions.watch import Watch, decide, markets_now
 from agent.world import domain_of
@@ -130,11 +130,11 @@ class Positions:
         endpoints of different names show.
         """
         await self._follow()
-        book, margin, block = self.index.book(), self._chain.margin, self.index.block
+        sums, margin, block = await sums_of(self.index), self._chain.margin, self.index.block
         reads: list[tuple[str, Sequence[Difference]]] = []
         for endpoint in (self._chain.endpoint, *self._chain.witnesses):
-            published = await read_published(endpoint, margin, block, book.markets)
-            reads.append((endpoint.name, differences(book, published)))
+            published = await read_published(endpoint, margin, block, sums.markets)
+            reads.append((endpoint.name, differences(sums, published)))
             if not harmful(reads[0][1]):
                 break
         return tuple(reads[0][1]), confirmed(reads)
@@ -272,7 +272,7 @@ class Positions:
             return NOTHING_TO_DO
         chosen = self.actor.keeps_from_formula if self.actor is not None else frozenset()
         weak = {i: each for i, each in look.weak.items() if split_position_id(i)[0] not in chosen}
-        work = Work(weak=weak, requests=self.index.requests(), behind=left_behind(self.index))
+        work = Work(weak=weak, requests=self.index.requests(), behind=self.index.behind())
         keeper = account_number(self._ports.payer)
         book, readings = self.index.part(_concerned(work) | {keeper}), look.readings
         if weak:

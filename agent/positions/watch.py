@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from agent.positions.screen import Holders, Place
-from agent.positions.tables import CrossTable, MarketTable
+from agent.positions.cross import CrossAccounts
+from agent.positions.screen import Place
+from agent.positions.tables import MarketTable, isolated_places
 from contracts.book import Book
-from contracts.book_margin import Health, MarketNow, health, market_now
+from contracts.book_margin import Health, MarketNow, cross_margin, health, market_now
 from contracts.book_readings import Readings
 from contracts.book_words import CROSS, Account, PositionId, split_position_id
 from contracts.margin import LONG, SHORT, is_liquidatable
@@ -24,8 +25,6 @@ from relayer.chain.index import Index, cross_identities
 from relayer.chain.index_ledger import Key, Table
 
 SORT_AFTER: Final = 256  # positions that changed in a market: then they are put among the rest
-ACCOUNTS_AFTER: Final = 16  # cross accounts that changed: each of them is looked at each time
-FAR: Final = 0.01  # a move past which cross accounts are measured from where the market is now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,24 +42,23 @@ class Watch:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._markets: dict[MarketId, MarketTable] = {}
-        self._cross = CrossTable()
-        self._crossed: set[Account] = set()
-        self._holders: Holders | None = None
+        places = isolated_places(index)
+        self._markets = {market: MarketTable(found) for market, found in places.items()}
+        self._cross = CrossAccounts(index)
         self._bases: dict[MarketId, Basis] = {}
-        self.take(_all_keys(index))
 
     def take(self, changed: Iterable[Key]) -> None:
         """Note what changed in the index."""
         for table, key in changed:
             if table is Table.POSITION:
                 account, market, mode = split_position_id(PositionId(key))
+                place = self._index.ledger.positions.place(key)
                 if mode == CROSS:
-                    self._take_account(account)
-                else:
-                    self._table(market).take(PositionId(key))
+                    self._cross.take(account)
+                elif place is not None:
+                    self._table(market).take(place)
             elif table is Table.ACCOUNT:
-                self._take_account(Account(key))
+                self._cross.take(Account(key))
 
     def candidates(self, now: Mapping[MarketId, MarketNow]) -> tuple[PositionId, ...]:
         """Give every position that may be liquidatable at these prices, and few others.
@@ -68,16 +66,8 @@ class Watch:
         Of a cross account, all its positions.
         """
         self.prepare(now)
-        found: set[PositionId] = set()
-        accounts = set(self._cross.fresh)
-        for market, each in now.items():
-            price, index = float(each.price), float(each.index)
-            found.update(self._table(market).reached(price, index))
-            if self._holders is not None:
-                accounts.update(Account(a) for a in self._holders.reached(market, price, index))
-        for account in accounts & self._crossed:
-            found.update(cross_identities(account, self._index.account(account)))
-        return tuple(sorted(found))
+        prices = {market: (float(each.price),) for market, each in now.items()}
+        return self._reached(now, prices)
 
     def near(
         self, now: Mapping[MarketId, MarketNow], moves: Mapping[MarketId, float]
@@ -86,69 +76,56 @@ class Watch:
 
         `moves` are logarithms of price. To be asked after `candidates` of the same prices.
         """
-        found: set[PositionId] = set()
-        accounts = set(self._cross.fresh)
-        for market, each in now.items():
-            price, index, factor = float(each.price), float(each.index), math.exp(moves[market])
-            table = self._table(market)
-            found.update(table.reached(price / factor, index))
-            found.update(table.reached(price * factor, index))
-            if self._holders is not None:
-                for moved in (price / factor, price * factor):
-                    within = self._holders.reached(market, moved, index)
-                    accounts.update(Account(account) for account in within)
-        for account in accounts & self._crossed:
-            found.update(cross_identities(account, self._index.account(account)))
-        return tuple(sorted(found))
+        prices = {
+            market: (float(each.price) / factor, float(each.price) * factor)
+            for market, each in now.items()
+            if (factor := math.exp(moves[market]))
+        }
+        return self._reached(now, prices)
 
     def prepare(self, now: Mapping[MarketId, MarketNow]) -> None:
         """Sort anew what no longer holds: pauses, freshness, ratios or cuts are others now."""
-        again = False
+        bases = {market: basis_of(each) for market, each in now.items()}
+        changed = [market for market, basis in bases.items() if self._bases.get(market) != basis]
         for market, each in now.items():
-            basis, before, table = basis_of(each), self._bases.get(market), self._table(market)
-            bound = basis.bound_ppm / PPM
-            if before is None or before.cuts != basis.cuts:
-                table.forget()
-                table.read(self._index, each, bound)
-                table.merge()
-                self._cross = CrossTable(self._crossed)
-            table.read(self._index, each, bound)
-            if before != basis:
-                table.sort(bound, float(each.index))
-                self._bases[market] = basis
-                again = True
-        if again:
-            self._sort_cross(now)
+            if market not in changed:
+                self._table(market).read(self._index, each, bases[market].bound_ppm / PPM)
+        if not changed:
+            return
+        before = {market: self._bases[market].cuts for market in changed if market in self._bases}
+        if any(before.get(market) != bases[market].cuts for market in changed):
+            self._cross.forget()
+        for market in changed:
+            self._table(market).sort(self._index, now[market], bases[market].bound_ppm / PPM)
+            self._bases[market] = bases[market]
+        self._cross.sort(now, _places(now))
 
     def tidy(self, now: Mapping[MarketId, MarketNow]) -> None:
         """Sort anew what costs more to look at than to sort: for the time between two prices."""
         for market, each in now.items():
-            table = self._table(market)
-            if len(table) > SORT_AFTER:
-                table.read(self._index, each, self._bases[market].bound_ppm / PPM)
-                table.merge()
-                table.sort(self._bases[market].bound_ppm / PPM, float(each.index))
-        many = len(self._cross.fresh) > ACCOUNTS_AFTER
-        if many or any(self._is_far(each) for each in now.values()):
-            self._sort_cross(now)
+            if len(self._table(market)) > SORT_AFTER:
+                self._table(market).sort(self._index, each, self._bases[market].bound_ppm / PPM)
+        self._cross.tidy(now, _places(now))
 
-    def _is_far(self, now: MarketNow) -> bool:
-        place = self._holders.places.get(now.market) if self._holders else None
-        return place is not None and place.moved(float(now.price), float(now.index)) > FAR
+    def _reached(
+        self, now: Mapping[MarketId, MarketNow], prices: Mapping[MarketId, tuple[float, ...]]
+    ) -> tuple[PositionId, ...]:
+        """Give the positions that any of these prices may have reached."""
+        places: set[int] = set()
+        accounts = self._cross.unseen
+        for market, each in now.items():
+            table, index = self._table(market), float(each.index)
+            for price in prices[market]:
+                places.update(table.reached(price, index))
+                accounts.update(self._cross.reached(market, price, index))
+        rows = self._index.ledger.positions
+        found = {PositionId(rows.key(place)) for place in places}
+        for account in accounts:
+            found.update(cross_identities(account, self._index.account(account)))
+        return tuple(sorted(found))
 
     def _table(self, market: MarketId) -> MarketTable:
         return self._markets.setdefault(market, MarketTable())
-
-    def _take_account(self, account: Account) -> None:
-        has_open = bool(self._index.account(account).markets)
-        (self._crossed.add if has_open else self._crossed.discard)(account)
-        self._cross.fresh.add(account)
-
-    def _sort_cross(self, now: Mapping[MarketId, MarketNow]) -> None:
-        """Put the holders of each market into the order of their reach from here."""
-        self._cross.merge(self._index, now)
-        places = {market: place_of(each) for market, each in now.items()}
-        self._holders = Holders(self._cross.names, self._cross.columns, places)
 
 
 def decide(book: Book, readings: Readings, found: Iterable[PositionId]) -> dict[PositionId, Health]:
@@ -156,12 +133,18 @@ def decide(book: Book, readings: Readings, found: Iterable[PositionId]) -> dict[
 
     Of a cross account, each position: which goes first is the liquidator's to say.
     """
-    looked_at = {identity: health(book, readings, identity) for identity in found}
-    return {
-        identity: each
-        for identity, each in looked_at.items()
-        if each.standing.position.size and is_liquidatable(each.equity, each.maintenance)
-    }
+    named = list(found)
+    weak: dict[PositionId, Health] = {}
+    crossed = {split_position_id(each)[0] for each in named if each & 0xFF == CROSS}
+    below = {each for each in crossed if cross_margin(book, readings, each).is_liquidatable}
+    for identity in named:
+        account, _, mode = split_position_id(identity)
+        if mode == CROSS and account not in below:
+            continue
+        each = health(book, readings, identity)
+        if each.standing.position.size and is_liquidatable(each.equity, each.maintenance):
+            weak[identity] = each
+    return weak
 
 
 def markets_now(book: Book, readings: Readings) -> dict[MarketId, MarketNow]:
@@ -187,6 +170,5 @@ def place_of(now: MarketNow) -> Place:
     return Place(price=float(now.price), index=float(now.index), live=now.live, bound=bound)
 
 
-def _all_keys(index: Index) -> list[Key]:
-    tables = index.ledger.tables
-    return [(t, key) for t in (Table.POSITION, Table.ACCOUNT) for key in tables[t]]
+def _places(now: Mapping[MarketId, MarketNow]) -> dict[MarketId, Place]:
+    return {market: place_of(each) for market, each in now.items()}

@@ -13,10 +13,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from contracts.book import Book, MarketBook, Request, SideBook, Terms
 from contracts.book_words import (
     CROSS,
-    MANAGED,
     Account,
     AccountBook,
     Position,
@@ -34,8 +35,10 @@ from contracts.margin import SizeE18
 from contracts.margin_sides import NO_CUT, Cut
 from contracts.pool import PoolState
 from contracts.units import LeverageE2, MarketId, Ppm, PriceE18, UnixMs, UsdcE6
-from relayer.chain.index_ledger import REDEEM, Ledger, Row, Table, cut_key
+from relayer.chain.index_columns import Flags, PositionColumns, cuts_by_side
+from relayer.chain.index_ledger import REDEEM, Ledger, Table, cut_key
 from relayer.chain.index_lives import PastTrade, trades_of
+from relayer.chain.index_rows import Row
 
 Value = TypeVar("Value")
 
@@ -92,12 +95,11 @@ class Index:
 
     def positions(self) -> Mapping[PositionId, Position]:
         """Give every open position."""
-        every = ((PositionId(key), self.position(PositionId(key))) for key in self._keys_of_open())
-        return dict(every)
+        return {key: self.position(key) for key in self._chosen(lambda held: held.open)}
 
     def has_positions(self) -> bool:
         """Tell whether anybody holds a position."""
-        return any(words[0] for words in self.ledger.tables[Table.POSITION].values())
+        return any(PositionColumns(rows).open.any() for _, rows in self.ledger.positions.blocks())
 
     def positions_of(self, account: str | Account) -> Mapping[PositionId, Position]:
         """Give an account's open positions of both modes."""
@@ -105,11 +107,6 @@ class Index:
         markets, rows = self.ledger.tables[Table.MARKET], self.ledger.tables[Table.POSITION]
         every = (position_id(owner, MarketId(m), mode) for m in markets for mode in (1, CROSS))
         return {key: self.position(key) for key in every if rows.get(key, (0,))[0]}
-
-    def holders(self, market: MarketId) -> tuple[Account, ...]:
-        """Give the accounts with a cross position in a market."""
-        held = (split_position_id(PositionId(key)) for key in self._keys_of_open())
-        return tuple(account for account, where, mode in held if where == market and mode == CROSS)
 
     def requests(self) -> tuple[IndexedRequest, ...]:
         """Give the orders that wait at the desk, oldest first, also those whose window is over."""
@@ -197,20 +194,36 @@ class Index:
         return tuple(trades_of(self.ledger, owner, list(self.positions_of(owner))))
 
     def managed_in(self, markets: Collection[MarketId]) -> tuple[PositionId, ...]:
-        """Give the managed positions of some markets, undecoded: of a million, a few are read."""
-        rows = self.ledger.tables[Table.POSITION]
+        """Give the managed positions of some markets: of a million, those few are named."""
+        wanted = list(markets)
+        return self._chosen(
+            lambda held: held.open & held.managed & np.isin(held.market, wanted),
+        )
+
+    def behind(self) -> tuple[PositionId, ...]:
+        """Give positions of settled markets, and those that a cut of their side has not reached."""
+        markets = self.markets()
+        settled = [market for market, each in markets.items() if each.settled]
+        if not settled and not any(m.long.number or m.short.number for m in markets.values()):
+            return ()
+
+        def left(held: PositionColumns) -> Flags:
+            late = held.cuts != cuts_by_side(held, markets)
+            return np.asarray(held.open & (late | np.isin(held.market, settled)))
+
+        return self._chosen(left)
+
+    def _chosen(self, chosen: Callable[[PositionColumns], Flags]) -> tuple[PositionId, ...]:
+        """Name the positions that a look at their columns chooses."""
+        rows = self.ledger.positions
         return tuple(
-            PositionId(key)
-            for key, words in rows.items()
-            if words[0] & MANAGED and key >> 8 & 0xFFFF in markets
+            PositionId(rows.key(begun + int(place)))
+            for begun, block in rows.blocks()
+            for place in np.flatnonzero(chosen(PositionColumns(block)))
         )
 
     def _keys(self, table: Table) -> list[int]:
         return list(self.ledger.tables[table])
-
-    def _keys_of_open(self) -> list[int]:
-        rows = self.ledger.tables[Table.POSITION]
-        return [key for key, words in rows.items() if words[0]]
 
     def _market(self, key: int, row: Row) -> MarketBook | None:
         sizes, long_sum, short_sum, flow_word, rules_word, settlement, pot = row

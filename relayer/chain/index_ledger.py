@@ -6,14 +6,14 @@ block that the chain has dropped is taken back exactly, and one transaction writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from contracts.margin_sides import NO_CUT
+from relayer.chain.index_rows import Field, PackedRows, Row
 
-Row: TypeAlias = tuple[int, ...]
 Key: TypeAlias = tuple["Table", int]
 
 BLOCKS_KEPT: Final = 256
@@ -48,6 +48,12 @@ _EMPTY: Final[Mapping[Table, Row]] = {
 }
 
 
+_WORD: Final = Field(size=32)
+_POSITION: Final = (_WORD, _WORD, Field(size=16))
+_ACCOUNT: Final = (_WORD, Field(size=16, signed=True))
+_LIFE: Final = (*(Field(size=8), Field(size=16)), *(Field(size=4),) * 2, Field(size=1))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """A block that the ledger has come to, and what it would have to put back."""
@@ -58,10 +64,16 @@ class Mark:
 
 
 class Ledger:
-    """The tables and the recent blocks; it never asks the chain."""
+    """The tables and the recent blocks; it never asks the chain.
+
+    What there is one of for each position or account is packed.
+    """
 
     def __init__(self) -> None:
-        self.tables: dict[Table, dict[int, Row]] = {table: {} for table in Table}
+        self.positions, self.accounts = PackedRows(_POSITION), PackedRows(_ACCOUNT)
+        self.tables: dict[Table, MutableMapping[int, Row]] = {table: {} for table in Table}
+        self.tables[Table.POSITION], self.tables[Table.ACCOUNT] = self.positions, self.accounts
+        self.tables[Table.LIFE] = PackedRows(_LIFE)
         self.marks: list[Mark] = []
         self._undo: dict[Key, Row | None] = {}
         self.touched: dict[int, int] = {}  # sizes after cuts, until the position is stored

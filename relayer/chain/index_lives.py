@@ -21,7 +21,8 @@ from contracts.book_words import (
 )
 from contracts.units import LeverageE2, MarketId, Ppm, UnixS, UsdcE6
 from relayer.chain.index_events import IndexEvent, PlacedLog
-from relayer.chain.index_ledger import FLOW, Ledger, Row, Table
+from relayer.chain.index_ledger import FLOW, Ledger, Table
+from relayer.chain.index_rows import Row
 from relayer.outcomes import DELEVERAGE, LIQUIDATION, Liquidated
 
 TRADES_KEPT: Final = 32

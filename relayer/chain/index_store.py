@@ -9,7 +9,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from relayer.chain.index_ledger import Key, Ledger, Mark, Row, Table
+from relayer.chain.index_ledger import Key, Ledger, Mark, Table
+from relayer.chain.index_rows import Row
 from relayer.outcomes import Liquidated, forget_liquidations, keep_liquidations
 from relayer.storage import Database, index_blocks, index_rows
 

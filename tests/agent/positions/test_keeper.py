@@ -19,7 +19,6 @@ from agent.positions.keeper import (
     TaskKind,
     Work,
     agenda,
-    left_behind,
     worst_first,
 )
 from agent.positions.look import entry_of
@@ -58,7 +57,7 @@ class Scene:
         self.work = Work(
             weak=decide(self.index.book(), self.readings, screened),
             requests=self.index.requests(),
-            behind=left_behind(self.index),
+            behind=self.index.behind(),
         )
 
     def agenda(self, settings: KeeperSettings = EVERYTHING) -> Agenda:
