@@ -12,7 +12,7 @@ WIDTH, HEIGHT, EDGE = 680, 270, 52
 TOP, BOTTOM = 34, 28
 COLOURS = ("#1b6ca8", "#c0392b", "#7f8c8d", "#2c8c5a")
 TICKS, SHOWN_LABELS = 4, 7
-BAR, NAME_WIDTH = 18, 190
+BAR, NAME_WIDTH = 18, 310
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;
 color:#222}h2{border-bottom:2px solid #1b6ca8;margin-top:2.5rem}table{border-collapse:collapse;
 margin:1rem 0;font-size:.85rem}td,th{padding:.15rem .55rem;text-align:right;
@@ -84,7 +84,7 @@ def bars(values: Sequence[tuple[str, float, float]], kinds: tuple[str, str]) -> 
         rows.append(f'<text x="{NAME_WIDTH}" y="{y + 13}" text-anchor="end">{escape(name)}</text>')
         rows += [
             f'<rect x="{NAME_WIDTH + 6}" y="{y + 3 + 6 * line}" height="5" '
-            f'width="{440 * value / longest:.1f}" fill="{COLOURS[line]}"/>'
+            f'width="{340 * value / longest:.1f}" fill="{COLOURS[line]}"/>'
             for line, value in enumerate(pair)
         ]
     height = BAR * (len(values) + 1) + 6

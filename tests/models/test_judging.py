@@ -159,8 +159,8 @@ def test_card__page__needs_nothing_else_and_parses(page: str):
 @pytest.mark.parametrize(
     "section",
     [
-        "Gates on new.parquet, 1440 min",
-        "Judged on new.parquet, 1440 min",
+        "Gates on new.parquet, 24 h",
+        "Judged on new.parquet, 24 h",
         "Long side",
         "Short side",
         "Calibration: forecast and realised deviation",
