@@ -208,8 +208,7 @@ class Positions:
 
     async def _look(self, advance: Advance) -> Look:
         """Read the chain where the index stands, and find who is at risk."""
-        number, _ = advance.block
-        state = await read_chain(self._chain.endpoint, self._chain.deployment, number)
+        state = await read_chain(self._chain.endpoint, self._chain.deployment, advance.block)
         now_s = max(await self._ports.clock.now_ms() // MS, state.timestamp_s)
         readings = readings_of(state, UnixS(now_s))
         began = time.perf_counter()

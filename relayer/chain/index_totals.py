@@ -9,11 +9,10 @@ from typing import Final
 from contracts.units import MarketId
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.margin_calls import TOTALS_FIELDS, TOTALS_VIEW
-from relayer.chain.reads import Question, ask
+from relayer.chain.reads import Question, ask_at
 from relayer.chain.rpc import BlockStamp
 from relayer.chain.values import MarginContracts
 from relayer.chain.views import view
-from relayer.errors import ChainMoved
 
 MARKET_FIELDS: Final = ("sizes", "long_sum", "short_sum", "flow", "rules", "settlement", "pot")
 _MARKET: Final = view(
@@ -39,21 +38,17 @@ async def read_published(
     block: tuple[int, bytes],
     markets: Iterable[MarketId],
 ) -> Published:
-    """Read the totals as they were after a block, in two round trips.
+    """Read the totals as they were after a block, in one round trip.
 
     Raises
     ------
     ChainMoved
         The endpoint has another block of that number now.
     """
-    number, block_hash = block
-    stamp = await endpoint.block(number)
-    if stamp.block_hash != block_hash:
-        raise ChainMoved(f"block {number} is another one at {endpoint.name}")
     known = tuple(markets)
-    answers = await ask(
+    stamp, answers = await ask_at(
         endpoint,
-        stamp,
+        block,
         [
             Question("totals", TOTALS_VIEW, margin.views),
             Question("count", _COUNT, margin.engine),

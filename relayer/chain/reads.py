@@ -52,21 +52,25 @@ class Question(NamedTuple):
 
 
 Answers = dict[str, Any]
+Known = tuple[int, bytes]
+"""A block's number and hash."""
 
 
 async def read_chain(
-    endpoint: ChainEndpoint, deployment: Deployment, block: str | int = "latest"
+    endpoint: ChainEndpoint, deployment: Deployment, block: str | int | Known = "latest"
 ) -> ChainState:
-    """Read both contracts at one block.
+    """Read both contracts at one block; in one round trip where its hash is known, too.
 
     Raises
     ------
     ChainMoved
-        The block was replaced between the two round trips: ask again.
+        The block was replaced between the two round trips, or is not the known one: ask again.
     """
-    stamp = await endpoint.block(block)
+    if isinstance(block, str | int):
+        stamp = await endpoint.block(block)
+        block = (stamp.number, stamp.block_hash)
     questions = (*_feed_questions(deployment), *_oracle_questions(deployment))
-    answers = await ask(endpoint, stamp, questions)
+    stamp, answers = await ask_at(endpoint, block, questions)
     return ChainState(
         chain_id=endpoint.chain_id,
         block_number=stamp.number,
@@ -88,11 +92,22 @@ async def read_feed(
 
 async def ask(endpoint: ChainEndpoint, stamp: BlockStamp, questions: Sequence[Question]) -> Answers:
     """Ask views at a block, all in one round trip, and make sure that it is still that block."""
-    calls = [q.view.call(q.contract, stamp.number, *q.arguments) for q in questions]
-    header, *answers = await endpoint.batch([block_call(stamp.number), *calls])
-    if rpc.block_stamp(header).block_hash != stamp.block_hash:
-        raise ChainMoved(f"block {stamp.number} was replaced while it was read")
-    return {q.name: q.view.read(answer) for q, answer in zip(questions, answers, strict=True)}
+    _, answers = await ask_at(endpoint, (stamp.number, stamp.block_hash), questions)
+    return answers
+
+
+async def ask_at(
+    endpoint: ChainEndpoint, block: Known, questions: Sequence[Question]
+) -> tuple[BlockStamp, Answers]:
+    """Ask views at a block that is known by its hash; give its stamp beside the answers."""
+    number, block_hash = block
+    calls = [q.view.call(q.contract, number, *q.arguments) for q in questions]
+    header, *answers = await endpoint.batch([block_call(number), *calls])
+    stamp = rpc.block_stamp(header)
+    if stamp.block_hash != block_hash:
+        raise ChainMoved(f"block {number} at {endpoint.name} is not the one that is read")
+    read = {q.name: q.view.read(answer) for q, answer in zip(questions, answers, strict=True)}
+    return stamp, read
 
 
 def _envelope_questions(prefix: str, contract: str) -> list[Question]:

@@ -1,4 +1,9 @@
-"""The order desk's waiting requests, from its events: each needs a price observed after it."""
+"""The order desk's waiting requests, from its events: each needs a price observed after it.
+
+The price loop looks for itself. The index knows the same requests, but as of the turn after the
+tick before: a request would get its price a tick later, of the 17 s that it has, or prices would
+wait for a turn over positions to end.
+"""
 
 from __future__ import annotations
 

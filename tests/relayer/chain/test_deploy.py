@@ -161,6 +161,17 @@ async def test_read_chain__block_replaced_meanwhile__is_noticed(
         await read_chain(moving, fresh.deployment)
 
 
+@pytest.mark.anvil
+async def test_read_chain__a_block_known_by_its_hash__is_read_or_refused(
+    fresh: Stand, endpoint: ChainEndpoint
+) -> None:
+    before = await read_chain(endpoint, fresh.deployment)
+    known = (before.block_number, before.block_hash)
+    assert await read_chain(endpoint, fresh.deployment, known) == before
+    with pytest.raises(ChainMoved):
+        await read_chain(endpoint, fresh.deployment, (before.block_number, b"\1" * 32))
+
+
 def test_deployment_file__written__reads_back(tmp_path: Path) -> None:
     path = tmp_path / "state" / "deployment.json"
     deployments.write(DEPLOYMENT, path)
