@@ -18,9 +18,10 @@ from agent.cycle import Mind
 from agent.delivering import JournalledDelivery
 from agent.dry import DryRun
 from agent.errors import ConfigError
-from agent.ground import Ground, open_database, open_endpoint, open_venues
+from agent.ground import Ground, Part, open_database, open_endpoint, open_venues
+from agent.handing import HandingOver
 from agent.itself import code_facts, metrics_of, serve_metrics
-from agent.leading import exclusive, lead, lease_of, led
+from agent.leading import alone, highest_rounds, lead, lease_of, led
 from agent.liveness import Liveness
 from agent.loops import Loops, LoopSettings
 from agent.network import Network
@@ -34,6 +35,7 @@ from agent.quoting.service import desk_of, interface
 from agent.rederive import Untaught
 from agent.rounds import RoundNumbers
 from agent.serving import Serving
+from agent.signers import Quorums
 from agent.signing import OwnMind, quorums
 from agent.storing import database_url
 from agent.succession import first_of
@@ -52,8 +54,9 @@ from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
 from relayer.delivery.transactor import Transactor
 from relayer.evidence import EvidenceStore
 from relayer.forecasts import Forecasts
+from relayer.handover.proposals import Proposals
 from relayer.http.server import Listening
-from relayer.journal import Journal
+from relayer.journal import DecisionKind, Journal
 from relayer.lease import Lease
 from relayer.market.history import FillProgress, HistoryStore
 from relayer.metrics import Metrics
@@ -88,16 +91,19 @@ async def daemon(
     model: LoadedModel,
     progress: Progress = lambda _: None,
     lease: Lease | None = None,
+    part: Part = Part.WHOLE,
 ) -> AsyncIterator[Daemon]:
     """Build a daemon, bring it up to now, wait until it leads, and close it again.
 
     `lease` outlives this daemon where the process builds another after it; else one is opened.
+    `part`: all of it, or the half that decides and hands over.
     """
     async with AsyncExitStack() as stack:
-        ground = await _ground(network, settings, model, lease, stack)
+        ground = await ground_of((network, part), settings, model, lease, stack)
         server = serve_metrics(ground.metrics, settings.metrics)
         stack.callback(server.close)
-        watch_payer(ground, stack)
+        if part is Part.WHOLE:
+            watch_payer(ground, stack)
         progress(f"metrics at http://{settings.metrics.host}:{server.port}/metrics")
         serving = _serving(ground, model)
         hands = await lead(ground, await _hands(ground, stack, progress, serving), stack, progress)
@@ -128,20 +134,21 @@ async def daemon(
         )
 
 
-async def _ground(
-    network: Network,
+async def ground_of(
+    place: tuple[Network, Part],
     settings: Settings,
-    model: LoadedModel,
+    model: LoadedModel | None,
     lease: Lease | None,
     stack: AsyncExitStack,
 ) -> Ground:
     """Keep the state folder to this process, and open what everything else stands on."""
+    network, part = place
     deployment = deployments.read(network.deployment_file)
     require_same_markets(network, deployment)
     stack.push_async_callback(network.clock.close)
-    stack.enter_context(exclusive(network.state, "daemon"))
+    stack.enter_context(alone(network, part))
     if lease is None:
-        lease = await stack.enter_async_context(lease_of(network, settings, deployment))
+        lease = await stack.enter_async_context(lease_of(network, settings, deployment, part))
     url, metrics = (
         database_url(settings.storage, network.state),
         metrics_of(network, settings, model),
@@ -157,6 +164,7 @@ async def _ground(
         metrics=metrics,
         database=await open_database(url, stack, lease),
         lease=lease,
+        part=part,
     )
 
 
@@ -171,19 +179,32 @@ async def _hands(
     progress("history")
     await history.fill(pool, await network.clock.now_ms(), _filling(progress))
     chain = (ground.endpoint, ground.deployment)
-    payer, dry = network.keys.gas_payer, DryRun()
     mind = OwnMind(model=Untaught(serving), history=history, fills=False)
-    if payer is None:
+    asking = HandingOver(ground) if ground.part is Part.AGENT else None
+    quorum, delivery = (asking, asking) if asking else await signing_hands(ground, stack, mind)
+    if isinstance(quorum, DryRun):
         progress("DRY RUN: no keys; decisions are recorded, nothing is signed or posted")
     return Hands(
         clock=network.clock,
         world=LiveWorld(chain, pool, history, network.clock, (settings.marks, settings.feeds)),
-        quorum=dry if payer is None else await quorums(ground, stack, mind),
-        delivery=dry if payer is None else _delivery(ground, payer),
+        quorum=quorum,
+        delivery=delivery,
         evidence=EvidenceStore(network.evidence),
         journal=journal,
-        rounds=await _round_numbers(journal, ground.deployment),
+        rounds=RoundNumbers(await highest_rounds(ground)),
+        relay=asking,
+        handed=None if asking else Proposals(ground.database, ground.deployment.chain_id),
     )
+
+
+async def signing_hands(
+    ground: Ground, stack: AsyncExitStack, mind: OwnMind | None
+) -> tuple[Quorums | DryRun, JournalledDelivery | DryRun]:
+    """Build the signers and the only way to the chain; without keys, what stands in for them."""
+    payer = ground.network.keys.gas_payer
+    if payer is None:
+        return DryRun(), DryRun()
+    return await quorums(ground, stack, mind), _delivery(ground, payer)
 
 
 async def _answer(
@@ -283,12 +304,6 @@ def _serving(ground: Ground, model: LoadedModel) -> Serving:
     return Serving(model, journal, symbols, registry_of(ground.settings))
 
 
-async def _round_numbers(journal: Journal, deployment: Deployment) -> RoundNumbers:
-    """Go on above every round that was ever proposed."""
-    contracts = (deployment.price_feed, deployment.risk_oracle)
-    return RoundNumbers({c: await journal.highest_round(deployment.chain_id, c) for c in contracts})
-
-
 def _filling(progress: Progress) -> Callable[[FillProgress], None]:
     def report(filled: FillProgress) -> None:
         progress(f"history {filled.done}/{filled.total} {filled.symbol}")
@@ -308,4 +323,6 @@ def _delivery(ground: Ground, key: Key) -> JournalledDelivery:
         metrics=ground.metrics,
     )
     transactor = Transactor(key, ports, DeliveryRules(fees=ground.settings.fees))
-    return JournalledDelivery(transactor, Journal(ground.database), outbox)
+    # An action waits for its price in the agent half, whatever happens to the relay meanwhile.
+    left: tuple[DecisionKind, ...] | None = ("price", "risk") if ground.part is Part.RELAY else None
+    return JournalledDelivery(transactor, Journal(ground.database), outbox, left)

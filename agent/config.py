@@ -203,6 +203,13 @@ class LeaseSettings(Section):
     instance: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$")  # its own files' name
 
 
+class HandoverSettings(Section):
+    """How `aml agent` hands over to `aml relay` (`relayer.handover`); `run` is both in one."""
+
+    payer: str | None = Field(default=None, pattern=ADDRESS)  # the relay's account, for the agent
+    unheard_s: float = Field(default=15.0, gt=0, le=300)  # then nobody seems to be there
+
+
 class Settings(Section):
     """Everything that a daemon is told."""
 
@@ -228,6 +235,7 @@ class Settings(Section):
     derive: DeriveSettings = DeriveSettings()
     storage: StorageSettings = StorageSettings()
     lease: LeaseSettings | None = None
+    handover: HandoverSettings = HandoverSettings()
     payer: PayerSettings = PayerSettings()
     keeper: KeeperSettings = KeeperSettings()
     actions: ActionSettings = ActionSettings()

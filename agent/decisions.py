@@ -36,6 +36,7 @@ class HoldReason(StrEnum):
     ENDPOINTS_DISAGREE = "endpoints_disagree"
     STORAGE_FAILED = "storage_failed"
     NOT_LEADING = "not_leading"
+    NO_RELAY = "no_relay"
     NOT_DELIVERED = "not_delivered"
     NOTHING_TO_DO = "nothing_to_do"
 

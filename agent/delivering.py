@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from contracts.messages import RiskUpdate
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.outbox import Outbox
 from relayer.delivery.settlement import settle_from_outbox
 from relayer.delivery.states import Outcome
 from relayer.delivery.transactor import Transactor
-from relayer.journal import Journal
+from relayer.journal import DecisionKind, Journal
 from relayer.signing.values import SignedMessage
 
 
 class JournalledDelivery:
     """The `Delivery` port over the transactor; the journal learns what a fault kept from it."""
 
-    def __init__(self, transactor: Transactor, journal: Journal, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        transactor: Transactor,
+        journal: Journal,
+        outbox: Outbox,
+        left: Sequence[DecisionKind] | None = None,
+    ) -> None:
+        """Keep the parts; `left`: the kinds of decisions whose signatures end with this process."""
         self._transactor = transactor
         self._journal = journal
         self._outbox = outbox
+        self._left = left
         self._starting = True
 
     async def deliver(self, signed: SignedMessage) -> Outcome:
@@ -40,7 +50,8 @@ class JournalledDelivery:
         """Bring to an end what was left open, then settle the decisions that it belonged to."""
         await self._reopen_rolled_back()  # first: later nonces wait behind theirs
         outcomes = await self._transactor.resume()
-        await settle_from_outbox(self._journal, self._outbox, starting=self._starting)
+        starting = self._starting
+        await settle_from_outbox(self._journal, self._outbox, starting=starting, left=self._left)
         self._starting = False
         return outcomes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relayer.delivery.calls import ContractCall
-from relayer.delivery.states import Outcome
+from relayer.delivery.states import Failed, FailureReason, Outcome
 from relayer.errors import Misconfigured
 from relayer.signing.values import NoQuorum, Proposal, SignedMessage
 
@@ -21,8 +21,9 @@ class DryRun:
         raise Misconfigured(f"round {signed.posted.round} cannot be posted without keys.gas_payer")
 
     async def call(self, call: ContractCall) -> Outcome:
-        """Refuse: nobody here could pay for it."""
-        raise Misconfigured(f"a call of the {call.kind} cannot be sent without keys.gas_payer")
+        """Say that nobody here could pay for it."""
+        detail = f"dry run: a call of the {call.kind} cannot be sent without keys.gas_payer"
+        return Failed(reason=FailureReason.NOT_SENT_HERE, detail=detail)
 
     async def resume(self) -> tuple[Outcome, ...]:
         """Nothing was left open."""

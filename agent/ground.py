@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 
 from sqlalchemy.engine import URL
 
 from agent.config import Settings
-from agent.network import Network
+from agent.network import LOCAL, Network, local_role
 from relayer import migrations
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.pool import open_pool
@@ -23,6 +24,14 @@ from relayer.market.venue_client import VenueClient
 from relayer.market.venues import VenuePool
 from relayer.metrics import Metrics
 from relayer.storage import Database, Waits
+
+
+class Part(StrEnum):
+    """What of a daemon a process is: all of it, or one of its two halves."""
+
+    WHOLE = "daemon"
+    AGENT = "agent"
+    RELAY = "relay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +46,19 @@ class Ground:
     database: Database
     lease: Lease | None = None  # none: no other process shares the database
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    part: Part = Part.WHOLE
+
+    @property
+    def payer(self) -> str | None:
+        """The account that pays for what is sent; None in a dry run.
+
+        The agent half does not have its key, and must be told: who liquidates gets the reward.
+        """
+        if self.part is Part.AGENT:
+            local = local_role("gas-payer").address if self.network.name == LOCAL else None
+            return self.settings.handover.payer or local
+        key = self.network.keys.gas_payer
+        return None if key is None else key.address
 
 
 async def open_endpoint(

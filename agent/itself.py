@@ -35,8 +35,8 @@ def code_facts() -> Mapping[str, str]:
     }
 
 
-def metrics_of(network: Network, settings: Settings, model: LoadedModel) -> Metrics:
-    """Declare every metric with its closed labels."""
+def metrics_of(network: Network, settings: Settings, model: LoadedModel | None) -> Metrics:
+    """Declare every metric with its closed labels; `model` None: this process decides nothing."""
     metrics = Metrics(
         CollectorRegistry(),
         Vocabulary(
@@ -49,7 +49,8 @@ def metrics_of(network: Network, settings: Settings, model: LoadedModel) -> Metr
     )
     ProcessCollector(registry=metrics.registry)  # memory, files and CPU of this process
     metrics.describe_build(code_facts())
-    metrics.describe_model({"hash": "0x" + model.model_hash.hex()})
+    if model is not None:
+        metrics.describe_model({"hash": "0x" + model.model_hash.hex()})
     effective = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
     metrics.describe_config({"network": network.name, "settings": effective})
     return metrics

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import structlog
 
 from agent.config import LeaseSettings, Settings
 from agent.errors import ConfigError
-from agent.ground import Ground
+from agent.ground import Ground, Part
 from agent.network import Network
 from agent.ports import Attestation, Hands, World
 from agent.rounds import RoundNumbers
@@ -25,6 +25,7 @@ from relayer.chain.values import Deployment
 from relayer.delivery.led import LedChain
 from relayer.delivery.ports import Chain
 from relayer.errors import HoldCycle, Retry, StorageFailed
+from relayer.handover.proposals import Proposals
 from relayer.journal import Journal
 from relayer.lease import Lease, LeaseMetrics, LeaseTimes, open_lease
 from relayer.signing.values import NoQuorum, Proposal, SignedMessage
@@ -60,9 +61,12 @@ def own_files(network: Network, settings: Settings) -> Network:
 
 @asynccontextmanager
 async def lease_of(
-    network: Network, settings: Settings, deployment: Deployment
+    network: Network, settings: Settings, deployment: Deployment, part: Part = Part.WHOLE
 ) -> AsyncIterator[Lease | None]:
-    """Open the deployment's lease where the database is PostgreSQL; SQLite is one process's own."""
+    """Open the deployment's lease where the database is PostgreSQL; SQLite is one machine's own.
+
+    Who sends has one lease, a whole daemon or a relay; an agent half has another, to decide alone.
+    """
     if settings.storage.url is None:
         if settings.lease is not None:
             raise ConfigError("lease: needs PostgreSQL, which several daemons share: storage.url")
@@ -70,7 +74,8 @@ async def lease_of(
         return
     url = database_url(settings.storage, network.state)
     await asyncio.to_thread(migrations.upgrade, url)
-    name = f"sender:{deployment.chain_id}:{deployment.price_feed}"
+    role = "decider" if part is Part.AGENT else "sender"
+    name = f"{role}:{deployment.chain_id}:{deployment.price_feed}"
     async with open_lease(url, name, times_of(settings.lease or LeaseSettings())) as lease:
         yield lease
 
@@ -90,34 +95,63 @@ async def lead(
 
     `Ground.lost` is set when the lease goes to another process; leaving the stack hands it over.
     """
+    lease = await hold_lease(ground, hands.world, stack, progress)
+    if lease is None:
+        return hands
+    taken_over = 0 if lease.term == 1 else ROUNDS_LEFT_OUT
+    rounds = RoundNumbers({c: n + taken_over for c, n in (await highest_rounds(ground)).items()})
+    led_hands = replace(hands, rounds=rounds)
+    if ground.part is Part.AGENT:  # it asks no signer; what it writes is fenced by its own lease
+        return led_hands
+    return replace(led_hands, quorum=LedQuorum(hands.quorum, lease))
+
+
+async def hold_lease(
+    ground: Ground, world: World | None, stack: AsyncExitStack, progress: Callable[[str], None]
+) -> Lease | None:
+    """Wait for this process's lease, and keep it as long as the stack stands; None: there is none.
+
+    `world`: what is kept warm meanwhile.
+    """
     shown = LeaseMetrics(ground.metrics.registry)
     lease = ground.lease
     if lease is None:
         shown.alone()
-        return hands
+        return None
     lease.show(shown)
-    await _wait_for(lease, hands.world, ground.settings.cycle.every_s, progress)
+    await _wait_for(lease, world, ground.settings.cycle.every_s, progress)
     keeping = asyncio.create_task(lease.keep())
     keeping.add_done_callback(lambda _: ground.lost.set())
     stack.push_async_callback(_hand_over, lease, keeping)
     structlog.get_logger("aml").info("leading", lease=lease.name, term=lease.term)
-    journal, deployment = Journal(ground.database), ground.deployment
-    contracts = (deployment.price_feed, deployment.risk_oracle)
-    highest = {c: await journal.highest_round(deployment.chain_id, c) for c in contracts}
-    taken_over = 0 if lease.term == 1 else ROUNDS_LEFT_OUT
-    rounds = RoundNumbers({c: n + taken_over for c, n in highest.items()})
-    return replace(hands, quorum=LedQuorum(hands.quorum, lease), rounds=rounds)
+    return lease
+
+
+async def highest_rounds(ground: Ground) -> dict[str, int]:
+    """Give the highest round of each contract that was ever decided, posted or only handed over."""
+    deployment = ground.deployment
+    journal = Journal(ground.database)
+    handed = Proposals(ground.database, deployment.chain_id)
+    return {
+        contract: max(
+            await journal.highest_round(deployment.chain_id, contract),
+            await handed.highest_round(contract),
+        )
+        for contract in (deployment.price_feed, deployment.risk_oracle)
+    }
 
 
 async def _wait_for(
-    lease: Lease, world: World, every_s: float, progress: Callable[[str], None]
+    lease: Lease, world: World | None, every_s: float, progress: Callable[[str], None]
 ) -> None:
     warming: asyncio.Task[None] | None = None
+    said = False
     try:
         while not await _taken(lease):
-            if warming is None:
+            if not said:
                 progress(f"{STANDING_BY}: another instance leads")
-                warming = asyncio.create_task(_keep_warm(world, every_s))
+                said = True
+                warming = None if world is None else asyncio.create_task(_keep_warm(world, every_s))
             await asyncio.sleep(lease.times.heartbeat_s)
     finally:
         if warming is not None:
@@ -153,6 +187,23 @@ async def _hand_over(lease: Lease, keeping: asyncio.Task[None]) -> None:
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     await lease.release()
+
+
+@contextmanager
+def alone(network: Network, part: Part) -> Iterator[None]:
+    """Keep the state folder to this process, or the half of it that its part needs.
+
+    A whole daemon is both halves: it shares the folder with neither.
+    """
+    folders = {
+        Part.WHOLE: (network.state, network.state / "agent", network.state / "relay"),
+        Part.AGENT: (network.state / "agent",),
+        Part.RELAY: (network.state / "relay",),
+    }
+    with ExitStack() as stack:
+        for folder in folders[part]:
+            stack.enter_context(exclusive(folder, "daemon"))
+        yield
 
 
 @contextmanager

@@ -13,14 +13,14 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from agent.cycle import CycleResult, Mind, risk_cycle
-from agent.decisions import HoldReason
+from agent.faults import reason_of
 from agent.ports import Hands
 from agent.positions.ahead import ahead_of
 from agent.positions.loop import PositionLoop
 from agent.posting import Kind
 from agent.prices import PriceSettings, price_tick
 from agent.telemetry import Telemetry
-from relayer.errors import EndpointsDisagree, HoldCycle, NotLeading, Retry, StorageFailed
+from relayer.errors import HoldCycle, Retry
 from relayer.market.aggregate import AggregationRules
 from relayer.market.jumps import JumpRules, JumpWatch
 
@@ -228,13 +228,3 @@ class Loops:
             await self._hands.delivery.resume()
         except (Retry, HoldCycle) as fault:
             self._telemetry.fault(kind, reason_of(fault), f"{type(fault).__name__}: {fault}")
-
-
-def reason_of(fault: Retry | HoldCycle) -> str:
-    """Name the hold that a fault of the world means."""
-    if isinstance(fault, NotLeading):
-        return HoldReason.NOT_LEADING.value
-    if isinstance(fault, EndpointsDisagree):
-        return HoldReason.ENDPOINTS_DISAGREE.value
-    stored = isinstance(fault, StorageFailed)
-    return (HoldReason.STORAGE_FAILED if stored else HoldReason.CHAIN_UNREACHABLE).value

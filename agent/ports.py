@@ -13,6 +13,7 @@ from agent.snapshot import Feed, Observation
 from contracts.units import MarketId, UnixMs
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome
+from relayer.handover.posting import Handed
 from relayer.held import Ended, HeldDecision
 from relayer.journal import CycleEntry, DecisionEntry
 from relayer.market.values import QuoteRound
@@ -79,6 +80,16 @@ class Delivery(Protocol):
         ...
 
 
+class Relay(Protocol):
+    """The half that signs and sends, where it is another process."""
+
+    async def post(
+        self, wanted: Sequence[Proposal], decided_at_ms: int
+    ) -> tuple[Outcome | NoQuorum, ...]:
+        """Have messages signed, posted and read back."""
+        ...
+
+
 class Evidence(Protocol):
     """Where the inputs of a decision are kept."""
 
@@ -132,6 +143,8 @@ class Hands:
     """All ports of the loops, as the composition root filled them.
 
     `exposures` None: no margin engine is deployed. `held` None: nothing can be approved.
+    `relay`: who signs and posts, where that is another process; else this one, and `handed` keeps
+    what it posted.
     """
 
     clock: Clock
@@ -143,3 +156,5 @@ class Hands:
     rounds: RoundNumbers
     exposures: Exposures | None = None
     held: HeldRecords | None = None
+    relay: Relay | None = None
+    handed: Handed | None = None

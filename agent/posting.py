@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from agent.decisions import Hold, HoldReason
-from agent.ports import Hands
+from agent.ports import Hands, Relay
 from contracts.messages import PriceRound, RiskUpdate
 from contracts.units import UnixMs
-from relayer.delivery.settlement import settled
 from relayer.delivery.states import Effective, Outcome, detail_of
-from relayer.journal import CycleEntry, DecisionEntry, HoldEntry
-from relayer.signing.values import NoQuorum, Proposal, SignedMessage
+from relayer.handover.asks import Ask
+from relayer.handover.posting import PostPorts, post_signed, why_unsigned
+from relayer.journal import CycleEntry, HoldEntry
+from relayer.signing.values import NoQuorum, Proposal
 
 Kind: TypeAlias = Literal["price", "risk"]
 
@@ -31,16 +32,9 @@ class Posting:
         """Say why the message did not take effect, if it did not."""
         if isinstance(self.outcome, Effective):
             return ()
-        if isinstance(self.outcome, NoQuorum) and self.outcome.needed == 0:
-            detail = "no key: decided and kept as evidence, neither signed nor posted"
-            return (Hold(market=None, reason=HoldReason.DRY_RUN, detail=detail),)
         if isinstance(self.outcome, NoQuorum):
-            said = "; ".join(
-                f"{name}: {r.reason} ({r.field}) {r.detail}"
-                for name, r in sorted(self.outcome.refusals.items())
-            )
-            detail = f"{self.outcome.given} of {self.outcome.needed} signatures; {said}"
-            return (Hold(market=None, reason=HoldReason.NO_QUORUM, detail=detail),)
+            reason = HoldReason.NO_QUORUM if self.outcome.needed else HoldReason.DRY_RUN
+            return (Hold(market=None, reason=reason, detail=why_unsigned(self.outcome)),)
         return (Hold(market=None, reason=HoldReason.NOT_DELIVERED, detail=detail_of(self.outcome)),)
 
 
@@ -51,51 +45,44 @@ async def post_all(
     kept: Coroutine[Any, Any, None],
 ) -> tuple[Posting, ...]:
     """Have messages signed while their evidence is written, and delivered once both are done."""
+    outcomes = (
+        await _posted_here(proposals, hands, decided_at_ms, kept)
+        if hands.relay is None
+        else await _handed_over(proposals, hands.relay, decided_at_ms, kept)
+    )
+    return tuple(
+        Posting(message=proposal.posted, outcome=outcome)
+        for proposal, outcome in zip(proposals, outcomes, strict=True)
+    )
+
+
+async def _posted_here(
+    proposals: Sequence[Proposal],
+    hands: Hands,
+    decided_at_ms: UnixMs,
+    kept: Coroutine[Any, Any, None],
+) -> list[Outcome | NoQuorum]:
     keeping = asyncio.create_task(kept)
     try:
         signed = [await hands.quorum.collect(proposal) for proposal in proposals]
     finally:
         await keeping
-    return tuple(
-        [
-            await _deliver(proposal, answer, hands, decided_at_ms)
-            for proposal, answer in zip(proposals, signed, strict=True)
-        ]
-    )
+    ports = PostPorts(delivery=hands.delivery, journal=hands.journal, handed=hands.handed)
+    return [
+        await post_signed(Ask(what=proposal, decided_at_ms=decided_at_ms), answer, ports)
+        for proposal, answer in zip(proposals, signed, strict=True)
+    ]
 
 
-async def _deliver(
-    proposal: Proposal, signed: SignedMessage | NoQuorum, hands: Hands, decided_at_ms: UnixMs
-) -> Posting:
-    """Deliver a signed message; the journal knows of it before the chain does."""
-    entry = decision_entry(proposal, decided_at_ms)
-    if isinstance(signed, NoQuorum):
-        posting = Posting(message=proposal.posted, outcome=signed)
-        # A number that somebody signed is used up for ever, and a restart must know.
-        state = "failed" if signed.given else "unsigned"
-        await hands.journal.record_decision(
-            replace(entry, state=state, reason=posting.holds[0].detail)
-        )
-        return posting
-    await hands.journal.record_decision(entry)
-    outcome = await hands.delivery.deliver(signed)
-    await hands.journal.settle_decision(settled(entry, outcome))
-    return Posting(message=proposal.posted, outcome=outcome)
-
-
-def decision_entry(proposal: Proposal, decided_at_ms: UnixMs) -> DecisionEntry:
-    """Write a message as the journal's row."""
-    message = proposal.posted
-    return DecisionEntry(
-        kind="price" if isinstance(message, PriceRound) else "risk",
-        chain_id=proposal.domain.chain_id,
-        contract=proposal.domain.contract,
-        round=message.round,
-        decided_at_ms=decided_at_ms,
-        message_hash=proposal.digest,
-        evidence_hash=message.evidence_hash,
-        model_hash=message.model_hash if isinstance(message, RiskUpdate) else None,
-    )
+async def _handed_over(
+    proposals: Sequence[Proposal],
+    relay: Relay,
+    decided_at_ms: UnixMs,
+    kept: Coroutine[Any, Any, None],
+) -> tuple[Outcome | NoQuorum, ...]:
+    """Let the other half sign and post; it is told when the evidence is there, never before."""
+    await kept
+    return await relay.post(proposals, decided_at_ms)
 
 
 def cycle_entry(

@@ -14,7 +14,8 @@
     │   ├── EvidenceMissing   the store does not hold that hash
     │   ├── EvidenceDamaged   the store's bytes do not have the hash that names them
     │   ├── StorageFailed     the database could not write or read now (locked, full, away)
-    │   └── NotLeading        another instance holds the lease, or may hold it
+    │   ├── NotLeading        another instance holds the lease, or may hold it
+    │   └── NoRelay           the half that signs and sends does not answer
     └── Stop                  no later cycle mends it; an operator has to
         ├── Misconfigured     an option, address or capability that cannot be used
         ├── WrongChain        the endpoint serves another chain than the deployment's
@@ -108,6 +109,10 @@ class StorageFailed(HoldCycle):
 
 class NotLeading(HoldCycle):
     """Another instance holds the lease, or may hold it: nothing is signed, sent or written here."""
+
+
+class NoRelay(HoldCycle):
+    """The half that signs and sends does not answer: nothing decided here reaches the chain."""
 
 
 class Misconfigured(Stop):

@@ -15,6 +15,7 @@ from agent.cli import (
     deploy,
     explain,
     guardian,
+    halves,
     health,
     keys,
     limits,
@@ -46,6 +47,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
+app.command("agent")(halves.agent)
+app.command("relay")(halves.relay)
 app.command("signer")(signer.signer)
 app.command("watcher")(watcher.watcher)
 app.command("health")(health.health)

@@ -12,6 +12,10 @@ NetworkOption = Annotated[
     str, typer.Option("--network", help="A network of ours (local), or the path of its TOML file.")
 ]
 
+CyclesOption = Annotated[
+    int | None, typer.Option("--cycles", min=1, help="End after so many risk cycles.")
+]
+
 
 def run(
     network: NetworkOption = "local",
@@ -19,9 +23,7 @@ def run(
     replay: ReplayOption = None,
     start_at: FromOption = None,
     speed: SpeedOption = None,
-    cycles: Annotated[
-        int | None, typer.Option("--cycles", min=1, help="End after so many risk cycles.")
-    ] = None,
+    cycles: CyclesOption = None,
 ) -> None:
     """Run the daemon: prices every tick, parameters every cycle, until SIGTERM.
 

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import structlog
 import typer
@@ -17,10 +18,12 @@ from agent import app
 from agent.cli.setup import Prepared
 from agent.config import Settings
 from agent.deploying import deploy_network
+from agent.ground import Part
 from agent.leading import STANDING_BY, lease_of, own_files
 from agent.liveness import Liveness
 from agent.loops import Loops
-from agent.network import LOCAL
+from agent.network import LOCAL, NO_KEYS
+from agent.relaying import of_relay, relay
 from agent.reload import Reloader
 from models.artifact import LoadedModel
 from relayer.chain import deployments
@@ -32,27 +35,51 @@ from relayer.signing.keys_source import forbid_core_dumps
 # A loop that ends no turn in this is stuck, and the watchdog is not fed. Delivering may take 60 s a
 # message, and signers and venues have limits of their own.
 TURNS_WITHIN_S = {"price": 180.0, "risk": 300.0}
+RELAY_WITHIN_S = {"relay": 60.0}  # a look at the database; what it finds is done beside it
 
 
-async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
-    """Run until stopped; SIGTERM and Ctrl-C finish the turn that is under way.
+Turn = Callable[[Prepared, "Signals", Lease | None], Awaitable[bool]]
+
+
+async def run_daemon(prepared: Prepared, cycles: int | None, part: Part = Part.WHOLE) -> None:
+    """Run until stopped; SIGTERM and Ctrl-C finish the turn that is under way."""
+    configure_logging()
+    network = own_files(prepared.network, prepared.settings)
+    model = app.load_model(prepared.settings)  # refused before anything is put on a chain
+    if part is Part.AGENT:
+        network = replace(network, keys=NO_KEYS)
+    elif network.name == LOCAL and not network.deployment_file.exists():
+        await deploy_network(network, prepared.settings, report)
+
+    async def turn(mine: Prepared, signals: Signals, lease: Lease | None) -> bool:
+        return await _lead_once((mine, part), model, signals, (lease, cycles))
+
+    await _lead_again(replace(prepared, network=network), part, turn)
+
+
+async def run_relay(prepared: Prepared, metrics_port: int) -> None:
+    """Relay until stopped; SIGTERM and Ctrl-C finish what is under way."""
+    configure_logging()
+    network = own_files(prepared.network, prepared.settings)
+    settings = of_relay(prepared.settings, metrics_port)
+    mine = replace(prepared, network=network, settings=settings)
+    await _lead_again(mine, Part.RELAY, _relay_once)
+
+
+async def _lead_again(prepared: Prepared, part: Part, turn: Turn) -> None:
+    """Lead as often as there is a lease for it.
 
     Where the lease goes to another instance, everything that was built on it is thrown away, and
     this process stands by until it leads again.
     """
-    configure_logging()
     forbid_core_dumps()
-    network = own_files(prepared.network, prepared.settings)
-    model = app.load_model(prepared.settings)  # refused before anything is put on a chain
-    if network.name == LOCAL and not network.deployment_file.exists():
-        await deploy_network(network, prepared.settings, report)
+    network = prepared.network
     signals = Signals(Reloader(prepared.source, prepared.settings))
     deployment = deployments.read(network.deployment_file)
     feeding = asyncio.create_task(signals.liveness.feed())
     try:
-        async with lease_of(network, prepared.settings, deployment) as lease:
-            mine = replace(prepared, network=network)
-            while not await _lead_once(mine, model, signals, (lease, cycles)):
+        async with lease_of(network, prepared.settings, deployment, part) as lease:
+            while not await turn(prepared, signals, lease):
                 report("another instance has the lease; nothing more is signed or sent here")
     except asyncio.CancelledError:
         if not signals.stopper.asked:
@@ -62,18 +89,44 @@ async def run_daemon(prepared: Prepared, cycles: int | None) -> None:
         feeding.cancel()
 
 
+async def _relay_once(prepared: Prepared, signals: Signals, lease: Lease | None) -> bool:
+    """Relay from when the lease is taken until it is lost (False) or it was told to end."""
+    stopper, stopping = signals.stopper, asyncio.Event()
+    told = (signals.progress, partial(signals.liveness.beat, "relay"))
+    try:
+        async with relay(prepared.network, prepared.settings, told, lease) as running:
+            losing = asyncio.create_task(_stop_when(running.ground.lost, stopping.set))
+            stopper.lets(stopping.set)
+            signals.liveness.service.ready("relaying")
+            report("relaying: what is proposed is signed, posted and read back")
+            try:
+                with signals.liveness.expecting(RELAY_WITHIN_S):
+                    await running.working.run(stopping)
+            finally:
+                losing.cancel()
+                if lease is not None:
+                    await lease.release()
+            report(f"stopped after {running.working.ended} proposals")
+            return stopper.asked or not running.ground.lost.is_set()
+    except NotLeading:
+        return stopper.asked
+    finally:
+        stopper.lets(None)
+
+
 async def _lead_once(
-    prepared: Prepared,
+    place: tuple[Prepared, Part],
     model: LoadedModel,
     signals: Signals,
     work: tuple[Lease | None, int | None],
 ) -> bool:
     """Lead from when the lease is taken until it is lost (False) or the loops were told to end."""
+    prepared, part = place
     lease, cycles = work
     network, stopper = prepared.network, signals.stopper
     try:
         async with app.daemon(
-            network, prepared.settings, model, signals.progress, lease
+            network, prepared.settings, model, signals.progress, lease, part
         ) as running:
             loops = app.loops(running, signals.reloader.settings, cycles, signals.liveness)
             with signals.liveness.expecting(TURNS_WITHIN_S), signals.reloads(loops):

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from agent.ground import Ground, open_endpoint
+from agent.ground import Ground, Part, open_endpoint
 from agent.leading import led
 from agent.ports import Hands
 from agent.positions.action_turn import RESULTS, ActionPorts, Actor
 from agent.positions.actions import Withheld
+from agent.positions.chance_telemetry import ChanceTelemetry
 from agent.positions.feedback import Feedback
 from agent.positions.keeper import TaskKind
 from agent.positions.levels import LEVELS
@@ -24,6 +25,7 @@ from contracts.messages import ActionKind
 from relayer.chain.index import Index
 from relayer.chain.index_reader import IndexReader
 from relayer.chain.index_store import IndexStore
+from relayer.chance_metrics import ChanceMetrics
 from relayer.delivery.confirm import ContractReadBack
 from relayer.delivery.outbox import Outbox
 from relayer.delivery.ports import DeliveryRules, LoopTimer, Ports
@@ -46,12 +48,11 @@ async def open_positions(
     witnesses = [
         await open_endpoint((url,), deployment, stack) for url in settings.network.witness_rpc_urls
     ]
-    payer = ground.network.keys.gas_payer
     ports = PositionPorts(
         clock=hands.clock,
         delivery=hands.delivery,
         journal=hands.journal,
-        payer=None if payer is None else payer.address,
+        payer=ground.payer,
         evidence=hands.evidence,
     )
     chain = Chain(endpoint=endpoint, deployment=deployment, witnesses=tuple(witnesses))
@@ -68,14 +69,15 @@ async def open_positions(
     warner = _warner(ground, reader.index)
     actor = _actor(ground, hands, code)
     positions = Positions(chain, reader, ports, settings.keeper, warner, actor)
-    caller = await _guardian(ground)
+    caller = hands.delivery if ground.part is Part.AGENT else await guardian_of(ground)
     guardian = Guardian(caller, deployment.chain_id, deployment.risk_oracle)
     engine, oracle = deployment.margin.engine, deployment.risk_oracle
-    feedback = Feedback(Outcomes(ground.database, deployment.chain_id, engine, oracle))
+    outcomes = Outcomes(ground.database, deployment.chain_id, engine, oracle)
+    feedback = Feedback(outcomes, ChanceTelemetry(ChanceMetrics(ground.metrics.registry)))
     return PositionLoop(positions, telemetry, guardian, hands.delivery, feedback)
 
 
-async def _guardian(ground: Ground) -> Transactor | None:
+async def guardian_of(ground: Ground) -> Transactor | None:
     """Give the guardian's account its own way to the chain, where its key is here."""
     key = ground.network.keys.guardian
     if key is None:
@@ -95,14 +97,14 @@ async def _guardian(ground: Ground) -> Transactor | None:
 
 def _actor(ground: Ground, hands: Hands, code: Mapping[str, str]) -> Actor:
     """Build what decides on managed positions; without keys it only suggests."""
-    payer, margin = ground.network.keys.gas_payer, ground.deployment.margin
+    margin = ground.deployment.margin
     assert margin is not None, "positions are followed where margin is deployed"
     ports = ActionPorts(
         quorum=hands.quorum,
         evidence=hands.evidence,
         delivery=hands.delivery,
         journal=hands.journal,
-        payer=None if payer is None else payer.address,
+        payer=ground.payer,
     )
     return Actor(ground.settings.actions, ports, margin.liquidator, code)
 

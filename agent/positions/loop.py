@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from agent.decisions import HoldReason
+from agent.faults import reason_of
 from agent.ports import Delivery
 from agent.positions.ahead import Ahead
 from agent.positions.feedback import Feedback
@@ -18,7 +18,7 @@ from relayer.chain.index import Index
 from relayer.delivery import calls
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.states import Outcome, detail_of
-from relayer.errors import EndpointsDisagree, HoldCycle, NotLeading, Retry, StorageFailed
+from relayer.errors import HoldCycle, Retry
 
 NEW_RISK = 1  # the contract's scope of a pause
 FREEZE_S = 3_600  # long enough for somebody to look; it ends by itself
@@ -147,7 +147,7 @@ class PositionLoop:
         try:
             await self.turn()
         except (Retry, HoldCycle) as fault:
-            faults(_reason(fault), f"{type(fault).__name__}: {fault}")
+            faults(reason_of(fault), f"{type(fault).__name__}: {fault}")
             await self._recover(faults)
 
     async def _recover(self, faults: Faults) -> None:
@@ -155,13 +155,4 @@ class PositionLoop:
         try:
             await self._delivery.resume()
         except (Retry, HoldCycle) as fault:
-            faults(_reason(fault), f"{type(fault).__name__}: {fault}")
-
-
-def _reason(fault: Retry | HoldCycle) -> str:
-    if isinstance(fault, NotLeading):
-        return HoldReason.NOT_LEADING.value
-    if isinstance(fault, EndpointsDisagree):
-        return HoldReason.ENDPOINTS_DISAGREE.value
-    stored = isinstance(fault, StorageFailed)
-    return (HoldReason.STORAGE_FAILED if stored else HoldReason.CHAIN_UNREACHABLE).value
+            faults(reason_of(fault), f"{type(fault).__name__}: {fault}")

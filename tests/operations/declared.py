@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from relayer.chain.standing import EndpointMetrics
 from relayer.delivery.runway import RunwayMetrics
+from relayer.handover.asking import HandoverMetrics
 from relayer.impact_metrics import ImpactMetrics, ImpactVocabulary
 from relayer.lease import LeaseMetrics
 from relayer.metrics import Metrics, Vocabulary
@@ -29,6 +30,7 @@ def registry() -> CollectorRegistry:
     LeaseMetrics(made)
     RunwayMetrics(made)
     EndpointMetrics(made, ["1"])
+    HandoverMetrics(made)
     WatcherMetrics(made, ("x",), lambda: 0.0)
     ProcessCollector(registry=made)
     return made

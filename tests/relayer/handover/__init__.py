@@ -1,0 +1,1 @@
+"""Facts about what one half hands to the other."""
