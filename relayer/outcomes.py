@@ -7,7 +7,7 @@ come later, once each; a row whose block the chain dropped is gone with all that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from relayer.storage import (
     Database,
+    chance_tests,
     decisions,
     liquidation_outcomes,
     liquidations_due,
@@ -194,11 +195,11 @@ class Outcomes:
         rows = await self._database.read(lambda c: c.execute(ordered).all())
         return tuple(_watched(row) for row in rows)
 
-    async def settle(self, rows: Sequence[Watched], now_ms: int) -> None:
-        """Write what followed: closed as told, liquidated by the liquidations."""
+    async def settle(self, rows: Sequence[Watched], now_ms: int) -> tuple[Watched, ...]:
+        """Write what followed, and give it: closed as told, liquidated by the liquidations."""
 
-        def work(connection: Connection) -> None:
-            table = position_watches
+        def work(connection: Connection) -> tuple[Watched, ...]:
+            table, settled = position_watches, []
             for row in rows:
                 key = (table.c.watched_as == row.watched_as, table.c.at_ms == row.at_ms)
                 ended, cut = (self._ended_s(connection, row, k) for k in (LIQUIDATION, DELEVERAGE))
@@ -206,9 +207,24 @@ class Outcomes:
                 values = {"liquidated_s": ended, "closed_s": closed, "settled_ms": now_ms}
                 statement = sa.update(table).where(*_mine(table, self._owner), *key)
                 connection.execute(statement.values(**values))
+                settled.append(replace(row, liquidated_s=ended, closed_s=closed))
+            return tuple(settled)
 
-        if rows:
-            await self._database.write(work)
+        return await self._database.write(work) if rows else ()
+
+    async def chance_tests(self) -> Mapping[str, Any] | None:
+        """Give what the tests of chances have seen; None at the beginning."""
+        query = sa.select(chance_tests.c.state).where(*_mine(chance_tests, self._owner))
+        return await self._database.read(lambda c: c.scalar(query))
+
+    async def keep_chance_tests(self, state: Mapping[str, Any]) -> None:
+        """Keep what the tests of chances have seen."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(sa.delete(chance_tests).where(*_mine(chance_tests, self._owner)))
+            connection.execute(sa.insert(chance_tests).values(**self._owner, state=dict(state)))
+
+        await self._database.write(work)
 
     async def liquidations(self) -> tuple[Outcome, ...]:
         """Give every liquidation that is joined, in the order of the chain."""

@@ -25,6 +25,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from relayer.errors import Misconfigured, StorageFailed
 from relayer.tables import (
     attempts,
+    chance_tests,
     cycles,
     decisions,
     deliveries,
@@ -46,6 +47,7 @@ from relayer.tables import (
 __all__ = [
     "Database",
     "attempts",
+    "chance_tests",
     "create_engine",
     "cycles",
     "decisions",

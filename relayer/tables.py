@@ -289,3 +289,12 @@ position_watches = sa.Table(
     sa.Column("closed_s", sa.BigInteger),
     sa.Index("ix_position_watches_at", "chain_id", "contract", "at_ms"),
 )
+
+# What the tests of chances of liquidation have seen.
+chance_tests = sa.Table(
+    "chance_tests",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("contract", sa.String(42), primary_key=True),
+    sa.Column("state", sa.JSON, nullable=False),
+)

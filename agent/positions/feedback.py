@@ -1,5 +1,7 @@
 """What became of positions, for the journal: since when a liquidation was due, who was watched.
 
+What was said of those whose day is over is held against what followed (`calibration`).
+
 Everything here comes after what a turn or cycle had to do, and costs a bounded number of rows. A
 write that fails costs rows to learn from and shows as a fault of storage; no decision waits for it.
 """
@@ -11,6 +13,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from agent.positions.ahead import Ahead
+from agent.positions.calibration import Calibration, calibration_from, judged, state_of
+from agent.positions.chance_telemetry import ChanceTelemetry
 from agent.positions.look import Look
 from agent.positions.warn import Assessed, Warned
 from contracts.book_words import PositionId
@@ -26,8 +30,10 @@ SETTLED_A_CYCLE: Final = 256
 class Feedback:
     """Writes what the daemon saw of positions, and joins what came of them."""
 
-    def __init__(self, outcomes: Outcomes) -> None:
+    def __init__(self, outcomes: Outcomes, telemetry: ChanceTelemetry | None = None) -> None:
         self._outcomes = outcomes
+        self._telemetry = telemetry
+        self._calibration: Calibration | None = None
         self._due: frozenset[PositionId] | None = None
         self._chain_s = 0
 
@@ -54,7 +60,18 @@ class Feedback:
         before_ms = (self._chain_s - DAY_S) * MS
         over = await self._outcomes.settling(before_ms, SETTLED_A_CYCLE)
         ended = [replace(each, closed_s=closed_s(each, index)) for each in over]
-        await self._outcomes.settle(ended, now_ms)
+        await self._judge(await self._outcomes.settle(ended, now_ms))
+
+    async def _judge(self, settled: Sequence[Watched]) -> None:
+        """Hold what was said of them against what followed; a fault of storage costs evidence."""
+        if self._calibration is None:
+            self._calibration = calibration_from(await self._outcomes.chance_tests() or {})
+        if settled:
+            found = judged(self._calibration, settled)
+            self._calibration = found.calibration
+            await self._outcomes.keep_chance_tests(state_of(found.calibration))
+            if self._telemetry is not None:
+                self._telemetry.judged(found)
 
 
 def watched_of(found: Assessed, index: Index, ahead: Ahead, now_ms: int) -> Watched | None:

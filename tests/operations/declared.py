@@ -7,6 +7,7 @@ from dataclasses import fields
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from relayer.chain.standing import EndpointMetrics
+from relayer.chance_metrics import ChanceMetrics
 from relayer.delivery.runway import RunwayMetrics
 from relayer.handover.asking import HandoverMetrics
 from relayer.impact_metrics import ImpactMetrics, ImpactVocabulary
@@ -27,6 +28,7 @@ def registry() -> CollectorRegistry:
     PositionMetrics(made, PositionVocabulary(**one_each(PositionVocabulary)))
     ModelMetrics(made, ModelVocabulary(**one_each(ModelVocabulary)))
     ImpactMetrics(made, ImpactVocabulary(**one_each(ImpactVocabulary)))
+    ChanceMetrics(made)
     LeaseMetrics(made)
     RunwayMetrics(made)
     EndpointMetrics(made, ["1"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from agent.positions.ahead import Ahead, Foresight
 from agent.positions.feedback import (
@@ -41,6 +42,8 @@ class Noting(Outcomes):
         self.rows: list[Watched] = []
         self.limits: list[int] = []
         self.before_ms = 0
+        self.over: tuple[Watched, ...] = ()
+        self.tests: Mapping[str, Any] | None = None
 
     async def due(self, positions: Sequence[str], block_number: int, at_s: int) -> None:
         del at_s
@@ -57,10 +60,17 @@ class Noting(Outcomes):
     async def settling(self, before_ms: int, limit: int) -> tuple[Watched, ...]:
         self.limits.append(limit)
         self.before_ms = before_ms
-        return ()
+        return self.over
 
-    async def settle(self, rows: Sequence[Watched], now_ms: int) -> None:
-        del rows, now_ms
+    async def settle(self, rows: Sequence[Watched], now_ms: int) -> tuple[Watched, ...]:
+        del now_ms
+        return tuple(rows)
+
+    async def chance_tests(self) -> Mapping[str, Any] | None:
+        return self.tests
+
+    async def keep_chance_tests(self, state: Mapping[str, Any]) -> None:
+        self.tests = state
 
 
 def look(number: int, *weak: int) -> Look:
@@ -124,3 +134,20 @@ def test_closed__within_the_day_or_unknown__is_said() -> None:
     assert closed_s(replace(row, facts=facts | {"side": -1}), traded(1_500)) is None
     many = traded(*range(200_000, 200_000 + TRADES_KEPT))
     assert closed_s(row, many) == 1_000
+
+
+async def test_after_cycle__a_day_is_over__chances_are_held_against_it_and_a_restart_goes_on() -> (
+    None
+):
+    noting, index = Noting(), Index()
+    facts = {"account": "0x" + "00" * 20, "chances": [0.1, 0.2, 0.3, 0.4], "distance": 0.1}
+    noting.over = (Watched(watched_as="a", at_ms=NOW_MS, facts={**facts, "market": 0, "side": 1}),)
+    await Feedback(noting).after_cycle((), index, AHEAD, NOW_MS)
+    first = noting.tests
+    assert first is not None
+    assert [each[1] for each in first["steps"].values()] == [1, 1, 1, 1]
+    later = replace(noting.over[0], at_ms=NOW_MS + 900_000)
+    noting.over = (later,)
+    await Feedback(noting).after_cycle((), index, AHEAD, NOW_MS)
+    assert noting.tests is not None
+    assert noting.tests["detectors"].keys() == {"900/low", "900/high"}
