@@ -51,6 +51,9 @@ STATIC, BOOSTED, GARCH = "static two years", "raw boosted quantile", "GJR-GARCH-
 MOST_LOG_QUANTILE = 3.0
 """A quantile beyond a rise to twenty times counts as that: a coin that changed its unit is in no
 model's reach, and one such row would be the average of the whole file."""
+LEAST_LOG_QUANTILE = 1e-4
+"""A quantile below a basis point counts as one: boosted quantiles go below zero, those of a market
+that stood still are zero, and neither has a loss or a cycle."""
 TIER_NOTIONALS = (10_000.0, 1_000_000.0)
 
 
@@ -109,7 +112,8 @@ def tier_tables(
 
 
 def judged_rival(rows: Rows, forecast: FloatArray, sides: Sequence[FloatArray]) -> Judged:
-    """Set a baseline's quantiles beside the outcomes, all rows."""
+    """Set a baseline's quantiles beside the outcomes, all rows; what is unknown stays NaN."""
+    long, short = (np.maximum(side, LEAST_LOG_QUANTILE) for side in sides)
     return Judged(
         as_of_ms=rows.as_of_ms,
         symbols=rows.symbols,
@@ -117,8 +121,8 @@ def judged_rival(rows: Rows, forecast: FloatArray, sides: Sequence[FloatArray]) 
         forecast=forecast,
         falls=rows.falls[:, 0],
         rises=rows.rises[:, 0],
-        long=sides[0],
-        short=sides[1],
+        long=long,
+        short=short,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -33,6 +34,15 @@ def tail_line(judged: Judged, level: float, *, long: bool) -> dict[str, Any]:
         "peak_to_trough": peak,
         "five_day_rise": rise,
     }
+
+
+def writable(value: object) -> object:
+    """Return a report as JSON can hold it: what is no finite number becomes None."""
+    if isinstance(value, dict):
+        return {key: writable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [writable(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def mean_loss(judged: Judged) -> float:

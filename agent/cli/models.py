@@ -125,15 +125,17 @@ def evaluate(
     from models.artifact import load
     from models.judging import judge
     from models.registry import Registry
+    from models.side_by_side import writable
 
     if horizon not in HORIZONS:
         raise typer.BadParameter(f"give one of {', '.join(HORIZONS)}", param_hint="--horizon")
     chosen = load(model or Registry(folder).champion())
     report = judge(chosen, candles, HORIZONS[horizon], _progress, tiers)
     report["caps"] = crisis_caps(chosen.scorer, candles, report, tiers)
-    _print_report(report)
     if out is not None:
-        out.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(writable(report), indent=1, allow_nan=False)
+        out.write_text(text + "\n", encoding="utf-8")
+    _print_report(report)
 
 
 @app.command("list", epilog="Example: aml models list")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from models.artifact import LoadedModel, default_artifact, load
-from models.dataset import DatasetError
+from models.dataset import DatasetError, hour_rows, read_series
 from models.features import HOUR_MS
 from models.html_card import html_card
 from models.judging import judge
 from models.registry import gates
+from models.rivals import judged_rival
+from models.side_by_side import tail_line, writable
 from tests.models.fakes import AS_OF_MS, DAY_MS, frame
 
 
@@ -121,6 +125,24 @@ def test_judge__file_with_gaps_bad_ticks_and_young_markets__is_judged_where_it_c
     assert set(rows) == {"WHOLE/X", "GAP/X", "TICKS/X"}
     assert rows["GAP/X"] < rows["WHOLE/X"]
     json.dumps(report, allow_nan=False)
+
+
+def test_rival__quantiles_of_nothing_or_less__still_have_a_loss_and_a_cycle(candles: Path):
+    series = next(iter(read_series(candles)))
+    rows = hour_rows(series, horizons_s=(86_400,), stride_ms=DAY_MS)
+    below = np.full((len(rows.as_of_ms), 2), -0.01)
+    below[0] = np.nan
+    judged = judged_rival(rows, np.zeros(len(below)), (below, np.zeros(below.shape)))
+    assert np.isnan(judged.long[0]).all()
+    known = judged.select(np.isfinite(judged.long[:, 0]) & np.isfinite(judged.falls))
+    for long in (True, False):
+        line = tail_line(known, 0.99, long=long)
+        assert all(math.isfinite(value) for value in line.values())
+
+
+def test_report__what_is_no_number__is_written_as_nothing():
+    report = {"a": [1.0, math.nan], "b": {"c": math.inf, "d": "x", "e": 3, "f": None}}
+    assert writable(report) == {"a": [1.0, None], "b": {"c": None, "d": "x", "e": 3, "f": None}}
 
 
 def test_judge__no_market_with_history__is_refused(model: LoadedModel, tmp_path: Path):
