@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agent.policy import ClassPolicy, PolicySettings, margin_of
+from benchmarks.calibration import line_of
 from benchmarks.walks import DATA, END, START, World, judged_symbols
 from models.artifact import default_artifact, load
 from models.conformal import RULES, Promises, replayed
@@ -25,6 +27,7 @@ IntArray = NDArray[np.int64]
 PERPETUALS = "binance-usdm-1m-2025/1m.parquet"
 TIERS = "binance-leverage-tiers-2022-2026/tiers-panel.parquet"
 CLOSE_OUT_S = 900
+CLOSE_OUT_BARRIERS = (0.005, 0.01, 0.02)
 LEVEL = 0.995
 SIDES = ("long", "short")
 POLICY = PolicySettings(classes={})
@@ -33,22 +36,56 @@ FLOOR = 0.01
 RISE_DAYS = 5
 
 
-def close_out_table() -> list[dict[str, Any]]:
-    """16 perpetuals of 2025, never trained on: breaches of ours and of the tiers, by market."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Perpetual:
+    """One market of 2025: its windows of 15 minutes and how they were scored."""
+
+    symbol: str
+    rows: Rows
+    scores: Sequence[RiskScores]
+
+
+def scored_perpetuals() -> list[Perpetual]:
+    """Score 16 perpetuals of 2025, never trained on, by the shipped artifact."""
     scorer = load(default_artifact()).scorer
-    tiers = exchange_tiers()
     parts = [
         minute_rows(series, horizons_s=(CLOSE_OUT_S,), stride_ms=CLOSE_OUT_S * 1_000)
         for series in read_series(DATA / PERPETUALS)
     ]
     rows = with_state(joined(parts))
     rows = rows.select(np.isfinite(rows.falls[:, 0]))
-    table = []
-    for symbol in dict.fromkeys(rows.symbols.tolist()):
-        known = rows.select(rows.symbols == symbol)
-        scores = scorer.score(_vectors(known))
-        own = tiers[tiers["symbol"] == symbol]
-        table.append({"symbol": symbol, "rows": len(scores)} | _market(known, scores, own))
+    known = [(name, rows.select(rows.symbols == name)) for name in dict.fromkeys(rows.symbols)]
+    return [
+        Perpetual(symbol=str(name), rows=own, scores=scorer.score(_vectors(own)))
+        for name, own in known
+    ]
+
+
+def close_out_table(markets: Sequence[Perpetual]) -> list[dict[str, Any]]:
+    """Breaches of ours and of the tiers, by market."""
+    tiers = exchange_tiers()
+    return [
+        {"symbol": each.symbol, "rows": len(each.scores)}
+        | _market(each.rows, each.scores, tiers[tiers["symbol"] == each.symbol])
+        for each in markets
+    ]
+
+
+def chance_table(markets: Sequence[Perpetual]) -> dict[str, dict[str, Any]]:
+    """Chances of liquidation within 15 minutes by the artifact's own heads, all markets pooled."""
+    risks = load(default_artifact()).risks
+    if risks is None:
+        return {}
+    head = next(each for each in risks.passages if each.horizon_s == CLOSE_OUT_S)
+    deviation = np.array([score.volatility[0] for each in markets for score in each.scores])
+    table = {}
+    for side, name in ((head.long, "falls"), (head.short, "rises")):
+        outcome = np.concatenate([getattr(each.rows, name)[:, 0] for each in markets])
+        for barrier in CLOSE_OUT_BARRIERS:
+            far = float(-np.log1p(-barrier) if name == "falls" else np.log1p(barrier))
+            chance = side.predict(np.full(len(deviation), far), deviation)
+            line = line_of(chance, (outcome >= far).astype(np.float64))
+            table[f"{'long' if name == 'falls' else 'short'} {barrier:.1%}"] = line
     return table
 
 

@@ -8,10 +8,9 @@ Needs the recorded candles of `../shared/data`, and ends with code 2 when they a
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.calibration import line_of
+from benchmarks.cross_accounts import Announced, cross_table, months
+from benchmarks.walks import DATA, END, FILES, START, judged_symbols
 from models.backtests import kupiec
-from models.dataset import HOUR_MS, Series, hour_rows, joined, read_series, with_state
+from models.dataset import HOUR_MS, hour_rows, joined, read_series, with_state
 from models.evaluate import Judged, Walk, walk_forward
 from models.heads import forecast_columns
-from models.liquidation import (
-    DAY_MS,
-    CrossAccount,
-    CrossPosition,
-    FirstPassage,
-    JointCalibration,
-    joint_chance,
-    reflection,
-)
+from models.liquidation import DAY_MS, FirstPassage, reflection
 from models.monitors import (
     alarms,
     breach_detector,
@@ -46,26 +40,14 @@ from models.train import Recipe, volatility_forecast
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-HOURLY = "binance-spot-1h-2017-2023/ohlcv-1h.parquet"
-FILES = (
-    HOURLY,
-    "bitfinex-1m-2013-2019/BTCUSD-1m.parquet",
-    "bitfinex-1m-2013-2019/ETHUSD-5m.parquet",
-    "bitfinex-1m-2013-2019/LTCUSD-5m.parquet",
-    "bitfinex-1m-2013-2019/XRPUSD-5m.parquet",
-)
-COINS = ("BTC", "ETH", "BNB", "XRP", "LTC", "ETC", "EOS", "TRX", "XLM", "XMR", "MATIC")
+HOURLY = FILES[0]
 WALK_START = datetime(2016, 7, 1, tzinfo=UTC)
-START, END = datetime(2020, 1, 1, tzinfo=UTC), datetime(2023, 6, 17, tzinfo=UTC)
-DAY_S, DAY_HOURS, LOOK_BACK_HOURS = 86_400, 24, 720
+DAY_S, DAY_HOURS = 86_400, 24
 BARRIERS = (0.02, 0.05, 0.10, 0.20)
 LEARN_EACH = 5
 """Every fifth row is learned from: neighbours overlap in 20 of 24 hours."""
 ONSETS = (("2021-05", "2021-05-19"), ("2022-05", "2022-05-09"), ("2022-11", "2022-11-08"))
 FIELDS = ("as_of_ms", "symbols", "variance", "forecast", "falls", "rises", "long", "short")
-MAINTENANCE = 0.02
-ACCOUNTS_A_DAY = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,12 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         first, last = _ms(datetime(2018, 7, 1, tzinfo=UTC)), _ms(START)
         judged = judged.select(judged.as_of_ms < last)
     chance = _chances(judged, first, last)
-    chosen = np.isfinite(chance[0][:, 0]) & np.isin(
-        judged.symbols, [f"{coin}/USDT" for coin in COINS]
+    chosen = np.isfinite(chance[0][:, 0]) & np.isin(judged.symbols, judged_symbols())
+    announced = Announced(
+        hours=DAY_HOURS,
+        as_of_ms=judged.as_of_ms,
+        symbols=judged.symbols,
+        forecast=judged.forecast,
     )
     report = {
         "isolated": _isolated(judged.select(chosen), [table[chosen] for table in chance]),
-        "cross": _cross(judged, first, last),
+        "cross": cross_table(DATA / HOURLY, judged_symbols(), announced, first, last),
         "monitors": _monitors(judged.select(chosen), chance[0][chosen]),
     }
     print(json.dumps(report, indent=1))
@@ -132,7 +118,7 @@ def _chances(judged: Judged, first: int, last: int) -> list[FloatArray]:
     """Calibrate month by month on what was known; longs and shorts, shape (rows, BARRIERS)."""
     deviation = np.exp(0.5 * judged.forecast)
     tables = [np.full((len(deviation), len(BARRIERS)), np.nan) for _ in range(2)]
-    for start, end in _months(first, last):
+    for start, end in months(first, last):
         known = np.flatnonzero(judged.as_of_ms < start - DAY_MS)[::LEARN_EACH]
         month = (judged.as_of_ms >= start) & (judged.as_of_ms < end)
         for side, outcome in enumerate((judged.falls, judged.rises)):
@@ -171,114 +157,6 @@ def _isolated(judged: Judged, chance: Sequence[FloatArray]) -> dict[str, Any]:
         line["skill"] = round(1.0 - line["brier"] / float(np.square(climate - hit).mean()), 4)
         table[f"all, {name}"] = line
     return table
-
-
-def line_of(chance: FloatArray, hit: FloatArray) -> dict[str, Any]:
-    """Say how well forecast chances fit what was observed."""
-    return {
-        "observed": round(float(hit.mean()), 5),
-        "ratio": round(float(chance.mean() / max(hit.mean(), 1e-9)), 3),
-        "ece": round(_calibration_error(chance, hit), 5),
-        "auc": round(_area(chance, hit), 4),
-        "brier": round(float(np.square(chance - hit).mean()), 5),
-    }
-
-
-def _calibration_error(chance: FloatArray, hit: FloatArray, bins: int = 20) -> float:
-    """Mean distance of forecast and observed over bins of equal width, weighted by their rows."""
-    place = np.minimum((chance * bins).astype(np.int64), bins - 1)
-    miss = np.bincount(place, chance - hit, minlength=bins)
-    return float(np.abs(miss).sum() / len(hit))
-
-
-def _area(chance: FloatArray, hit: FloatArray) -> float:
-    """Area under the receiver operating curve, ties counted half."""
-    _, inverse, counts = np.unique(chance, return_inverse=True, return_counts=True)
-    rank = np.cumsum(counts) - (counts - 1) / 2.0
-    positive = float(hit.sum())
-    total = float(rank[inverse][hit > 0.0].sum()) - positive * (positive + 1.0) / 2.0
-    return total / max(positive * (len(hit) - positive), 1.0)
-
-
-def _cross(judged: Judged, first: int, last: int) -> dict[str, Any]:
-    """Random cross accounts of 2 to 5 coins, simulated jointly; maintenance after each hour."""
-    rng = np.random.default_rng(0)
-    hours = _aligned_hours()
-    deviation = dict(
-        zip(
-            zip(judged.as_of_ms.tolist(), judged.symbols.tolist(), strict=True),
-            np.exp(0.5 * judged.forecast).tolist(),
-            strict=True,
-        )
-    )
-    stamps, shares, dead = [], [], []
-    for stamp in range(first - 365 * DAY_MS, last, DAY_MS):
-        known = [coin for coin in range(len(COINS)) if (stamp, _symbol(coin)) in deviation]
-        window = hours(stamp, LOOK_BACK_HOURS, DAY_HOURS)
-        if len(known) < 2 or window is None:
-            continue
-        spread = np.ones(len(COINS))
-        spread[known] = [deviation[stamp, _symbol(coin)] for coin in known]
-        for _ in range(ACCOUNTS_A_DAY):
-            account = _random_account(rng, known)
-            shares.append(joint_chance(account, window[0], spread, DAY_HOURS))
-            dead.append(_died(account, window[1]))
-            stamps.append(stamp)
-    share, died, at = np.array(shares), np.array(dead, dtype=np.float64), np.array(stamps)
-    chance = np.full(len(share), np.nan)
-    for start, end in _months(first, last):
-        month, past = (at >= start) & (at < end), at < start - DAY_MS
-        if month.any():
-            chance[month] = JointCalibration().fit(share[past], died[past]).predict(share[month])
-    judged_rows = np.isfinite(chance)
-    line = line_of(chance[judged_rows], died[judged_rows])
-    raw = line_of(share[judged_rows], died[judged_rows])
-    return {"accounts": int(judged_rows.sum()), "calibrated": line, "simulated": raw}
-
-
-def _aligned_hours() -> Callable[[int, int, int], tuple[FloatArray, FloatArray] | None]:
-    """Hourly log returns of the coins on one grid: what was before an instant, and after it."""
-    found: dict[str, Series] = {each.symbol: each for each in read_series(DATA / HOURLY)}
-    chosen = [found[_symbol(coin)] for coin in range(len(COINS))]
-    start = min(each.start_ms for each in chosen)
-    end = max(each.start_ms + each.length * HOUR_MS for each in chosen)
-    close = np.full(((end - start) // HOUR_MS, len(COINS)), np.nan)
-    for column, each in enumerate(chosen):
-        place = (each.start_ms - start) // HOUR_MS
-        close[place : place + each.length, column] = np.log(each.bars.close[0])
-    for hour in range(1, len(close)):
-        close[hour] = np.where(np.isnan(close[hour]), close[hour - 1], close[hour])
-    moves = np.nan_to_num(np.diff(close, axis=0, prepend=np.nan))
-
-    def around(stamp: int, before: int, after: int) -> tuple[FloatArray, FloatArray] | None:
-        place = (stamp - start) // HOUR_MS
-        if place < before or place + after > len(moves):
-            return None
-        return moves[place - before : place], moves[place : place + after]
-
-    return around
-
-
-def _random_account(rng: np.random.Generator, known: Sequence[int]) -> CrossAccount:
-    """Draw an account with a notional of 1 and equity of 3 % to 25 % of it."""
-    count = int(rng.integers(2, min(5, len(known)) + 1))
-    coins = rng.choice(known, size=count, replace=False)
-    weights = rng.dirichlet(np.ones(count))
-    sides = np.where(rng.random(count) < 0.7, 1.0, -1.0)
-    positions = tuple(
-        CrossPosition(market=int(coin), size=float(size), price=1.0, maintenance_ratio=MAINTENANCE)
-        for coin, size in zip(coins, weights * sides, strict=True)
-    )
-    return CrossAccount(equity=float(rng.uniform(0.03, 0.25)), positions=positions)
-
-
-def _died(account: CrossAccount, moves: FloatArray) -> bool:
-    prices = np.exp(np.cumsum(moves, axis=0))
-    spare = np.full(len(moves), account.equity)
-    for each in account.positions:
-        price = prices[:, each.market]
-        spare += each.size * (price - 1.0) - abs(each.size) * price * MAINTENANCE
-    return bool((spare < 0.0).any())
 
 
 def _monitors(judged: Judged, chance: FloatArray) -> dict[str, Any]:
@@ -346,21 +224,6 @@ def _distances(side: int) -> list[float]:
 def _years(as_of_ms: NDArray[np.int64]) -> list[tuple[str, BoolArray]]:
     years = as_of_ms.astype("datetime64[ms]").astype("datetime64[Y]")
     return [(str(year), np.asarray(years == year)) for year in np.unique(years)]
-
-
-def _months(first: int, last: int) -> list[tuple[int, int]]:
-    """Months as (first, last) milliseconds inside [first, last)."""
-    month = np.arange(
-        np.datetime64(first, "ms").astype("datetime64[M]"),
-        np.datetime64(last, "ms").astype("datetime64[M]") + 2,
-    )
-    borders = np.clip(month.astype("datetime64[ms]").astype(np.int64), first, last).tolist()
-    pairs = itertools.pairwise(borders)
-    return [(start, end) for start, end in pairs if start < end]
-
-
-def _symbol(coin: int) -> str:
-    return f"{COINS[coin]}/USDT"
 
 
 def _ms(instant: datetime) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.passages import show_chances
+
 Lines = Sequence[Mapping[str, Any]]
 
 TAIL_COLUMNS = {
@@ -39,6 +41,7 @@ def show(report: Mapping[str, Any]) -> None:
         _show_breakdown(report[f"breakdown_{name}"])
     print("\nQLIKE, 1 h, Bitfinex BTC and ETH, 2018-19:", _rounded(report["short_horizon"]))
     if "close_out_2025" in report:
+        show_chances(report["chances"])
         _show_close_out(report["close_out_2025"])
         print("\nprocyclicality, daily, 15-minute tail, mean over coins:")
         for name, figures in report["cycle"].items():

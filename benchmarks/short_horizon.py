@@ -1,4 +1,4 @@
-"""One hour ahead on Bitfinex, BTC and ETH, 2018-19: QLIKE of five-minute realised variance."""
+"""Up to one hour ahead on Bitfinex, BTC and ETH, 2018-19: forecasts, and QLIKE of the hour."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Contender:
 
 def short_table(cache: Cache) -> dict[str, Any]:
     """QLIKE of ours, HAR and log-HAR one hour ahead, with Diebold-Mariano against HAR."""
-    rows = with_outcome(_rows(), 0)
+    rows = with_outcome(_rows(HOUR_S), 0)
     names = forecast_columns(rows.names, minutes=True)
     contenders = {
         "ours": Contender(names=names, make=lambda: volatility_forecast(names, Recipe())),
@@ -50,7 +50,8 @@ def short_table(cache: Cache) -> dict[str, Any]:
     judged = np.isin(rows.symbols, JUDGED) & (rows.as_of_ms >= first)
     losses = {}
     for name, contender in contenders.items():
-        forecast = cache.get(f"short-{name}", rows, partial(_walked, rows, contender))
+        walked = partial(_walked, rows, contender, HOUR_S)
+        forecast = cache.get(f"short-{name}", rows, walked)
         losses[name] = qlike(rows.variance[judged, 0], np.exp(forecast[judged]))
     series = {name: per_instant(rows.as_of_ms[judged], loss) for name, loss in losses.items()}
     return {name: float(loss.mean()) for name, loss in losses.items()} | {
@@ -59,30 +60,31 @@ def short_table(cache: Cache) -> dict[str, Any]:
     }
 
 
-def our_forecasts(cache: Cache) -> tuple[Rows, FloatArray]:
+def our_forecasts(cache: Cache, horizon_s: int = HOUR_S) -> tuple[Rows, FloatArray]:
     """Return the rows and our walked forecasts of log variance, from the cache where they are."""
-    rows = with_outcome(_rows(), 0)
+    rows = with_outcome(_rows(horizon_s), 0)
     names = forecast_columns(rows.names, minutes=True)
     ours = Contender(names=names, make=lambda: volatility_forecast(names, Recipe()))
-    return rows, cache.get("short-ours", rows, partial(_walked, rows, ours))
+    name = "short-ours" if horizon_s == HOUR_S else f"short-{horizon_s}-ours"
+    return rows, cache.get(name, rows, partial(_walked, rows, ours, horizon_s))
 
 
-def _rows() -> Rows:
+def _rows(horizon_s: int) -> Rows:
     parts: list[Rows] = []
     for name in FILES[1:]:
         tell("reading minutes", len(parts), len(FILES) - 1)
         parts += [
-            minute_rows(series, horizons_s=(HOUR_S,), stride_ms=HOUR_MS)
+            minute_rows(series, horizons_s=(horizon_s,), stride_ms=HOUR_MS)
             for series in read_series(DATA / name)
         ]
     rows = with_state(joined(parts))
     return rows.select(rows.as_of_ms >= EARLIEST_MS)
 
 
-def _walked(rows: Rows, contender: Contender) -> FloatArray:
+def _walked(rows: Rows, contender: Contender, horizon_s: int) -> FloatArray:
     walk = Walk(
         column=0,
-        horizon_s=HOUR_S,
+        horizon_s=horizon_s,
         names=contender.names,
         model=contender.make,
         start=START,
