@@ -56,10 +56,10 @@ async def budgeted(
     try:
         if isinstance(seen, Exposure):
             seen = concerning(seen, steps, approvals)
-        weighing = weigh(judgement, ground, seen, approvals, settings)
+        weighing = weigh(judgement, ground, seen, approvals, settings, steps)
     except Refused as fault:  # somebody stands in a market of which nothing was read
         seen = NotSeen(detail=str(fault))
-        weighing = weigh(judgement, ground, seen, approvals, settings)
+        weighing = weigh(judgement, ground, seen, approvals, settings, steps)
     fields = {**encode_ground(seen, approvals, settings), **encode_weighing(weighing)}
     return Budgeted(weighing=weighing, fields=fields, waiting=waiting)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.attest import risk_updates
@@ -13,9 +13,10 @@ from agent.judge import InService, Judgement, Rules, Scorer, judge
 from agent.ports import Hands
 from agent.posting import Posting, cycle_entry, post_all
 from agent.proof.bundle import Encoded, encode_observation
+from agent.proof.chunks import Chunks
 from agent.proof.record import encode_factors, encode_judgement, encode_rules
 from agent.serving import Learned
-from agent.snapshot import Observation, snapshot_of, with_jumps
+from agent.snapshot import Observation, made_of, snapshot_of, with_jumps
 from relayer.evidence import pack
 from relayer.journal import CycleEntry
 from relayer.market.jumps import JumpWatch
@@ -38,7 +39,8 @@ class Service(Protocol):
 class Mind:
     """What judges: the model to begin with, the rules, and the code that they run in.
 
-    With `serving` the model follows the registry and learns; without, it stays as it is.
+    With `serving` the model follows the registry and learns; without, it stays as it is. `chunks`
+    remembers what history was hashed before; it decides nothing.
     """
 
     model_hash: bytes
@@ -47,6 +49,7 @@ class Mind:
     code: Mapping[str, str]
     serving: Service | None = None
     impact: ImpactSettings = DEFAULTS
+    chunks: Chunks = field(default_factory=Chunks, compare=False)
 
     async def now(self) -> InService:
         """Return the model that decides this cycle, and its factors."""
@@ -74,8 +77,10 @@ async def risk_cycle(hands: Hands, mind: Mind, seen: JumpWatch) -> CycleResult:
     `seen` is what the price loop accepted last: a jump that waits there is not decided on here.
     """
     async with hands.clock.hold():
-        observation = with_jumps(await hands.world.observe(), seen)
-        snapshot = snapshot_of(observation)
+        observed = await hands.world.observe()
+        made = made_of(observed)
+        observation = with_jumps(observed, made, seen)
+        snapshot = snapshot_of(observation, made)
         served = await mind.now()
         planned = judge(snapshot, served.scorer, mind.rules, served.factors)
         done = await budgeted(planned, snapshot, hands, mind.impact)
@@ -112,7 +117,7 @@ def encode_cycle(
     observation: Observation, judgement: Judgement, mind: Mind, served: InService
 ) -> Encoded:
     """Write everything that a stranger needs to make the same judgement again."""
-    encoded = encode_observation(observation)
+    encoded = encode_observation(observation, mind.chunks)
     fields: dict[str, Any] = {
         **encoded.fields,
         **encode_judgement(judgement),

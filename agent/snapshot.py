@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from agent.decisions import Hold, HoldReason
 from agent.triggers import Posted
@@ -17,6 +18,8 @@ from relayer.market.aggregate import AggregationRules, Mark, NoMark, NoMarkReaso
 from relayer.market.book_measures import BookMeasures
 from relayer.market.jumps import JumpWatch, unconfirmed
 from relayer.market.values import CandleSeries, QuoteRound
+
+Marks: TypeAlias = Mapping[MarketId, Mark | NoMark]
 
 HOLD_OF_NO_MARK: Mapping[NoMarkReason, HoldReason] = {
     NoMarkReason.TOO_FEW_VENUES: HoldReason.TOO_FEW_VENUES,
@@ -117,10 +120,13 @@ class Snapshot:
     holds: tuple[Hold, ...]
 
 
-def snapshot_of(observation: Observation) -> Snapshot:
-    """Make the marks and set each market beside what the chain has of it, in market-id order."""
+def snapshot_of(observation: Observation, made: Marks | None = None) -> Snapshot:
+    """Set each market's mark beside what the chain has of it, in market-id order.
+
+    `made`: what `made_of` gave of these quotes, where that is known already.
+    """
     limits, markets, holds = observation.limits, [], []
-    marks = marks_of(observation)
+    marks = marks_of(observation, made)
     for history in sorted(observation.histories, key=lambda each: each.market):
         mark = marks[history.market]
         if isinstance(mark, NoMark):
@@ -137,20 +143,24 @@ def snapshot_of(observation: Observation) -> Snapshot:
     )
 
 
-def marks_of(observation: Observation) -> Mapping[MarketId, Mark | NoMark]:
-    """Make the marks; a jump that waits for a second look is none yet."""
+def made_of(observation: Observation) -> Marks:
+    """Make the marks of the quotes alone."""
     ids = [history.market for history in observation.histories]
-    made = aggregate_round(observation.quotes, ids, observation.as_of_ms, observation.rules)
+    return aggregate_round(observation.quotes, ids, observation.as_of_ms, observation.rules)
+
+
+def marks_of(observation: Observation, made: Marks | None = None) -> Marks:
+    """Make the marks; a jump that waits for a second look is none yet."""
     waits = {
         market: NoMark(market=market, reason=NoMarkReason.JUMP_UNCONFIRMED, detail="a jump waits")
         for market in observation.unconfirmed
     }
-    return {**made, **waits}
+    return {**(made_of(observation) if made is None else made), **waits}
 
 
-def with_jumps(observation: Observation, seen: JumpWatch) -> Observation:
+def with_jumps(observation: Observation, made: Marks, seen: JumpWatch) -> Observation:
     """Note which markets' marks jumped from what was accepted last."""
-    shown, _ = seen.confirmed(marks_of(observation))
+    shown, _ = seen.confirmed(marks_of(observation, made))
     return replace(observation, unconfirmed=tuple(unconfirmed(shown)))
 
 

@@ -53,10 +53,14 @@ def weigh(
     seen: Seen | None,
     approvals: Sequence[Approval],
     settings: ImpactSettings,
+    steps: Sequence[Step] | None = None,
 ) -> Weighing:
-    """Hold the plans of a cycle against the budget; the rest of the judgement stays as it is."""
+    """Hold the plans of a cycle against the budget; the rest of the judgement stays as it is.
+
+    `steps`: what `steps_of` gave of this judgement, where that is known already.
+    """
     limits, as_of_ms = ground
-    steps = steps_of(judgement, limits, as_of_ms)
+    steps = steps_of(judgement, limits, as_of_ms) if steps is None else steps
     scales = Scales(
         limits=limits, as_of_ms=as_of_ms, validity_s=judgement.validity_s, settings=settings
     )

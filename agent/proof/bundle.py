@@ -8,8 +8,6 @@ float64: open time, open, high, low, close, volume.
 from __future__ import annotations
 
 import base64
-import hashlib
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -17,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from agent.errors import EvidenceError
+from agent.proof.chunks import COLUMNS, ROW, Chunks, Cut
 from agent.snapshot import Feed, Limits, MarketHistory, Observation
 from agent.triggers import Posted
 from contracts.halts import decode_controls, encode_controls
@@ -32,9 +31,6 @@ from relayer.market.values import CandleSeries, Quote, QuoteRound, StablecoinQuo
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
-COLUMNS: Final = ("open_ms", "open", "high", "low", "close", "volume")
-ROW: Final = np.dtype("<f8")
-ROW_BYTES: Final = len(COLUMNS) * ROW.itemsize
 
 Fields = dict[str, Any]
 GetBlob = Callable[[bytes], bytes]
@@ -48,8 +44,12 @@ class Encoded:
     chunks: Mapping[bytes, bytes | memoryview]
 
 
-def encode_observation(observation: Observation) -> Encoded:
-    """Write an observation as fields; the same observation gives the same bytes anywhere."""
+def encode_observation(observation: Observation, known: Chunks | None = None) -> Encoded:
+    """Write an observation as fields; the same observation gives the same bytes anywhere.
+
+    `known`: the chunks that were cut before, which need no hashing again.
+    """
+    cutter = known or Chunks()
     chunks: dict[bytes, bytes | memoryview] = {}
     fields: Fields = {
         "as_of_ms": observation.as_of_ms,
@@ -60,7 +60,11 @@ def encode_observation(observation: Observation) -> Encoded:
         "unconfirmed": list(observation.unconfirmed),
     }
     for history in observation.histories:
-        fields[f"market/{history.market}"] = _encode_history(history, observation.as_of_ms, chunks)
+        hours = cutter.cut(history.hours, DAY_MS, observation.as_of_ms)
+        minutes = cutter.cut(history.minutes, HOUR_MS, observation.as_of_ms)
+        fields[f"market/{history.market}"] = _encode_history(history, hours, minutes)
+        for each in (*hours.chunks.values(), *minutes.chunks.values()):
+            chunks[each.digest] = each.rows
     return Encoded(fields=fields, chunks=chunks)
 
 
@@ -223,43 +227,21 @@ def _decode_posted(value: list[Any] | None) -> Posted | None:
     return Posted(price_e18=int(price), observed_at_ms=observed_at_ms, unconfirmed=unconfirmed)  # type: ignore[arg-type]
 
 
-def _encode_history(
-    history: MarketHistory, as_of_ms: int, chunks: dict[bytes, bytes | memoryview]
-) -> Fields:
+def _encode_history(history: MarketHistory, hours: Cut, minutes: Cut) -> Fields:
     depth = history.depth
     return {
         "symbol": history.symbol,
         "depth": None if depth is None else [list(depth.bid_usdc), list(depth.ask_usdc)],
         "book": None if history.book is None else asdict(history.book),
-        "hours": _encode_series(history.hours, DAY_MS, as_of_ms, chunks),
-        "minutes": _encode_series(history.minutes, HOUR_MS, as_of_ms, chunks),
+        "hours": _encode_cut(hours),
+        "minutes": _encode_cut(minutes),
     }
 
 
-def _encode_series(
-    series: CandleSeries, chunk_ms: int, as_of_ms: int, chunks: dict[bytes, bytes | memoryview]
-) -> Fields:
-    """Cut a series at the chunk boundaries; what lies in the chunk still open is the tail."""
-    rows = memoryview(rows_of(series))
-    number = series.open_ms // chunk_ms
-    closed = int(np.searchsorted(number, as_of_ms // chunk_ms))
-    cuts = (np.flatnonzero(np.diff(number[:closed])) + 1).tolist()
-    names = []
-    for first, last in itertools.pairwise([0, *cuts, closed] if closed else []):
-        chunk = rows[first * ROW_BYTES : last * ROW_BYTES]
-        digest = hashlib.sha256(chunk).digest()
-        chunks[digest] = chunk
-        names.append(digest.hex())
-    tail = rows[closed * ROW_BYTES :]
-    return {"bar_ms": series.bar_ms, "chunks": names, "tail": base64.b64encode(tail).decode()}
-
-
-def rows_of(series: CandleSeries) -> bytes:
-    """Lay the columns side by side, row after row; open times are exact below 2^53."""
-    rows = np.empty((len(series), len(COLUMNS)), dtype=ROW)
-    for index, name in enumerate(COLUMNS):
-        rows[:, index] = getattr(series, name)
-    return rows.tobytes()
+def _encode_cut(cut: Cut) -> Fields:
+    names = [chunk.digest.hex() for chunk in cut.chunks.values()]
+    tail = base64.b64encode(cut.tail).decode()
+    return {"bar_ms": cut.series.bar_ms, "chunks": names, "tail": tail}
 
 
 def _decode_history(market: MarketId, value: Fields, get_blob: GetBlob) -> MarketHistory:

@@ -10,8 +10,9 @@ import pytest
 
 from agent.errors import EvidenceError
 from agent.proof.bundle import decode_observation, encode_observation
-from agent.snapshot import snapshot_of
-from contracts.units import MarketId
+from agent.proof.chunks import Chunks
+from agent.snapshot import MarketHistory, snapshot_of
+from contracts.units import MarketId, UnixMs
 from relayer.evidence import canonical_json
 from relayer.market.book_measures import BookMeasures
 from relayer.market.books import Slippage
@@ -63,7 +64,7 @@ def test_bundle__chunks__are_named_by_their_hash() -> None:
 def test_bundle__an_hour_later__adds_one_chunk_of_minutes_a_market() -> None:
     """Closed history is stored once: only what has closed since is new."""
     first = observation()
-    later_ms = first.as_of_ms + HOUR_MS
+    later_ms = UnixMs(first.as_of_ms + HOUR_MS)
     early = encode_observation(first).chunks
     late = encode_observation(dataclasses.replace(first, as_of_ms=later_ms)).chunks
     assert len(late.keys() - early.keys()) == 2
@@ -91,3 +92,40 @@ def test_bundle__field_absent__is_an_evidence_error(field: str) -> None:
     fields = {name: value for name, value in encoded.fields.items() if name != field}
     with pytest.raises(EvidenceError):
         decode_observation(fields, lambda h: bytes(encoded.chunks[h]))
+
+
+def test_encode__bars_seen_before__gives_the_bytes_of_a_first_look() -> None:
+    known, seen = Chunks(), observation()
+    encode_observation(seen, known)
+    later = dataclasses.replace(seen, as_of_ms=UnixMs(seen.as_of_ms + HOUR_MS))
+    moved = dataclasses.replace(
+        later, histories=tuple(without_first_bars(each, 7) for each in later.histories)
+    )
+    for each in (seen, later, moved):
+        again, first = encode_observation(each, known), encode_observation(each)
+        assert again.fields == first.fields
+        assert {k: bytes(v) for k, v in again.chunks.items()} == {
+            k: bytes(v) for k, v in first.chunks.items()
+        }
+
+
+@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
+def test_encode__one_old_bar_is_another_now__its_chunk_gets_another_name(column: str) -> None:
+    known, seen = Chunks(), observation()
+    encode_observation(seen, known)
+    history = seen.histories[0]
+    values = getattr(history.minutes, column).copy()
+    values[3] = np.nextafter(values[3], values[3] + (-1.0 if column == "low" else 1.0))
+    altered = dataclasses.replace(
+        history, minutes=dataclasses.replace(history.minutes, **{column: values})
+    )
+    other = dataclasses.replace(seen, histories=(altered, *seen.histories[1:]))
+    again = encode_observation(other, known)
+    assert again.fields == encode_observation(other).fields
+    assert again.fields != encode_observation(seen).fields
+
+
+def without_first_bars(history: MarketHistory, count: int) -> MarketHistory:
+    minutes = history.minutes
+    later = minutes.between(int(minutes.open_ms[count]), int(minutes.open_ms[-1]) + minutes.bar_ms)
+    return dataclasses.replace(history, minutes=later)
