@@ -196,7 +196,8 @@ def _rows(series: Series, horizon_s: int) -> Rows:
     stride = horizon_s * 1_000
     if series.bar_ms <= FIVE_MINUTES_MS:
         return joined([minute_rows(series, horizons_s=(horizon_s,), stride_ms=stride)])
-    if series.bar_ms > HOUR_MS or stride < series.bar_ms:
+    # outcomes are measured in hours where bars are longer than five minutes
+    if series.bar_ms > HOUR_MS or stride < HOUR_MS:
         raise DatasetError(f"bars of {series.bar_ms} ms are too long for {horizon_s} s")
     return joined([hour_rows(series, horizons_s=(horizon_s,), stride_ms=max(stride, HOUR_MS))])
 

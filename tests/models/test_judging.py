@@ -159,6 +159,13 @@ def test_judge__horizon_shorter_than_the_bars__is_refused(model: LoadedModel, ca
         judge(model, candles, 60)
 
 
+def test_judge__horizon_of_one_bar_that_is_no_hour__is_refused(model: LoadedModel, tmp_path: Path):
+    path = tmp_path / "quarters.parquet"
+    frame("QUARTER/X", HOUR_MS // 4, 24 * 4 * 10, seed=3).to_parquet(path)
+    with pytest.raises(DatasetError, match="too long for 900 s"):
+        judge(model, path, 900)
+
+
 @pytest.fixture(scope="module")
 def page(model: LoadedModel, report: dict[str, Any]) -> str:
     crisis = {
