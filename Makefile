@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export ETH_HASH_BACKEND := pysha3
 
-.PHONY: help demo test test-long check format lock bench clean env anvil chaos package sbom audit
+.PHONY: help demo test test-long check format lock bench clean env anvil drills chaos package sbom audit
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ check: env ## What CI checks beside the tests: format, lint, types, contract art
 
 format: env ## Format the sources
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+drills: env anvil ## Provoke every alert on running processes, follow its runbook, and write docs/drills.md
+	@$(BIN)/python -m tests.operations.drills
 
 chaos: env anvil ## Deliver 2,000 decisions through deaths, rollbacks and a lying endpoint; print what became of each
 	@$(BIN)/python -m benchmarks.chaos

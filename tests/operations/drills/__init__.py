@@ -1,0 +1,1 @@
+"""Every alert provoked by its own fault on running processes, and ended by its runbook."""

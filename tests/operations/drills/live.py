@@ -1,0 +1,170 @@
+"""Drills on a real node at the wall's pace: what the embedded chain cannot do, an empty purse."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from relayer.local import client
+from relayer.signing.keys import address
+from tests.agent import test_live as live_network
+from tests.operations.drills.house import AML, Process
+from tests.operations.drills.script import Case, Scene
+from tests.operations.drills.server import Prometheus, free_port, until
+from tests.relayer.anvil import Anvil, running
+
+FACTOR = 10.0
+ETHER = 10**18
+
+
+@dataclass
+class Live:
+    """A daemon with key files on anvil; exchanges, clock and chain are at the wall's time."""
+
+    home: Path
+    node: Anvil
+    payer: str
+    prometheus: Prometheus
+    port: int
+    daemon: Process
+    dry: Process
+
+    def fund(self, wei: int) -> None:
+        self.node.call("anvil_setBalance", self.payer, hex(wei))
+
+    def wait_for_round(self) -> None:
+        before = self.daemon.said.count("result='effective'")
+        until(lambda: self.daemon.said.count("result='effective'") > before, "a round", 120)
+
+
+@contextlib.contextmanager
+def live() -> Iterator[tuple[Live, Prometheus]]:
+    """Deploy on anvil as an operator would, and run."""
+    with (
+        TemporaryDirectory(prefix="aml-drill-") as name,
+        running(chain_id=live_network.CHAIN_ID, timestamp_s=int(time.time())) as node,
+    ):
+        folder = Path(name)
+        world = live_network.wall_clock_world(folder)
+        prometheus = Prometheus.start(folder / "prometheus", FACTOR)
+        made = None
+        try:
+            made = _start(folder, node, world, prometheus)
+            yield made, prometheus
+        finally:
+            for process in (made.daemon, made.dry) if made else ():
+                process.kill()
+            prometheus.kill()
+            client.stop(folder / "world")
+
+
+def _start(folder: Path, node: Anvil, world: object, prometheus: Prometheus) -> Live:
+    keys = {role: live_network.write_key(folder, role) for role in live_network.ROLES}
+    for path in keys.values():
+        node.call("anvil_setBalance", address(path), hex(100 * ETHER))
+    port, text = free_port(), live_network.configuration(node, world, keys)  # type: ignore[arg-type]
+    text = text.replace("[metrics]\nport = 0", f"[metrics]\nport = {port}")
+    text = text.replace("every_s = 2", "every_s = 10") + "\n[payer]\nevery_s = 2.0\n"
+    (folder / "mine.toml").write_text(text)
+    without = text[: text.index("[keys]")] + text[text.index("[prices]") :]
+    (folder / "dry.toml").write_text(without)
+    commands = {}
+    for name in ("mine", "dry"):
+        where = ("--network", str(folder / f"{name}.toml"), "--state", str(folder / "daemon"))
+        commands[name] = (*AML, "run", *where)
+    deploy = (*AML, "deploy", *where[:1], str(folder / "mine.toml"), *where[2:])
+    Process(
+        name="deploy", command=deploy, ready="", log=folder / "deploy.log"
+    ).start().process.wait()  # type: ignore[union-attr]
+    processes = [
+        Process(name=name, command=commands[name], ready="turn_ended", log=folder / f"{name}.log")
+        for name in commands
+    ]
+    made = Live(folder, node, address(keys["gas"]), prometheus, port, *processes)
+    made.daemon.start()
+    prometheus.scrape("aml", [port])
+    made.wait_for_round()
+    return made
+
+
+def purse_is_nearly_empty(s: Live) -> None:
+    s.fund(ETHER // 200)
+
+
+def purse_is_filled(s: Live) -> None:
+    s.fund(100 * ETHER)
+
+
+def block_is_taken_back(s: Live) -> None:
+    """The node goes back to before the newest rounds."""
+    mark = s.node.call("evm_snapshot")
+    s.wait_for_round()
+    s.wait_for_round()
+    s.node.call("evm_revert", mark)
+
+
+def nothing(s: Live) -> None:
+    """It mends itself: what was taken back is sent again, or has expired."""
+    s.wait_for_round()
+
+
+def blocks_leave_us_out(s: Live) -> None:
+    """The node takes transactions and mines none."""
+    s.node.call("evm_setAutomine", False)
+
+
+def blocks_take_us(s: Live) -> None:
+    s.node.call("evm_setAutomine", True)
+    s.node.call("evm_mine")
+
+
+def keys_are_forgotten(s: Live) -> None:
+    """Restarted with a configuration that has lost its [keys]."""
+    s.daemon.stop()
+    s.dry.start()
+
+
+def keys_are_given(s: Live) -> None:
+    s.dry.stop()
+    s.daemon.start()
+
+
+CASES: tuple[Case[Live], ...] = (
+    Case(
+        alerts={"AmlReplacing": {}},
+        fault="the node takes transactions and mines none",
+        provoke=blocks_leave_us_out,
+        mended="it mines again",
+        mend=blocks_take_us,
+        patience_s=200.0,
+    ),
+    Case(
+        alerts={"AmlRolledBack": {}},
+        fault="the chain goes back to before our newest round",
+        provoke=block_is_taken_back,
+        mended="nothing: the rounds go on by themselves",
+        mend=nothing,
+        patience_s=260.0,
+    ),
+    Case(
+        alerts={"AmlDryRun": {}},
+        fault="the daemon is restarted without its keys",
+        provoke=keys_are_forgotten,
+        mended="it is restarted with them",
+        mend=keys_are_given,
+        patience_s=260.0,
+    ),
+    Case(
+        alerts={"AmlBalanceLow": {}, "AmlRunwayShort": {}},
+        fault="0.005 ether are left to the gas payer",
+        provoke=purse_is_nearly_empty,
+        mended="ether is sent to it",
+        mend=purse_is_filled,
+        patience_s=1_100.0,
+    ),
+)
+SCENE = Scene(name="live", factor=FACTOR, open=live, cases=CASES)

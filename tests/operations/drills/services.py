@@ -1,0 +1,213 @@
+"""Drills on processes: daemon, signers, watcher and PostgreSQL over the local world, sped up."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from relayer.local import client
+from relayer.local.state import WorldState
+from tests.operations.drills.gate import Gate
+from tests.operations.drills.house import AML, Process, configuration, view
+from tests.operations.drills.server import Prometheus, free_port, until
+from tests.relayer import postgres
+
+FACTOR = 30.0  # a minute of the rules is two seconds
+SPEED = 30.0  # of the world's clock
+MARKETS = (("BTC/USDC:USDC", 90_000.0), ("ETH/USDC:USDC", 3_000.0))
+SIGNERS = (1, 2, 3)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+LEASE = '[lease]\nheartbeat_s = 1.0\nlasts_s = 6.0\ninstance = "{name}"\n'
+# Grows as a process does that forgets to forget: a megabyte a second.
+LEAKS = """
+import sys, threading, time
+kept = []
+def leak():
+    while True:
+        kept.append(bytearray(1_000_000))
+        time.sleep(1.0)
+threading.Thread(target=leak, daemon=True).start()
+from agent.cli.main import main
+main()
+"""
+
+
+@dataclass
+class Services:
+    """Everything that runs, and the ways in which it can be disturbed."""
+
+    home: Path
+    world: WorldState
+    database: postgres.Postgres
+    prometheus: Prometheus
+    ports: dict[str, int]
+    first: Gate
+    second: Gate
+    watched: Gate
+    processes: dict[str, Process] = field(default_factory=dict)
+    ending: threading.Event = field(default_factory=threading.Event)
+    beside: threading.Thread | None = None
+
+    def command(self, name: str, *arguments: str, state: Path | None = None) -> tuple[str, ...]:
+        config, place = self.home / f"{name}.toml", state or self.home
+        return (*AML, *arguments, "--network", str(config), "--state", str(place))
+
+    def add(self, name: str, command: tuple[str, ...], ready: str) -> Process:
+        log = self.home / f"{name}.log"
+        self.processes[name] = Process(name=name, command=command, ready=ready, log=log)
+        return self.processes[name]
+
+    @property
+    def daemon(self) -> Process:
+        return self.processes["daemon"]
+
+    @property
+    def watcher(self) -> Process:
+        return self.processes["watcher"]
+
+    def venue(self, number: int, mode: str, **details: float | str) -> None:
+        client.switch_venue(self.world, number, mode, **details)
+
+    def all_venues(self, mode: str, **details: float | str) -> None:
+        for number in range(len(self.world.venues)):
+            self.venue(number, mode, **details)
+
+    def meanwhile(self, act: object, every_s: float = 0.0) -> None:
+        """Do something again and again, until `at_ease`."""
+        self.ending = threading.Event()
+
+        def run() -> None:
+            while not self.ending.is_set():
+                act()  # type: ignore[operator]
+                self.ending.wait(every_s)
+
+        self.beside = threading.Thread(target=run, daemon=True)
+        self.beside.start()
+
+    def at_ease(self) -> None:
+        self.ending.set()
+        if self.beside is not None:
+            self.beside.join(timeout=60)
+
+    def wait_for_rounds(self) -> None:
+        """Wait until prices and parameters take effect, as Prometheus sees it."""
+        for name in ("price_rounds_total{state", "cycles_total{result"):
+            asked = f'increase(aml_{name}="effective",job="aml"}}[8s]) > 0'
+            until(lambda asked=asked: self.prometheus.value(asked), asked, 180)
+
+
+@contextlib.contextmanager
+def services() -> Iterator[tuple[Services, Prometheus]]:
+    """Start everything, wait until all is well, and end everything."""
+    with TemporaryDirectory(prefix="aml-drill-") as folder, postgres.running(tcp=True) as database:
+        made = _ground(Path(folder), database)
+        try:
+            _start(made)
+            yield made, made.prometheus
+        finally:
+            made.ending.set()
+            for each in made.processes.values():
+                with contextlib.suppress(Exception):
+                    each.kill()
+            made.prometheus.kill()
+            client.stop(made.home)
+
+
+def _ground(folder: Path, database: postgres.Postgres) -> Services:
+    home = folder / "state"
+    candles = folder / "drill.parquet"
+    write_candles(candles)
+    world = client.start(home, replay=candles, start_at=START + timedelta(days=4), speed=SPEED)
+    names = ("daemon", "other", "watcher", "leaking", *(f"signer-{n}" for n in SIGNERS))
+    ports = {name: free_port() for name in names}
+    ports |= {f"door-{n}": free_port() for n in SIGNERS}
+    doors = (Gate(world.rpc_url).start() for _ in range(3))
+    first, second, watched = doors
+    prometheus = Prometheus.start(folder / "prometheus", FACTOR)
+    return Services(home, world, database, prometheus, ports, first, second, watched)
+
+
+def write_candles(path: Path) -> None:
+    """Make up two quiet markets: few, so that turns are short."""
+    times = int(START.timestamp()) * 1_000 + 60_000 * np.arange(14 * 1_440, dtype=np.int64)
+    random, tables = np.random.default_rng(5), []
+    for symbol, price in MARKETS:
+        close = price * np.exp(np.cumsum(random.normal(0.0, 0.0004, len(times))))
+        opened = np.concatenate([[price], close[:-1]])
+        columns = {
+            "symbol": [symbol] * len(times),
+            "ts": pa.array(times, pa.timestamp("ms", tz="UTC")),
+            "open": opened,
+            "high": np.maximum(opened, close) * 1.0002,
+            "low": np.minimum(opened, close) * 0.9998,
+            "close": close,
+            "volume": random.uniform(1.0, 50.0, len(times)),
+        }
+        tables.append(pa.table(columns))
+    pq.write_table(pa.concat_tables(tables), path)
+
+
+def _start(made: Services) -> None:
+    configure(made, "daemon")
+    daemon = view(made.home, "daemon", rpc_url=made.first.url)
+    _run(made.command("daemon", "deploy"))
+    for number in SIGNERS:
+        name = f"signer-{number}"
+        metrics = str(made.ports[name])
+        command = made.command(
+            "daemon", "signer", "--index", str(number), "--metrics-port", metrics
+        )
+        made.add(name, command, "metrics at").start(wait=False)
+    made.add("daemon", made.command("daemon", "run", state=daemon), "turn_ended")
+    seen = view(made.home, "watcher", rpc_url=made.watched.url)
+    made.add("watcher", made.command("daemon", "watcher", state=seen), "metrics at")
+    made.daemon.start()
+    made.watcher.start()
+    made.prometheus.scrape("aml", [made.ports["daemon"]])
+    made.prometheus.scrape("aml-watcher", [made.ports["watcher"]])
+    made.prometheus.scrape("aml-signer", [made.ports[f"signer-{n}"] for n in SIGNERS])
+    made.wait_for_rounds()
+
+
+def _run(command: tuple[str, ...]) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=180)
+
+
+def configure(made: Services, name: str) -> None:
+    """Write a daemon's configuration, on an empty database of its own."""
+    database = made.database.fresh().split("/")[3].split("?")[0]
+    storage = f"postgresql://{postgres.ROLE}@127.0.0.1:{made.database.tcp_port}/{database}"
+    peers = "".join(
+        f'[[signers.peers]]\nurl = "http://127.0.0.1:{made.ports[f"door-{n}"]}"\n' for n in SIGNERS
+    )
+    more = f"""
+[storage]
+url = "{storage}"
+
+{LEASE.format(name=name)}
+[payer]
+every_s = 1.0
+
+[watcher]
+port = {made.ports["watcher"]}
+every_s = 0.3
+
+[derive] # what signers decide for themselves is no alert of its own
+mode = "off"
+
+[signers]
+timeout_s = 10.0
+{peers}"""
+    changes = {'name = "local"': f'name = "local"\nspare_rpc_urls = ["{made.second.url}"]'}
+    changes["tick_s = 5.0"] = "tick_s = 15.0"
+    configuration(made.home / f"{name}.toml", made.ports, more, changes)
