@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 
+import pytest
 import sqlalchemy as sa
 
 from contracts.units import UnixMs
@@ -21,6 +25,8 @@ from relayer.signing.values import (
 )
 from relayer.storage import Database
 from tests.relayer import builders as b
+
+REMEMBERED = "remembered"
 
 
 @dataclass
@@ -121,3 +127,29 @@ async def test_sign__memory_cannot_be_written__no_signature(database: Database) 
     verdict = await signer(database).sign(b.price_proposal())
     assert isinstance(verdict, Refusal)
     assert verdict.reason is RefusalReason.NO_MEMORY
+
+
+@pytest.mark.loopback
+async def test_sign__sigkill_between_remembering_and_answering__signs_that_message_only(
+    database_url: str,
+) -> None:
+    """The one who was killed gave no signature; the next life gives it, and no other one."""
+    killed_before_it_answers(database_url)
+    proposal = b.price_proposal()
+    async with b.database(database_url) as after:
+        other = await signer(after).sign(b.renewed(proposal, evidence_hash=b"\xdd" * 32))
+        again = await signer(after).sign(proposal)
+    assert isinstance(other, Refusal)
+    assert other.reason is RefusalReason.SIGNED_ANOTHER
+    assert isinstance(again, SignerAnswer)
+    assert recover(proposal.digest, again.signature) == b.PRICE_KEYS[0].address
+
+
+def killed_before_it_answers(database_url: str) -> None:
+    """Let a process remember a round, and kill it while its key is asked."""
+    command = [sys.executable, "-m", "tests.relayer.signing.killed", database_url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == REMEMBERED
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
