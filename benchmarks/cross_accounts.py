@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.calibration import line_of
+from models.cross_training import died, random_account
 from models.dataset import HOUR_MS, Series, read_series
 from models.liquidation import (
     DAY_MS,
-    CrossAccount,
-    CrossPosition,
     JointCalibration,
     joint_chance,
 )
@@ -118,9 +117,9 @@ def _fates(path: Path, coins: Sequence[str], announced: Announced, span: tuple[i
         if len(known) < 2 or window is None:
             continue
         for _ in range(ACCOUNTS_A_DAY):
-            account = _random_account(rng, known)
+            account = random_account(rng, known, MAINTENANCE)
             shares.append(joint_chance(account, window[0], spread, announced.hours))
-            dead.append(_died(account, window[1]))
+            dead.append(died(account, window[1]))
             stamps.append(stamp)
     return Fates(
         as_of_ms=np.array(stamps, dtype=np.int64),
@@ -163,25 +162,3 @@ def aligned_hours(
         return moves[place - before : place], moves[place : place + after]
 
     return around
-
-
-def _random_account(rng: np.random.Generator, known: Sequence[int]) -> CrossAccount:
-    """Draw an account with a notional of 1 and equity of 3 % to 25 % of it."""
-    count = int(rng.integers(2, min(5, len(known)) + 1))
-    coins = rng.choice(known, size=count, replace=False)
-    weights = rng.dirichlet(np.ones(count))
-    sides = np.where(rng.random(count) < 0.7, 1.0, -1.0)
-    positions = tuple(
-        CrossPosition(market=int(coin), size=float(size), price=1.0, maintenance_ratio=MAINTENANCE)
-        for coin, size in zip(coins, weights * sides, strict=True)
-    )
-    return CrossAccount(equity=float(rng.uniform(0.03, 0.25)), positions=positions)
-
-
-def _died(account: CrossAccount, moves: FloatArray) -> bool:
-    prices = np.exp(np.cumsum(moves, axis=0))
-    spare = np.full(len(moves), account.equity)
-    for each in account.positions:
-        price = prices[:, each.market]
-        spare += each.size * (price - 1.0) - abs(each.size) * price * MAINTENANCE
-    return bool((spare < 0.0).any())

@@ -83,14 +83,16 @@ def aligned(closes: Sequence[HourCloses], symbols: Sequence[str]) -> tuple[Float
     return np.nan_to_num(np.diff(carried, axis=0, prepend=np.nan)), start
 
 
-def random_account(rng: np.random.Generator, known: Sequence[int]) -> CrossAccount:
+def random_account(
+    rng: np.random.Generator, known: Sequence[int], maintenance: float = MAINTENANCE
+) -> CrossAccount:
     """Draw an account with a notional of 1 and equity of 3 % to 25 % of it."""
     count = int(rng.integers(2, min(MOST_MARKETS, len(known)) + 1))
     coins = rng.choice(known, size=count, replace=False)
     weights = rng.dirichlet(np.ones(count))
     sides = np.where(rng.random(count) < LONG_SHARE, 1.0, -1.0)
     positions = tuple(
-        CrossPosition(market=int(coin), size=float(size), price=1.0, maintenance_ratio=MAINTENANCE)
+        CrossPosition(market=int(coin), size=float(size), price=1.0, maintenance_ratio=maintenance)
         for coin, size in zip(coins, weights * sides, strict=True)
     )
     return CrossAccount(equity=float(rng.uniform(0.03, 0.25)), positions=positions)
@@ -102,7 +104,7 @@ def died(account: CrossAccount, moves: FloatArray) -> bool:
     spare = np.full(len(moves), account.equity)
     for each in account.positions:
         price = prices[:, each.market]
-        spare += each.size * (price - 1.0) - abs(each.size) * price * MAINTENANCE
+        spare += each.size * (price - 1.0) - abs(each.size) * price * each.maintenance_ratio
     return bool((spare < 0.0).any())
 
 
