@@ -20,7 +20,14 @@ from agent.decisions import Decision
 from agent.policy import PolicySettings, decide
 from benchmarks.crises_daemon import Scored, known
 from benchmarks.crises_prices import MINUTE_MS, Walk
-from contracts.units import LeverageE2, MarketId, Ppm, cap_from_maintenance, maintenance_from_cap
+from contracts.units import (
+    ONE_X,
+    LeverageE2,
+    MarketId,
+    Ppm,
+    cap_from_maintenance,
+    maintenance_from_cap,
+)
 from models.dataset import HOUR_MS, Series, coarser, read_series
 from models.heads import HORIZONS_S
 from models.scorer import RiskScores
@@ -29,8 +36,8 @@ Floats = NDArray[np.float64]
 
 OURS, HEEDED = "ours", "ours, warnings heeded"
 EWMA, TIERS = "EWMA", "exchange tiers"
-MATCHED, NOBODY = "fixed at our average", "no agent"
-PEERS: Final = (OURS, HEEDED, EWMA, TIERS, MATCHED, NOBODY)
+SCALED, MATCHED, NOBODY = "EWMA at our average", "fixed at our average", "no agent"
+PEERS: Final = (OURS, HEEDED, EWMA, SCALED, TIERS, MATCHED, NOBODY)
 
 QUARTER_MS: Final = 900_000
 DECAY_HOUR: Final = 0.97
@@ -145,6 +152,16 @@ class Tiers:
         held = held[held["snapshot"] == held["snapshot"].max()]
         row = held[(held["min_notional"] <= notional_usdc) & (notional_usdc < held["max_notional"])]
         return cap_from_maintenance(Ppm(round(float(row["mmr"].iloc[0]) * 1e6)))
+
+
+def scaled_caps(
+    decisions: Mapping[MarketId, Decision], shares: Mapping[MarketId, float]
+) -> dict[MarketId, LeverageE2]:
+    """Give each market's cap times its share."""
+    return {
+        market: LeverageE2(max(int(each.cap_e2 * shares[market]), ONE_X))
+        for market, each in decisions.items()
+    }
 
 
 def with_caps(

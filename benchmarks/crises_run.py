@@ -34,10 +34,12 @@ from benchmarks.crises_peers import (
     MATCHED,
     NOBODY,
     OURS,
+    SCALED,
     TIERS,
     Ewma,
     Multiples,
     Tiers,
+    scaled_caps,
     with_caps,
 )
 from benchmarks.crises_prices import (
@@ -170,6 +172,7 @@ class Play:
         self.warm_minutes = crisis.warm_days * 1_440
         self.scored: list[Scored] = []
         self._average: dict[MarketId, LeverageE2] = {}
+        self._shares: dict[MarketId, float] = {}
         self._follow: Callable[[Record], None] | None = None
 
     def run(
@@ -185,10 +188,18 @@ class Play:
                 look = Heeding(
                     self.scored, len(self._crisis.symbols), self._ground.model.risks
                 ).look
+            if peer == SCALED:
+                self._scale()
             floor = self._run(law, self._steered(peer), look)
         return Played(
             peer=peer, record=floor.record, walk=self.walk, warm_minutes=self.warm_minutes
         )
+
+    def _scale(self) -> None:
+        """Measure what EWMA's caps are to be multiplied by to be ours on average."""
+        floor = self._run(self._law(), self._steered(EWMA), nobody_looks)
+        found = _average_caps(floor.record, self.warm_minutes)
+        self._shares = {market: self._average[market] / cap for market, cap in found.items()}
 
     def _law(self) -> Law:
         return deployed(
@@ -254,9 +265,14 @@ class Play:
 
     def _decisions(self, peer: str) -> Callable[[Scored], Mapping[MarketId, Decision]]:
         policy, classes = self._ground.rules.policy, self._crisis.classes
-        if peer == EWMA:
+        if peer in (EWMA, SCALED):
             ewma = Ewma(self.walk, self._ground.found, policy)
-            return lambda scored: ewma.decisions(scored, classes)
+
+            def by_ewma(scored: Scored) -> Mapping[MarketId, Decision]:
+                found = ewma.decisions(scored, classes)
+                return found if peer == EWMA else with_caps(found, scaled_caps(found, self._shares))
+
+            return by_ewma
         if peer == TIERS:
             return lambda scored: with_caps(scored.decisions, self._tier_caps(scored.minute))
         if peer == MATCHED:
