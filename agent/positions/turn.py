@@ -8,35 +8,17 @@ price, and cost a trader less than what the formula would do in their place.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agent.positions.action_turn import Acted, Actor, Decided, Scene
-from agent.positions.cascade import (
-    MOST_POSITIONS,
-    NOTHING_FORESEEN,
-    SLOWEST,
-    Cascade,
-    Foreseen,
-    choose,
-    encode_cascade,
-)
-from agent.positions.keeper import (
-    DEFAULT_PLAN,
-    Agenda,
-    KeeperSettings,
-    Patience,
-    Task,
-    Work,
-    agenda,
-)
+from agent.positions.cascade import Foreseen
+from agent.positions.keeper import KeeperSettings
+from agent.positions.keeper_turn import Keeper, with_liquidators
 from agent.positions.look import (
     NOTHING_DECIDED,
-    NOTHING_TO_DO,
     Chain,
-    Done,
     Look,
     PositionPorts,
     Turn,
@@ -48,22 +30,16 @@ from agent.positions.warn_turn import Said, Warner
 from agent.positions.watch import Watch, decide, markets_now
 from agent.world import domain_of
 from contracts.book import Book
-from contracts.book_readings import Readings
 from contracts.book_words import Account, account_number, split_position_id
-from contracts.units import MarketId, UnixS
-from relayer.chain.index import Index, IndexedRequest
-from relayer.chain.index_paces import read_graces, read_waits, with_waits
+from contracts.units import UnixS
+from relayer.chain.index import Index
 from relayer.chain.index_reader import Advance, IndexReader
 from relayer.chain.index_totals import read_published
 from relayer.chain.margin_book import readings_of
 from relayer.chain.reads import read_chain
 from relayer.chain.rpc import BlockStamp
-from relayer.delivery.calls import ContractCall
-from relayer.delivery.states import Effective
-from relayer.evidence import pack
 
 MS = 1_000
-NEAR = 0.03  # log of price: so far a cascade may plausibly reach within minutes
 
 
 class Positions:
@@ -81,9 +57,8 @@ class Positions:
         self._chain = chain
         self._reader = reader
         self._ports = ports
-        self._keeper = keeper
         self._watch = Watch(reader.index)
-        self._patience = Patience()
+        self._keeper = Keeper(chain, ports, keeper)
         self.warner = warner
         self.actor = actor
         self.looked: Look | None = None  # what the last turn saw, also where it failed later
@@ -92,6 +67,10 @@ class Positions:
     def index(self) -> Index:
         """What the chain's events amount to, as of the last turn."""
         return self._reader.index
+
+    def retune(self, keeper: KeeperSettings) -> None:
+        """Let the keeper go by other settings from the next turn on."""
+        self._keeper.retune(keeper)
 
     async def turn(self) -> Turn:
         """Follow the chain, look, and do what is to be done; the clock stands still meanwhile."""
@@ -103,9 +82,10 @@ class Positions:
             began_ms = await self._ports.clock.now_ms()
             look = self.looked = await self._look(advance)
             sent = await self._send(look, began_ms)
-            foreseen = await self._foresee(look)
-            todo = await self._agenda(look, foreseen.cascade)
-            done = await self._do(todo, began_ms)
+            foreseen = await self._keeper.foresee(look, self.index, self._watch, self.actor)
+            chosen = self.actor.keeps_from_formula if self.actor is not None else frozenset()
+            todo = await self._keeper.agenda(look, self.index, foreseen.cascade, chosen)
+            done = await self._keeper.do(todo, began_ms)
             entry = entry_of(done, (began_ms, await self._ports.clock.now_ms()), foreseen.said)
             if entry is not None:
                 await self._ports.journal.record_cycle(entry)
@@ -186,7 +166,7 @@ class Positions:
         chosen = set(accounts) | ({account_number(payer)} if payer else set())
         book = self.index.part(chosen)
         markets = {split_position_id(identity)[1] for identity in book.positions}
-        book, readings = await self._waiting(book, look, markets)
+        book, readings = await with_liquidators(book, look, self._chain, markets)
         return Scene(
             book=book,
             readings=readings,
@@ -194,14 +174,6 @@ class Positions:
             domain=look.domain,
             now_ms=now_ms,
         )
-
-    async def _waiting(
-        self, book: Book, look: Look, markets: Iterable[MarketId]
-    ) -> tuple[Book, Readings]:
-        """Put the liquidator's windows, notes and graces of some markets into a book."""
-        endpoint, deployment = self._chain.endpoint, self._chain.deployment
-        waits = await read_waits(endpoint, deployment, look.stamp, sorted(markets))
-        return with_waits(book, look.readings, waits)
 
     def _has_anything(self) -> bool:
         return bool(self.index.requests()) or self.index.has_positions()
@@ -233,92 +205,3 @@ class Positions:
             weak=weak,
             took_s=took_s,
         )
-
-    async def _foresee(self, look: Look) -> Foreseen:
-        """Simulate what liquidating would set off; keep it as evidence.
-
-        Where several are weak, or where signers may be asked whom to liquidate.
-        """
-        weak = {split_position_id(identity)[0] for identity in look.weak}
-        payer, signs = self._ports.payer, self.actor is not None and self.actor.may_liquidate
-        simulates = signs or self._keeper.enabled
-        if len(weak) < (1 if signs else 2) or payer is None:
-            return NOTHING_FORESEEN
-        if not (simulates and self._keeper.simulate):
-            return Foreseen(said="cascade not simulated: keeper.simulate is off")
-        near = self._watch.near(look.markets, dict.fromkeys(look.markets, NEAR))
-        owners = weak | {split_position_id(identity)[0] for identity in near}
-        if len(near) > MOST_POSITIONS or len(owners) > MOST_POSITIONS:
-            found = Cascade(plan=SLOWEST, why=f"{len(near)} positions are near: too many")
-            return Foreseen(cascade=found, said=f"cascade not simulated: {found.why}")
-        book = self.index.part(owners)
-        markets = {split_position_id(identity)[1] for identity in book.positions}
-        book, readings = await self._waiting(book, look, markets)
-        ahead = self.actor.ahead.markets if self.actor is not None else {}
-        depths = {m: ahead[m].depth_usdc for m in markets if m in ahead}
-        caller = (account_number(payer), self._keeper.calls_a_turn)
-        found = choose(book, readings, depths, *caller)
-        if self._ports.evidence is None:
-            return Foreseen(cascade=found, said=f"cascade: {found.why}")
-        digest, bundle = pack(encode_cascade(found, book, readings, depths, caller))
-        await self._ports.evidence.keep(digest, bundle, {})
-        said = f"cascade: {found.why}; evidence {digest.hex()}"
-        return Foreseen(cascade=found, said=said, evidence_hash=digest)
-
-    async def _agenda(self, look: Look, cascade: Cascade | None) -> Agenda:
-        """Say what is to be done now, after the law's own book was asked."""
-        if self._ports.payer is None or not self._keeper.enabled:
-            return NOTHING_TO_DO
-        chosen = self.actor.keeps_from_formula if self.actor is not None else frozenset()
-        weak = {i: each for i, each in look.weak.items() if split_position_id(i)[0] not in chosen}
-        work = Work(weak=weak, requests=self.index.requests(), behind=self.index.behind())
-        keeper = account_number(self._ports.payer)
-        book, readings = self.index.part(_concerned(work) | {keeper}), look.readings
-        if weak:
-            markets = {each.standing.now.market for each in weak.values()}
-            book, readings = await self._waiting(book, look, markets)
-        if lacking := {split_position_id(i)[0] for i, each in weak.items() if each.absent}:
-            endpoint, deployment = self._chain.endpoint, self._chain.deployment
-            graces = await read_graces(endpoint, deployment, look.stamp, sorted(lacking))
-            book = replace(book, graces=graces)
-        plan = cascade.plan if cascade is not None else DEFAULT_PLAN
-        return agenda(book, readings, work, keeper, self._keeper, plan)
-
-    async def _do(self, todo: Agenda, now_ms: int) -> tuple[Done, ...]:
-        """Send what patience allows, at once; a fault of the chain shows after all have ended."""
-        allowed = [task for task in todo.tasks if self._patience.allows(task.key, now_ms)]
-        chosen = allowed[: self._keeper.calls_a_turn]
-        made = await asyncio.gather(
-            *(self._ports.delivery.call(self._call(task, now_ms)) for task in chosen),
-            return_exceptions=True,
-        )
-        done = []
-        for task, outcome in zip(chosen, made, strict=True):
-            well = isinstance(outcome, Effective)
-            self._patience = self._patience.after(task.key, now_ms, succeeded=well)
-            if not isinstance(outcome, BaseException):
-                done.append(Done(task=task, outcome=outcome))
-        faults = [outcome for outcome in made if isinstance(outcome, BaseException)]
-        if faults:
-            raise faults[0]
-        return tuple(done)
-
-    def _call(self, task: Task, now_ms: int) -> ContractCall:
-        return ContractCall(
-            kind="keeper",
-            chain_id=self._chain.deployment.chain_id,
-            contract=getattr(self._chain.margin, task.contract),
-            payload=task.payload,
-            made_at_ms=now_ms,
-            valid_until_ms=task.valid_until_ms,
-        )
-
-
-def _concerned(work: Work) -> set[Account]:
-    """Give the accounts that a turn's work is about."""
-    named = {split_position_id(identity)[0] for identity in (*work.weak, *work.behind)}
-    return named | {_account_of(each) for each in work.requests}
-
-
-def _account_of(waiting: IndexedRequest) -> Account:
-    return waiting.request.account

@@ -18,6 +18,7 @@ import numpy as np
 from contracts.book import Book, MarketBook, Request, SideBook, Terms
 from contracts.book_words import (
     CROSS,
+    ISOLATED,
     Account,
     AccountBook,
     Position,
@@ -104,9 +105,11 @@ class Index:
     def positions_of(self, account: str | Account) -> Mapping[PositionId, Position]:
         """Give an account's open positions of both modes."""
         owner = account_number(account) if isinstance(account, str) else account
-        markets, rows = self.ledger.tables[Table.MARKET], self.ledger.tables[Table.POSITION]
-        every = (position_id(owner, MarketId(m), mode) for m in markets for mode in (1, CROSS))
-        return {key: self.position(key) for key in every if rows.get(key, (0,))[0]}
+        markets = self.ledger.tables[Table.MARKET]
+        alone = (position_id(owner, MarketId(market), ISOLATED) for market in markets)
+        named = (*alone, *cross_identities(owner, self.account(owner)))
+        held = {key: self.position(key) for key in named if key in self.ledger.positions}
+        return {key: each for key, each in held.items() if each.size}
 
     def requests(self) -> tuple[IndexedRequest, ...]:
         """Give the orders that wait at the desk, oldest first, also those whose window is over."""
