@@ -22,6 +22,7 @@ _FENCED = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(aml [^`\n]+)`")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 _FILE = re.compile(r"`((?:agent|benchmarks|config|contracts|docs|models|relayer|tests)/[\w./-]+)`")
+_DEFINED = re.compile(r"`(\w+)` in `([\w./]+\.(?:py|vy))`")
 _MODULE = re.compile(r"python -m (benchmarks\.\w+)")
 
 
@@ -72,6 +73,17 @@ def test_document__each_file_and_benchmark_it_names_exists(document: Path) -> No
     named = [each.rstrip(".") for each in _FILE.findall(text)]
     named += [each.replace(".", "/") + ".py" for each in _MODULE.findall(text)]
     assert [each for each in named if not (ROOT / each).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_document__each_function_is_in_the_file_that_it_is_said_to_be_in(document: Path) -> None:
+    named = _DEFINED.findall(document.read_text())
+    missing = []
+    for name, file in named:
+        defined = rf"^\s*(async )?(def|class) {name}\b"
+        if not re.search(defined, (ROOT / file).read_text(), re.MULTILINE):
+            missing.append((name, file))
+    assert missing == []
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
