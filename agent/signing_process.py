@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -36,8 +36,8 @@ from relayer.market.history import HistoryStore
 from relayer.metrics import Metrics, Vocabulary, only, serve_registry
 from relayer.signing.keys import Key
 from relayer.signing.server import Door, SignerServer
-from relayer.signing.signer import Signer
-from relayer.signing.values import RefusalReason
+from relayer.signing.signer import Signer, SignerPorts
+from relayer.signing.values import RefusalReason, SignerRules
 from relayer.storage import Database
 
 # What a signer does. The rest of the house's metrics would say of it that it decides nothing.
@@ -119,8 +119,7 @@ async def signer_process(
         keys = await asyncio.to_thread(_keys, network, signers, place.number)
         mind = _mind(ground, place.number)
         ports = await signer_ports(ground, stack, mind, counts=True)
-        rules = signer_rules(ground)
-        price, risk = (Signer(f"{kind}-{place.number}", keys[kind], ports, rules) for kind in KINDS)
+        price, risk = _both(keys, place.number, ports, signer_rules(ground))
         door = Door(
             name=f"signer-{place.number}",
             key=keys["transport"],
@@ -165,6 +164,13 @@ def _keys(network: Network, settings: SignersSettings, number: int) -> dict[str,
                     f"{number} of the configuration has {wanted}"
                 )
     return keys
+
+
+def _both(
+    keys: Mapping[str, Key], number: int, ports: SignerPorts, rules: SignerRules
+) -> tuple[Signer, ...]:
+    """Give the price signer and the risk signer of one process."""
+    return tuple(Signer(f"{kind}-{number}", keys[kind], ports, rules) for kind in KINDS)
 
 
 def _mind(ground: Ground, number: int) -> OwnMind | None:

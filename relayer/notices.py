@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ class Channels:
     """Every channel of one file; an address is a secret, and is never shown."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
+        # It writes an address that it cannot read, or a token in it, into its log.
+        logging.getLogger("apprise").setLevel(logging.CRITICAL)
         self._apprise = apprise.Apprise()
         for number, address in enumerate(addresses, 1):
             if not self._apprise.add(address):
