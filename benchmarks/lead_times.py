@@ -1,10 +1,13 @@
 """How early liquidations are announced, and how often nothing follows an announcement.
 
     python -m benchmarks.lead_times --json OUT [--accounts N] [--seed N]
+    python -m benchmarks.lead_times --early --model FOLDER [--chances 0.15,0.15,0.15,0.2]
 
 The population of `benchmarks.crises` trades on recorded candles of 2025 (perpetuals, 1 and 5
 minutes) under our agent; each minute the daemon's own levels, board and screen look at every
 position (`agent.positions`). Nothing was trained or tuned on 2025: it is looked at, no more.
+`--early` plays crises before 2020 instead, on which thresholds may be chosen; `--textbook` asks the
+formula, not the heads.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +37,7 @@ from benchmarks.crises_law import MS, Law
 from benchmarks.crises_peers import OURS, Tiers
 from benchmarks.crises_prices import MINUTE_MS, read_bars
 from benchmarks.crises_run import Crisis, Ground, Play
+from benchmarks.early_crises import EARLY, early_bars
 from contracts.units import MarketId, PriceE18
 from models.artifact import default_artifact, load
 from models.risk_heads import RiskHeads
@@ -275,14 +279,16 @@ def _came_true(alarm: Alarm, ended: Mapping[tuple[int, int], int]) -> bool:
     return minute is not None and 0 <= minute - alarm.minute <= DAY_MINUTES
 
 
-def watched(ground: Ground, play: Play) -> dict[str, Any]:
+def watched(
+    ground: Ground, play: Play, settings: WarnSettings, heads: RiskHeads | None
+) -> dict[str, Any]:
     """Play ours over a stretch with the board beside it."""
     watcher = Watcher(
-        settings=WarnSettings(),
+        settings=settings,
         start_ms=play.walk.start_ms,
         every_minutes=ground.every_minutes,
         scored=play.scored,
-        heads=ground.model.risks,
+        heads=heads,
     )
     play.run(OURS, watcher.look, follow=lambda record: setattr(watcher, "record", record))
     return figures(watcher, play.warm_minutes, play.walk.length)
@@ -295,19 +301,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--accounts", type=int, default=200)
     parser.add_argument("--every", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--early", action="store_true", help="crises before 2020")
+    parser.add_argument("--model", type=Path, help="an artifact's folder, if not the shipped one")
+    parser.add_argument("--chances", help="where levels begin, four between commas")
+    parser.add_argument("--textbook", action="store_true", help="the formula, not the heads")
     options = parser.parse_args(arguments)
-    missing = [s.crisis.file for s in STRETCHES if not (DATA / s.crisis.file).is_file()]
+    chosen = EARLY if options.early else [each.crisis for each in STRETCHES]
+    missing = [each.file for each in chosen if not (DATA / each.file).exists()]
     if missing:
         print(f"skipped: {missing[0]} is absent; the recorded candles are not part of the product")
         return 0
     ground = _ground(options)
     found: dict[str, Any] = {"artifact": ground.model.model_hash.hex(), "seed": options.seed}
-    for stretch in STRETCHES:
-        found[stretch.crisis.name] = watched(ground, _play(ground, stretch, options.seed))
-        print(json.dumps({stretch.crisis.name: found[stretch.crisis.name]}, indent=1), flush=True)
+    heads = None if options.textbook else ground.model.risks
+    settings = _settings(options.chances)
+    for name, play in _plays(ground, options):
+        found[name] = watched(ground, play, settings, heads)
+        print(json.dumps({name: found[name]}, indent=1), flush=True)
         if options.json is not None:
             options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _settings(chances: str | None) -> WarnSettings:
+    if chances is None:
+        return WarnSettings()
+    return WarnSettings.model_validate({"chances": [float(each) for each in chances.split(",")]})
+
+
+def _plays(ground: Ground, options: argparse.Namespace) -> Iterator[tuple[str, Play]]:
+    """Give what is to be played, one after the other."""
+    for crisis in EARLY if options.early else ():
+        yield crisis.name, Play(ground, crisis, early_bars(DATA, crisis), options.seed)
+    for stretch in () if options.early else STRETCHES:
+        yield stretch.crisis.name, _play(ground, stretch, options.seed)
 
 
 def _play(ground: Ground, stretch: Stretch, seed: int) -> Play:
@@ -319,7 +346,7 @@ def _play(ground: Ground, stretch: Stretch, seed: int) -> Play:
 
 def _ground(options: argparse.Namespace) -> Ground:
     return Ground(
-        model=load(default_artifact()),
+        model=load(options.model or default_artifact()),
         settings=load_settings("local"),
         found=QUICK_MULTIPLES,
         tiers=Tiers(pd.read_parquet(DATA / TIERS)),

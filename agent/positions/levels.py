@@ -54,7 +54,7 @@ class WarnSettings(Section):
     """When somebody is warned, and how often anything is said."""
 
     enabled: bool = True
-    chances: tuple[float, float, float, float] = (0.2, 0.2, 0.25, 0.3)
+    chances: tuple[float, float, float, float] = (0.15, 0.15, 0.15, 0.2)
     distances: tuple[float, float, float, float] = (0.02, 0.01, 0.005, 0.0025)
     leave_chance_ratio: float = Field(default=0.6, gt=0, lt=1)
     leave_distance_ratio: float = Field(default=1.5, gt=1)

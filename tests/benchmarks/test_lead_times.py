@@ -49,7 +49,7 @@ def test_watched__a_crash__flags_positions_before_they_are_liquidated() -> None:
 
     ground = crises._ground(Options())  # type: ignore[arg-type]
     play = Play(ground, crises.QUICK, crises.made_up(crises.QUICK), 1)
-    found = watched(ground, play)
+    found = watched(ground, play, WarnSettings(), ground.model.risks)
     assert found["liquidated"] > 0
     notice, critical = found["levels"]["notice"], found["levels"]["critical"]
     assert notice["flagged_at_all"] >= critical["flagged_at_all"]
