@@ -9,7 +9,7 @@ from agent.ports import Clock, Delivery, Evidence, Records
 from agent.positions.action_turn import Acted, Decided
 from agent.positions.cascade import Cascade
 from agent.positions.keeper import Agenda, Task
-from agent.positions.warn_turn import Said
+from agent.positions.saying import Said
 from contracts.book_margin import Health, MarketNow
 from contracts.book_readings import Readings
 from contracts.book_words import PositionId

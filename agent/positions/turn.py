@@ -25,8 +25,9 @@ from agent.positions.look import (
     entry_of,
 )
 from agent.positions.reconcile import Difference, confirmed, differences, harmful
+from agent.positions.saying import Said
 from agent.positions.sums import sums_of
-from agent.positions.warn_turn import Said, Warner
+from agent.positions.warn_turn import Warner
 from agent.positions.watch import Watch, decide, markets_now
 from agent.world import domain_of
 from contracts.book import Book
