@@ -1,10 +1,10 @@
 """How far what the policy publishes swings: `python -m benchmarks.procyclicality --json OUT`.
 
-The shipped artifact scores every day at 00:00 UTC from hourly candles; the policy turns that into
-a maintenance at a liquidation of 100,000. Shown are peak to trough, the worst rise over five days
-and the average, as the mean over coins and for the worst of them: over the days before 2020, on
-which weight, buffer and stressed tail were chosen, and (`--read`) over 2020 to 2023. Each line is
-one choice an operator has; the average is what it costs.
+An artifact (`--model FOLDER`, else the shipped one) scores every day at 00:00 UTC from hourly
+candles; the policy turns that into a maintenance at a liquidation of 100,000. Shown are peak to
+trough, the worst rise over five days and the average, as the mean over coins and for the worst of
+them: over the days before 2020, on which weight, buffer and stressed tail were chosen, and
+(`--read`) over 2020 to 2023. Each line is one choice an operator has; the average is what it costs.
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--read", action="store_true", help="read 2020 to 2023 too")
+    parser.add_argument("--model", type=Path, help="an artifact's folder; else the shipped one")
     options = parser.parse_args(arguments)
     path = DATA / FILES[0]
     if not path.is_file():
         print(f"skipped: {path} is absent", file=sys.stderr)
         return 2
-    coins = scored(path)
+    coins = scored(path, options.model or default_artifact())
     start, end = (int(border.timestamp() * 1_000) for border in (START, END))
     early = [between(coin, 0, start) for coin in coins]
     early = [coin for coin in early if len(coin.scores) >= LEAST_DAYS]
@@ -76,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def scored(path: Path) -> list[Coin]:
+def scored(path: Path, model: Path) -> list[Coin]:
     """Score every coin of a candle file once a day, in the state of all of them."""
-    scorer, parts = load(default_artifact()).scorer, []
+    scorer, parts = load(model).scorer, []
     for done, series in enumerate(read_series(path)):
         tell("reading", done, 0)
         rows = hour_rows(series, horizons_s=(86_400,), stride_ms=DAY_HOURS * HOUR_MS)
