@@ -33,6 +33,7 @@ from agent.positions.loop import PositionLoop
 from agent.quoting.desk import LatestJudgement, TermsDesk
 from agent.quoting.service import desk_of, interface
 from agent.rederive import Untaught
+from agent.retuning import Tunable
 from agent.rounds import RoundNumbers
 from agent.serving import Serving
 from agent.signers import Quorums
@@ -79,6 +80,7 @@ class Daemon:
     metrics_port: int
     positions: PositionLoop | None
     judged: LatestJudgement
+    tunable: Tunable
     http: Listening | None
     lease: Lease | None
     lost: asyncio.Event  # set when another process has the lease
@@ -102,8 +104,7 @@ async def daemon(
         ground = await ground_of((network, part), settings, model, lease, stack)
         server = serve_metrics(ground.metrics, settings.metrics)
         stack.callback(server.close)
-        if part is Part.WHOLE:
-            watch_payer(ground, stack)
+        payer = watch_payer(ground, stack) if part is Part.WHOLE else None
         progress(f"metrics at http://{settings.metrics.host}:{server.port}/metrics")
         serving = _serving(ground, model)
         hands = await lead(ground, await _hands(ground, stack, progress, serving), stack, progress)
@@ -128,6 +129,7 @@ async def daemon(
             metrics_port=server.port,
             positions=positions,
             judged=judged,
+            tunable=Tunable(positions=positions, desk=desk, payer=payer),
             http=listening,
             lease=ground.lease,
             lost=ground.lost,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -57,6 +57,12 @@ class WatcherSettings(Section):
     rpc_url: str | None = None
     port: int = Field(default=9110, ge=0, le=65_535)
     every_s: float = Field(default=5.0, gt=0, le=300)
+
+
+class LogSettings(Section):
+    """What is written to the log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class TracingSettings(Section):
@@ -217,6 +223,7 @@ class Settings(Section):
     rules: Rules
     metrics: MetricsSettings = MetricsSettings()
     watcher: WatcherSettings = WatcherSettings()
+    log: LogSettings = LogSettings()
     tracing: TracingSettings | None = None
     http: HttpSettings | None = None
     quotes: QuoteSettings = QuoteSettings()

@@ -14,6 +14,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from agent.cycle import CycleResult, Mind, risk_cycle
 from agent.faults import reason_of
+from agent.impact import ImpactSettings
 from agent.ports import Hands
 from agent.positions.ahead import ahead_of
 from agent.positions.loop import PositionLoop
@@ -100,8 +101,9 @@ class Loops:
         """Tell somebody each time that a loop has ended a turn, or found none due."""
         self._ended_turn = ended
 
-    def retune(self, every_s: int, prices: PriceSettings) -> None:
-        """Take other paces; a turn that is under way ends with the ones that it began with."""
+    def retune(self, every_s: int, prices: PriceSettings, impact: ImpactSettings) -> None:
+        """Take other paces and budgets; a turn under way ends with what it began with."""
+        self._mind = replace(self._mind, impact=impact)
         if every_s != self._settings.every_s:
             self._next_cycle_ms = 0
         self._settings = replace(self._settings, every_s=every_s, prices=prices)

@@ -33,6 +33,10 @@ class PayerWatch:
         self._runway = Runway()
         self._short = False
 
+    def retune(self, settings: PayerSettings) -> None:
+        """Warn by other limits from the next look on."""
+        self._settings = settings
+
     async def run(self) -> None:
         """Look again and again; an endpoint that does not answer is asked next time."""
         while True:
@@ -62,15 +66,16 @@ class PayerWatch:
         self._short = short
 
 
-def watch_payer(ground: Ground, stack: AsyncExitStack) -> None:
+def watch_payer(ground: Ground, stack: AsyncExitStack) -> PayerWatch | None:
     """Watch for as long as the daemon runs, leading or not; a dry run has nobody to pay."""
     payer = ground.network.keys.gas_payer
     if payer is None:
-        return
+        return None
     settings = ground.settings.payer
     watch = PayerWatch(ground.endpoint, payer.address, settings, ground.metrics)
     task = asyncio.create_task(watch.run())
     stack.push_async_callback(_ended, task)
+    return watch
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

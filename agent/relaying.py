@@ -18,6 +18,7 @@ from agent.leading import LedQuorum, hold_lease
 from agent.network import Network
 from agent.payer import watch_payer
 from agent.positions.build import guardian_of
+from agent.retuning import Tunable
 from agent.serving import Serving
 from agent.signing import OwnMind
 from relayer.delivery.outbox import Outbox
@@ -38,6 +39,7 @@ class Relay:
 
     ground: Ground
     working: Working
+    tunable: Tunable
     metrics_port: int
 
 
@@ -57,7 +59,7 @@ async def relay(
         ground = await ground_of((network, Part.RELAY), settings, None, lease, stack)
         server = serve_metrics(ground.metrics, settings.metrics)
         stack.callback(server.close)
-        watch_payer(ground, stack)
+        payer = watch_payer(ground, stack)
         progress(f"metrics at http://{settings.metrics.host}:{server.port}/metrics")
         held = await hold_lease(ground, None, stack, progress)
         mind = await _mind(ground, stack)
@@ -77,7 +79,12 @@ async def relay(
             metrics=HandoverMetrics(ground.metrics.registry),
             guardian=await guardian_of(ground),
         )
-        yield Relay(ground=ground, working=Working(ports, looked), metrics_port=server.port)
+        yield Relay(
+            ground=ground,
+            working=Working(ports, looked),
+            tunable=Tunable(payer=payer),
+            metrics_port=server.port,
+        )
 
 
 async def _mind(ground: Ground, stack: AsyncExitStack) -> OwnMind | None:

@@ -1,12 +1,13 @@
 """What SIGHUP does: the configuration is read again, and what may change while it runs is changed.
 
 All or nothing: with one fault in the files nothing changes. What a running daemon cannot change
-(keys, venues, markets, model, rules that signers hold as well) is named, and waits for a restart.
+(keys, venues, endpoints, markets, model, rules that signers hold as well) is named, and waits for a
+restart. What each part of a daemon can take is listed here, and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,9 +17,19 @@ from agent.coherence import leaves
 from agent.config import Settings, load_settings
 from agent.config_report import plain, without_secret
 from agent.errors import ConfigError
+from agent.ground import Part
 
-# Read at each turn, and asked of no signer.
-AT_ONCE: Final = ("cycle", "prices")
+# Read at each turn, and asked of no signer beyond what it allows anyway.
+AT_ONCE: Final[Mapping[Part, tuple[str, ...]]] = {
+    Part.WHOLE: (
+        *("cycle", "prices", "impact", "warnings", "keeper", "actions", "quotes"),
+        *("payer", "log"),
+    ),
+    Part.AGENT: ("cycle", "prices", "impact", "warnings", "keeper", "actions", "quotes", "log"),
+    Part.RELAY: ("payer", "log"),
+}
+# Of those tables, what is built once: the board of warnings, and who prunes evidence of terms.
+ONCE: Final = ("warnings.enabled", "quotes.evidence_kept_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +40,9 @@ class Change:
     before: Any
     after: Any
 
-    @property
-    def at_once(self) -> bool:
-        """Whether a running daemon can take it."""
-        return self.name.split(".")[0] in AT_ONCE
+    def at_once(self, part: Part) -> bool:
+        """Whether a running process of this part can take it."""
+        return self.name.split(".")[0] in AT_ONCE[part] and self.name not in ONCE
 
 
 def changes(old: Settings, new: Settings) -> tuple[Change, ...]:
@@ -51,31 +61,48 @@ def changes(old: Settings, new: Settings) -> tuple[Change, ...]:
     )
 
 
-def taken(old: Settings, new: Settings) -> Settings:
+def taken(old: Settings, new: Settings, part: Part = Part.WHOLE) -> Settings:
     """Give the old settings with what can be taken at once."""
-    return old.model_copy(update={name: getattr(new, name) for name in AT_ONCE})
+    following = {name: getattr(new, name) for name in AT_ONCE[part]}
+    for table, name in (each.split(".") for each in ONCE):
+        if table in following:
+            kept = getattr(getattr(old, table), name)
+            following[table] = following[table].model_copy(update={name: kept})
+    return old.model_copy(update=following)
 
 
 class Reloader:
     """Holds the settings in force, and reads their files again when told."""
 
-    def __init__(self, network: str, settings: Settings) -> None:
+    def __init__(
+        self,
+        network: str,
+        settings: Settings,
+        part: Part = Part.WHOLE,
+        told: Callable[[Settings], Settings] = lambda read: read,
+    ) -> None:
+        """Keep what is in force; `told`: what the command line changes of the files."""
         self.settings = settings
         self._network = network
+        self._part = part
+        self._told = told
         self._log = structlog.get_logger("aml")
 
     def reload(self, apply: Callable[[Settings], None]) -> str:
-        """Read the files again and apply what can be; return in a sentence what became of it."""
+        """Read the files again and apply what can be; return in a sentence what became of it.
+
+        `apply` takes all of it, or raises `ConfigError` before it has taken anything.
+        """
         try:
-            new = load_settings(self._network)
+            new = self._told(load_settings(self._network))
+            found, following = changes(self.settings, new), taken(self.settings, new, self._part)
+            apply(following)
         except ConfigError as fault:
             self._log.error("reload_refused", detail=str(fault))
             return "reload refused: the files are faulty; running as before"
-        found = changes(self.settings, new)
-        self.settings = taken(self.settings, new)
-        apply(self.settings)
+        self.settings = following
         for each in found:
-            event = "setting_changed" if each.at_once else "setting_needs_restart"
+            event = "setting_changed" if each.at_once(self._part) else "setting_needs_restart"
             self._log.warning(event, name=each.name, before=each.before, after=each.after)
-        at_once = sum(each.at_once for each in found)
+        at_once = sum(each.at_once(self._part) for each in found)
         return f"reloaded: {at_once} changed, {len(found) - at_once} wait for a restart"

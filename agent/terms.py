@@ -20,6 +20,7 @@ from contracts.units import (
 
 VALID_MS = 300_000
 NO_HISTORY_SCORE_PPM = Ppm(500_000)  # the middle of the scale: who is unknown is never the best
+NO_MODEL_MULTIPLIER_PPM = Ppm(750_000)  # the middle of [0.5, 1], for the same reason
 CEILING_FACTOR_PPM = 1_600_000  # how far a managed position's ratio may rise above its first
 
 
@@ -74,15 +75,31 @@ def ratios_for(wish: Wish, allowance: Allowance, multiplier_ppm: Ppm) -> Ratios:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What an account is known for: its share of caps, and the score that its terms carry."""
+
+    multiplier_ppm: Ppm = NO_MODEL_MULTIPLIER_PPM
+    score_ppm: Ppm = NO_HISTORY_SCORE_PPM
+
+
+UNKNOWN = Known()
+
+
 def terms_for(
-    wish: Wish, oracle: OracleState, now_ms: int, hashes: tuple[bytes, bytes]
+    wish: Wish,
+    oracle: OracleState,
+    now_ms: int,
+    hashes: tuple[bytes, bytes],
+    known: Known = UNKNOWN,
 ) -> PositionTerms:
-    """Give the terms that the market allows somebody unknown now."""
+    """Give the terms that the market allows an account now; who is unknown is never the best."""
     market, guard = oracle.markets[wish.market], oracle.guards[wish.market]
     cap_e2 = values_for_new_risk(market, guard, seconds_floor(UnixMs(now_ms))).cap_e2
     floor_ppm = oracle.bounds[market.class_id].floor_maintenance_ppm
-    ratios = ratios_for(wish, Allowance(cap_e2=cap_e2, floor_ppm=floor_ppm), Ppm(PPM))
-    return written(wish, ratios, now_ms, hashes)
+    allowance = Allowance(cap_e2=cap_e2, floor_ppm=floor_ppm)
+    ratios = ratios_for(wish, allowance, known.multiplier_ppm)
+    return written(wish, ratios, now_ms, hashes, known.score_ppm)
 
 
 def written(

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.cli.options import Written
     from agent.cli.setup import Prepared
     from agent.owner.acts import Calls
     from agent.owner.authority import Office
     from agent.owner.batches import Ready
     from contracts.units import MarketId
 
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the files; else safe/ beside the state.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, with each call's bytes.")]
-ForOption = Annotated[str, typer.Option("--for", help="How long: 90s, 30m, 12h, 7d.")]
 
-
-def batches(  # noqa: PLR0913, PLR0917 - what every owner's command hands on
+def batches(
     name: str,
-    network: str,
-    state: Path,
+    written: Written,
     build: Callable[[Office, Prepared], Awaitable[Calls]],
-    out: Path | None,
-    as_json: bool,
     owner: Callable[[Office], str] | None = None,
 ) -> None:
     """Work out the calls of an act and write them as files; none of ours signs them."""
@@ -38,7 +31,7 @@ def batches(  # noqa: PLR0913, PLR0917 - what every owner's command hands on
     from agent.owner.authority import open_office
     from agent.owner.batches import prepare, save
 
-    prepared = require_world(network, state, keys=False)
+    prepared = require_world(written.network, written.state, keys=False)
 
     async def ready() -> tuple[Ready, ...]:
         async with open_office(prepared.network) as office:
@@ -48,10 +41,10 @@ def batches(  # noqa: PLR0913, PLR0917 - what every owner's command hands on
 
     found = asyncio.run(ready())
     if not found:
-        typer.echo("{}" if as_json else "nothing to do: the contracts have it so already")
+        typer.echo("{}" if written.as_json else "nothing to do: the contracts have it so already")
         return
-    files = save(name, found, out or prepared.network.state / "safe")
-    if as_json:
+    files = save(name, found, written.out or prepared.network.state / "safe")
+    if written.as_json:
         _json(found, files)
     else:
         _show(found, files)

@@ -27,7 +27,6 @@ def demo(
     Example: aml demo
     """
     import asyncio
-    import logging
     import tempfile
     from datetime import UTC, datetime
 
@@ -35,7 +34,7 @@ def demo(
     from relayer.local import client
     from relayer.local.candles import PLAY_MS
 
-    configure_logging(logging.ERROR)
+    configure_logging("error")
     folder = state or Path(tempfile.mkdtemp(prefix="aml-demo-"))
     typer.echo(f"state folder {folder}; candles are synthetic, made by us")
     start = datetime.fromtimestamp(PLAY_MS / 1_000 + 3_600, tz=UTC)

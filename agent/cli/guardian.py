@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.batches import ForOption
-from agent.cli.local import DEFAULT_STATE, StateOption
-from agent.cli.run import NetworkOption
+from agent.cli.options import SENT, ForOption, Sent, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,28 +14,17 @@ if TYPE_CHECKING:
     from agent.owner.authority import Office
     from agent.owner.guarding import Act, Done
 
-KeyOption = Annotated[
-    str | None,
-    typer.Option("--key", help="File, credential:NAME or kms:REGION/KEY; else [keys] guardian."),
-]
-DryOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be sent and what the contract says.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 EXIT_REFUSED = 1
 
 
-def halt(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+@grouped
+def halt(
     what: Annotated[str, typer.Argument(metavar="SCOPE|MARKET", help="What to stop.")],
     duration: ForOption = "1h",
     reduce_only: Annotated[
         bool, typer.Option("--reduce-only", help="Of a market only new positions.")
     ] = False,
-    key: KeyOption = None,
-    dry_run: DryOption = False,
-    as_json: JsonOption = False,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
+    sent: Sent = SENT,
 ) -> None:
     """Stop something at once, for at most a day: it ends by itself, or by the owner's resume.
 
@@ -66,16 +52,13 @@ def halt(  # noqa: PLR0913, PLR0917 - the options of a command are its parameter
             return guarding.limit_market(office.owned, oracle, meant, symbols[meant], seconds)
         return guarding.halt_market(office.owned, meant, symbols[meant], seconds)
 
-    _act(act, (network, state), key, dry_run, as_json)
+    _act(act, sent)
 
 
+@grouped
 def freeze(
     what: Annotated[str, typer.Argument(metavar="MARKET|KIND", help="What to freeze.")],
-    key: KeyOption = None,
-    dry_run: DryOption = False,
-    as_json: JsonOption = False,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
+    sent: Sent = SENT,
 ) -> None:
     """Let a market's values stand, or refuse one kind of signed decision, until the owner ends it.
 
@@ -96,16 +79,13 @@ def freeze(
             return guarding.freeze_kind(office.owned, meant)
         return guarding.freeze_market(office.owned, meant, symbols[meant])
 
-    _act(act, (network, state), key, dry_run, as_json)
+    _act(act, sent)
 
 
+@grouped
 def revert(
     market: Annotated[str, typer.Argument(help="A market's symbol.")],
-    key: KeyOption = None,
-    dry_run: DryOption = False,
-    as_json: JsonOption = False,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
+    sent: Sent = SENT,
 ) -> None:
     """Undo a market's last accepted change of parameters, toward safety only, within a day of it.
 
@@ -120,15 +100,12 @@ def revert(
         number = found(market, symbols)
         return guarding.revert_market(office.owned, number, symbols[number])
 
-    _act(act, (network, state), key, dry_run, as_json)
+    _act(act, sent)
 
 
 def _act(
     act: Callable[[Office], Act],
-    where: tuple[str, Path],
-    source: str | None,
-    dry_run: bool,
-    as_json: bool,
+    sent: Sent,
 ) -> None:
     """Try or carry out one act, and say what the contract has now."""
     import asyncio
@@ -137,9 +114,9 @@ def _act(
     from agent.owner.authority import open_office
     from agent.owner.guarding import carry_out, guardian_key, try_act
 
-    prepared = require_world(*where, keys=False)
+    prepared = require_world(sent.network, sent.state, keys=False)
     network = prepared.network
-    key = None if dry_run else guardian_key(network, prepared.settings, source)
+    key = None if sent.dry_run else guardian_key(network, prepared.settings, sent.key)
 
     async def done() -> Done:
         async with open_office(network) as office:
@@ -148,7 +125,7 @@ def _act(
                 return await try_act(office, wanted, None)
             return await carry_out(office, wanted, key)
 
-    _show(asyncio.run(done()), as_json)
+    _show(asyncio.run(done()), sent.as_json)
 
 
 def _show(done: Done, as_json: bool) -> None:

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.batches import ForOption, JsonOption, OutOption
-from agent.cli.local import DEFAULT_STATE, StateOption
-from agent.cli.run import NetworkOption
+from agent.cli.options import WRITTEN, ForOption, Written, grouped
 
 if TYPE_CHECKING:
     from agent.cli.setup import Prepared
@@ -25,12 +23,10 @@ SymbolArgument = Annotated[str, typer.Argument(help="A market's symbol.")]
 
 
 @app.command("add")
+@grouped
 def add(
     symbol: SymbolArgument,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written,
 ) -> None:
     """Add the next [[markets]] table to feed, oracle and engine, with its class's first values.
 
@@ -48,17 +44,15 @@ def add(
         count = len(office.state.oracle.markets)
         return acts.add_market(office.owned, markets[wanted], count, planned(prepared))
 
-    batches(f"market-add-{symbol.upper()}", network, state, build, out, as_json)
+    batches(f"market-add-{symbol.upper()}", written, build)
 
 
 @app.command("reduce-only")
+@grouped
 def reduce_only(
     symbol: SymbolArgument,
     duration: ForOption = "30d",
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written = WRITTEN,
 ) -> None:
     """Take no new positions in a market, from execution on; closing goes on. At once.
 
@@ -72,16 +66,14 @@ def reduce_only(
         number, seconds = found(symbol, symbols_of(office)), words.seconds(duration)
         return acts.reduce_only(office.owned, office.state.oracle, number, seconds)
 
-    batches(f"market-reduce-only-{symbol.upper()}", network, state, build, out, as_json)
+    batches(f"market-reduce-only-{symbol.upper()}", written, build)
 
 
 @app.command("settle")
+@grouped
 def settle(
     symbol: SymbolArgument,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written,
 ) -> None:
     """End a market for ever at the feed's last good price, a day after that price or later.
 
@@ -96,7 +88,7 @@ def settle(
     async def build(office: Office, _: Prepared) -> Calls:
         return acts.settle(office.owned, found(symbol, symbols_of(office)))
 
-    batches(f"market-settle-{symbol.upper()}", network, state, build, out, as_json)
+    batches(f"market-settle-{symbol.upper()}", written, build)
 
 
 def planned(prepared: Prepared) -> DeploymentSettings:

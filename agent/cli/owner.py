@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.batches import ForOption, JsonOption, OutOption
-from agent.cli.local import DEFAULT_STATE, StateOption
-from agent.cli.run import NetworkOption
+from agent.cli.options import PLACE, WRITTEN, CallsOption, ForOption, Place, Written, grouped
 
 if TYPE_CHECKING:
     from agent.cli.setup import Prepared
@@ -25,11 +23,9 @@ AddressArgument = Annotated[str, typer.Argument(help="An address.")]
 
 
 @app.command("bounds")
+@grouped
 def bounds(
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written,
 ) -> None:
     """Bring the classes' rules and bounds, and the engine's rules, to what the file says.
 
@@ -45,21 +41,19 @@ def bounds(
         rules = await office.market_rules()
         return acts.bounds(office.owned, office.state, planned(prepared), rules)
 
-    batches("bounds", network, state, build, out, as_json)
+    batches("bounds", written, build)
 
 
 @app.command("signers")
-def signers(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+@grouped
+def signers(
     kind: Annotated[str, typer.Argument(help="price or risk.")],
     add: Annotated[list[str] | None, typer.Option("--add", help="Its address.")] = None,
     remove: Annotated[list[str] | None, typer.Option("--remove", help="Its address.")] = None,
     threshold: Annotated[
         int | None, typer.Option("--threshold", min=1, help="How many sign; stays if not given.")
     ] = None,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written = WRITTEN,
 ) -> None:
     """Add and remove signers and set how many must sign: add, threshold, remove, in this order.
 
@@ -83,15 +77,13 @@ def signers(  # noqa: PLR0913, PLR0917 - the options of a command are its parame
         read = office.state.feed if contract == acts.FEED else office.state.oracle
         return acts.signers(office.owned, change, read.config)
 
-    batches(f"signers-{kind.lower()}", network, state, build, out, as_json)
+    batches(f"signers-{kind.lower()}", written, build)
 
 
 @app.command("policy")
+@grouped
 def policy(
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written,
 ) -> None:
     """Set the hash of [rules] in both contracts, after the rules of the file have changed.
 
@@ -106,16 +98,14 @@ def policy(
     async def build(office: Office, prepared: Prepared) -> Calls:
         return acts.policy(office.owned, policy_hash(prepared.settings), office.policies)
 
-    batches("policy", network, state, build, out, as_json)
+    batches("policy", written, build)
 
 
 @app.command("guardian")
+@grouped
 def guardian(
     address: AddressArgument,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written,
 ) -> None:
     """Replace the guardian. Timelocked; but the owner itself at once, where one has turned.
 
@@ -131,17 +121,15 @@ def guardian(
         standing = {name: each.guardian for name, each in office.authorities.items()}
         return acts.guardian(office.owned, wanted, standing)
 
-    batches("guardian", network, state, build, out, as_json)
+    batches("guardian", written, build)
 
 
 @app.command("pause")
+@grouped
 def pause(
     what: Annotated[str, typer.Argument(metavar="SCOPE|MARKET", help="What to stop.")],
     duration: ForOption = "7d",
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written = WRITTEN,
 ) -> None:
     """Stop something for up to 30 days, where the guardian's day is too short. At once.
 
@@ -156,16 +144,14 @@ def pause(
         assert not isinstance(meant, DecisionKind)
         return acts.pause(office.owned, meant, words.seconds(duration))
 
-    batches(f"pause-{what.lower()}", network, state, build, out, as_json)
+    batches(f"pause-{what.lower()}", written, build)
 
 
 @app.command("propose")
+@grouped
 def propose(
     address: AddressArgument,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written,
 ) -> None:
     """Offer ownership to another; nothing changes until it accepts. At once.
 
@@ -179,15 +165,13 @@ def propose(
     async def build(office: Office, _: Prepared) -> Calls:
         return office.owned.everywhere("propose_owner", wanted)
 
-    batches("propose-owner", network, state, build, out, as_json)
+    batches("propose-owner", written, build)
 
 
 @app.command("accept")
+@grouped
 def accept(
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written,
 ) -> None:
     """Take the ownership that was offered: the batch is the proposed owner's. At once.
 
@@ -203,16 +187,14 @@ def accept(
     def owner(office: Office) -> str:
         return proposed_owner(office.authorities)
 
-    batches("accept-ownership", network, state, build, out, as_json, owner)
+    batches("accept-ownership", written, build, owner)
 
 
 @app.command("cancel")
+@grouped
 def cancel(
     operation: Annotated[str, typer.Argument(help="As `schedule` was given it: 0x and 64 digits.")],
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written,
 ) -> None:
     """Withdraw an announced call wherever it is announced. At once.
 
@@ -226,15 +208,15 @@ def cancel(
     async def build(office: Office, _: Prepared) -> Calls:
         return acts.cancel(office.owned, wanted, await office.announced(wanted))
 
-    batches("cancel", network, state, build, out, as_json)
+    batches("cancel", written, build)
 
 
 @app.command("show")
+@grouped
 def show(
     file: Annotated[Path, typer.Argument(help="A batch that somebody hands you to sign.")],
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    as_json: JsonOption = False,
+    place: Place = PLACE,
+    as_json: CallsOption = False,
 ) -> None:
     """Check a batch's sum and say what it calls: for whoever has to sign it.
 
@@ -244,13 +226,14 @@ def show(
 
     from agent.cli.setup import require_world
     from agent.owner.acts import Owned
-    from agent.owner.safe import decode, tables
+    from agent.owner.safe import decode, read, tables
     from relayer.chain import deployments
 
-    prepared = require_world(network, state, keys=False)
+    content = read(file)  # what was typed is judged before anybody is asked
+    prepared = require_world(place.network, place.state, keys=False)
     deployment = deployments.read(prepared.network.deployment_file)
     names = {address: name for name, address in Owned(deployment).addresses.items()}
-    batch = decode(file.read_text(encoding="utf-8"), names, deployment.chain_id)
+    batch = decode(content, names, deployment.chain_id)
     if as_json:
         typer.echo(json.dumps({"safe": batch.safe, "calls": tables(batch.calls)}, indent=1))
         return

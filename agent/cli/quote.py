@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.local import DEFAULT_STATE, StateOption
-from agent.cli.run import NetworkOption
+from agent.cli.options import MANNER, Manner, grouped
 
 if TYPE_CHECKING:
     from agent.cli.setup import Prepared
     from agent.quoting.trial import Ask
+    from contracts.margin import SizeE18
+    from contracts.messages import Adjustment, MarginMode, Side
+    from contracts.units import LeverageE2, UsdcE6
     from relayer.http.port import NotGiven
-    from relayer.http.schemas import Figures, QuoteAnswer
+    from relayer.http.schemas import Figures, QuoteAnswer, RiskProfile
 
 EXIT_REFUSED = 1
 HORIZONS = {3_600: "1 h", 14_400: "4 h", 86_400: "24 h"}
 
 
-def quote(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What was typed, as values; the market's name is for the network to know."""
+
+    account: str
+    side: Side
+    mode: MarginMode | None
+    adjustment: Adjustment
+    size: SizeE18
+    leverage_e2: LeverageE2
+    margin: UsdcE6 | None
+
+
+@grouped
+def quote(
     account: Annotated[str, typer.Argument(help="Whose terms: an address.")],
     market: Annotated[str, typer.Argument(help="A market's symbol.")],
     side: Annotated[str, typer.Argument(help="long or short.")],
     size: Annotated[str, typer.Argument(help="In units of the asset: 0.25.")],
     leverage: Annotated[str, typer.Argument(help="5, or 12.5x.")],
-    mode: Annotated[
-        str | None, typer.Option("--mode", help="isolated or cross; else quotes.default_mode.")
-    ] = None,
-    adjustment: Annotated[str, typer.Option("--adjustment", help="fixed or managed.")] = "managed",
-    margin: Annotated[
-        str | None, typer.Option("--margin", help="USDC; as much as is needed if not given.")
-    ] = None,
-    unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="Show the terms, but do not have them signed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As the HTTP interface answers.")] = False,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
+    manner: Manner = MANNER,
 ) -> None:
     """Offer terms: cap, ratio, liquidation price, probabilities, costs, signatures.
 
@@ -48,75 +53,90 @@ def quote(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
     import asyncio
 
     from agent.cli.setup import require_world
+    from agent.config import load_settings
+    from agent.quoting import inputs as read
     from agent.quoting.desk import Signed
+    from contracts.units import MarketId
     from relayer.http.port import NotGiven
 
-    prepared = require_world(network, state)
-    choices = (account, market, side, mode or prepared.settings.quotes.default_mode, adjustment)
-    amounts = (size, leverage, margin)
-    answer = asyncio.run(_asked(prepared, choices, amounts, sign=not unsigned))
+    wish = _wish((account, side, size, leverage), manner)  # judged before anybody is asked
+    settings = load_settings(manner.network)
+    told = {MarketId(n): each.symbol for n, each in enumerate(settings.markets)}
+    if told:
+        read.market(market, told)
+    prepared = require_world(manner.network, manner.state)
+    answer, profile = asyncio.run(_asked(prepared, wish, market, sign=not manner.unsigned))
     body = answer if isinstance(answer, NotGiven) else _answered(answer)
-    if as_json:
+    if manner.as_json:
         typer.echo(_json(body))
     elif isinstance(body, NotGiven):
-        _show_refusal(body)
+        _show_refusal(body, profile)
     else:
-        _show(body, isinstance(answer, Signed))
+        _show(body, profile, isinstance(answer, Signed))
     if isinstance(body, NotGiven):
         raise typer.Exit(EXIT_REFUSED)
 
 
+def _wish(given: tuple[str, str, str, str], manner: Manner) -> Wish:
+    """Read what was typed, but for the market, which the network has to name."""
+    from agent.quoting import inputs as read
+    from agent.quoting.answers import ADJUSTMENTS, MODES, SIDES
+
+    account, side, size, leverage = given
+    return Wish(
+        account=read.address(account),
+        side=read.choice("side", side, SIDES),
+        mode=None if manner.mode is None else read.choice("--mode", manner.mode, MODES),
+        adjustment=read.choice("--adjustment", manner.adjustment, ADJUSTMENTS),
+        size=read.size(size),
+        leverage_e2=read.leverage(leverage),
+        margin=read.margin(manner.margin),
+    )
+
+
 async def _asked(
-    prepared: Prepared,
-    choices: tuple[str, str, str, str, str],
-    amounts: tuple[str, str, str | None],
-    *,
-    sign: bool,
-) -> object:
-    """Open a desk and ask it; what was typed is read first."""
+    prepared: Prepared, wish: Wish, market: str, *, sign: bool
+) -> tuple[object, RiskProfile]:
+    """Open a desk and ask it, also what it knows of the account."""
     from agent.app import load_model
-    from agent.quoting.answers import refused
+    from agent.quoting.answers import profiled, refused
     from agent.quoting.desk import Signed
     from agent.quoting.offer import NoOffer
     from agent.quoting.session import open_desk
     from relayer.signing.values import NoQuorum
 
-    network = prepared.network
-    ask = _ask(prepared, choices, amounts)
+    ask = _ask(prepared, wish, market)
     model = load_model(prepared.settings)
-    async with open_desk(network, prepared.settings, model, sign=sign) as desk:
+    async with open_desk(prepared.network, prepared.settings, model, sign=sign) as desk:
+        footing = await desk.footing(ask.account, (ask.market,))
+        own = desk.profile_of(ask.account, footing.now_ms)
+        profile = profiled(replace(footing, profile=own))
         if not sign:
             offer, _ = await desk.offer(ask)
-            return refused(offer) if isinstance(offer, NoOffer) else offer
+            return (refused(offer) if isinstance(offer, NoOffer) else offer), profile
         answer = await desk.terms(ask)
     if isinstance(answer, NoOffer | NoQuorum):
-        return refused(answer)
+        return refused(answer), profile
     assert isinstance(answer, Signed)
-    return answer
+    return answer, profile
 
 
-def _ask(
-    prepared: Prepared,
-    choices: tuple[str, str, str, str, str],
-    amounts: tuple[str, str, str | None],
-) -> Ask:
-    """Read what was typed."""
+def _ask(prepared: Prepared, wish: Wish, market: str) -> Ask:
+    """Put a wish to the markets that there are."""
     from agent.quoting import inputs as read
-    from agent.quoting.answers import ADJUSTMENTS, MODES, SIDES
+    from agent.quoting.answers import MODES
     from agent.quoting.trial import Ask
 
-    account, market, side, mode, adjustment = choices
-    size, leverage, margin = amounts
     symbols = {each.market: each.symbol for each in prepared.network.markets}
     return Ask(
-        account=read.address(account),
+        account=wish.account,
         market=read.market(market, symbols),
-        side=read.choice("side", side, SIDES),
-        mode=read.choice("--mode", mode, MODES),
-        adjustment=read.choice("--adjustment", adjustment, ADJUSTMENTS),
-        size=read.size(size),
-        leverage_e2=read.leverage(leverage),
-        margin=read.margin(margin),
+        side=wish.side,
+        mode=wish.mode or MODES[prepared.settings.quotes.default_mode],
+        adjustment=wish.adjustment,
+        size=wish.size,
+        leverage_e2=wish.leverage_e2,
+        margin=wish.margin,
     )
 
 
@@ -142,8 +162,8 @@ def _json(body: QuoteAnswer | NotGiven) -> str:
     return body.model_dump_json(indent=1)
 
 
-def _show_refusal(body: NotGiven) -> None:
-    """Print why not, and what would pass."""
+def _show_refusal(body: NotGiven, profile: RiskProfile) -> None:
+    """Print why not, what would pass, and what of the cap is this account's."""
     typer.echo(f"no terms: {body.detail}")
     if body.field:
         typer.echo(f"in the way: {body.field} ({body.reason})")
@@ -152,9 +172,19 @@ def _show_refusal(body: NotGiven) -> None:
         typer.echo(f"passes at this size: leverage {passes.leverage_e2 / 100:.2f}x")
     if passes.size_e18 is not None:
         typer.echo(f"passes at this leverage: size {int(passes.size_e18) / 1e18:.8g}")
+    _show_profile(profile)
 
 
-def _show(body: QuoteAnswer, signed: bool) -> None:
+def _show_profile(profile: RiskProfile) -> None:
+    """Print what is known of the account, and what would change it."""
+    typer.echo(f"{'account':<14} {profile.words}")
+    for reason in profile.reasons:
+        typer.echo(f"  because      {reason}")
+    for change in profile.would_change:
+        typer.echo(f"  would change {change}")
+
+
+def _show(body: QuoteAnswer, profile: RiskProfile, signed: bool) -> None:
     """Print terms as a person reads them."""
     wanted, ceiling = body.wanted, body.maintenance_ceiling_ppm / 1e4
     rows = [
@@ -170,6 +200,7 @@ def _show(body: QuoteAnswer, signed: bool) -> None:
         typer.echo(f"{name:<14} {text}")
     for reason in wanted.reasons:
         typer.echo(f"  because      {reason}")
+    _show_profile(profile)
     for name, other in body.alternatives.items():
         typer.echo(f"{name.replace('_', ' '):<14} {_short(other)}")
     if signed:

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.batches import JsonOption, OutOption
-from agent.cli.local import DEFAULT_STATE, StateOption
-from agent.cli.run import NetworkOption
+from agent.cli.options import WRITTEN, Written, grouped
 
 if TYPE_CHECKING:
     from agent.cli.setup import Prepared
@@ -16,15 +14,13 @@ if TYPE_CHECKING:
     from agent.owner.authority import Office
 
 
+@grouped
 def resume(
     what: Annotated[
         str | None,
         typer.Argument(metavar="[SCOPE|KIND|MARKET]", help="All that is stopped, if not given."),
     ] = None,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    out: OutOption = None,
-    as_json: JsonOption = False,
+    written: Written = WRITTEN,
 ) -> None:
     """Write the Safe batch that ends a pause, a freeze, a limit or a disabled kind, at once.
 
@@ -48,4 +44,4 @@ def resume(
             return acts.enable_kind(office.owned, meant)
         return acts.resume_market(office.owned, oracle, meant, office.now_s)
 
-    batches(f"resume-{what or 'all'}".lower(), network, state, build, out, as_json)
+    batches(f"resume-{what or 'all'}".lower(), written, build)

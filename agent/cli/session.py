@@ -25,6 +25,7 @@ from agent.loops import Loops
 from agent.network import LOCAL, NO_KEYS
 from agent.relaying import of_relay, relay
 from agent.reload import Reloader
+from agent.retuning import Threshold, Tunable
 from models.artifact import LoadedModel
 from relayer.chain import deployments
 from relayer.errors import NotLeading
@@ -43,7 +44,7 @@ Turn = Callable[[Prepared, "Signals", Lease | None], Awaitable[bool]]
 
 async def run_daemon(prepared: Prepared, cycles: int | None, part: Part = Part.WHOLE) -> None:
     """Run until stopped; SIGTERM and Ctrl-C finish the turn that is under way."""
-    configure_logging()
+    threshold = configure_logging(prepared.settings.log.level)
     network = own_files(prepared.network, prepared.settings)
     model = app.load_model(prepared.settings)  # refused before anything is put on a chain
     if part is Part.AGENT:
@@ -54,27 +55,31 @@ async def run_daemon(prepared: Prepared, cycles: int | None, part: Part = Part.W
     async def turn(mine: Prepared, signals: Signals, lease: Lease | None) -> bool:
         return await _lead_once((mine, part), model, signals, (lease, cycles))
 
-    await _lead_again(replace(prepared, network=network), part, turn)
+    reloader = Reloader(prepared.source, prepared.settings, part)
+    signals = Signals(reloader, threshold)
+    await _lead_again((replace(prepared, network=network), part), signals, turn)
 
 
 async def run_relay(prepared: Prepared, metrics_port: int) -> None:
     """Relay until stopped; SIGTERM and Ctrl-C finish what is under way."""
-    configure_logging()
+    threshold = configure_logging(prepared.settings.log.level)
     network = own_files(prepared.network, prepared.settings)
     settings = of_relay(prepared.settings, metrics_port)
     mine = replace(prepared, network=network, settings=settings)
-    await _lead_again(mine, Part.RELAY, _relay_once)
+    told = partial(of_relay, metrics_port=metrics_port)
+    signals = Signals(Reloader(prepared.source, settings, Part.RELAY, told), threshold)
+    await _lead_again((mine, Part.RELAY), signals, _relay_once)
 
 
-async def _lead_again(prepared: Prepared, part: Part, turn: Turn) -> None:
+async def _lead_again(place: tuple[Prepared, Part], signals: Signals, turn: Turn) -> None:
     """Lead as often as there is a lease for it.
 
     Where the lease goes to another instance, everything that was built on it is thrown away, and
     this process stands by until it leads again.
     """
     forbid_core_dumps()
+    prepared, part = place
     network = prepared.network
-    signals = Signals(Reloader(prepared.source, prepared.settings))
     deployment = deployments.read(network.deployment_file)
     feeding = asyncio.create_task(signals.liveness.feed())
     try:
@@ -100,7 +105,7 @@ async def _relay_once(prepared: Prepared, signals: Signals, lease: Lease | None)
             signals.liveness.service.ready("relaying")
             report("relaying: what is proposed is signed, posted and read back")
             try:
-                with signals.liveness.expecting(RELAY_WITHIN_S):
+                with signals.liveness.expecting(RELAY_WITHIN_S), signals.reloads(running.tunable):
                     await running.working.run(stopping)
             finally:
                 losing.cancel()
@@ -129,7 +134,10 @@ async def _lead_once(
             network, prepared.settings, model, signals.progress, lease, part
         ) as running:
             loops = app.loops(running, signals.reloader.settings, cycles, signals.liveness)
-            with signals.liveness.expecting(TURNS_WITHIN_S), signals.reloads(loops):
+            with (
+                signals.liveness.expecting(TURNS_WITHIN_S),
+                signals.reloads(running.tunable, loops),
+            ):
                 await _run_loops(running, loops, signals)
             return stopper.asked or not running.lost.is_set()
     except NotLeading:
@@ -163,11 +171,13 @@ async def _stop_when(lost: asyncio.Event, stop: Callable[[], None]) -> None:
 class Signals:
     """What a process does when it is told something: SIGTERM and SIGINT stop, SIGHUP reloads."""
 
-    def __init__(self, reloader: Reloader) -> None:
+    def __init__(self, reloader: Reloader, threshold: Threshold) -> None:
+        self._threshold = threshold
         self.stopper = Stopper()
         self.reloader = reloader
         self.liveness = Liveness(Service.of())
         self._loops: Loops | None = None
+        self._tunable = Tunable()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -180,13 +190,13 @@ class Signals:
         (service.ready if text.startswith(STANDING_BY) else service.status)(text)
 
     @contextmanager
-    def reloads(self, loops: Loops) -> Iterator[None]:
-        """Let a reload change these loops, inside."""
-        self._loops = loops
+    def reloads(self, tunable: Tunable, loops: Loops | None = None) -> Iterator[None]:
+        """Let a reload change these, inside."""
+        self._loops, self._tunable = loops, tunable
         try:
             yield
         finally:
-            self._loops = None
+            self._loops, self._tunable = None, Tunable()
 
     def _stop(self) -> None:
         self.liveness.service.stopping()
@@ -200,8 +210,10 @@ class Signals:
         service.ready(said)
 
     def _retune(self, settings: Settings) -> None:
+        self._tunable.retune(settings)  # first: it refuses what cannot be, and then nothing changes
+        self._threshold.level = settings.log.level
         if self._loops is not None:
-            self._loops.retune(settings.cycle.every_s, settings.prices)
+            self._loops.retune(settings.cycle.every_s, settings.prices, settings.impact)
 
 
 class Stopper:
@@ -237,21 +249,29 @@ def report(text: str) -> None:
         typer.echo(text, err=True)
 
 
-def configure_logging(level: int = logging.INFO) -> None:
-    """Write events as key=value lines that journalctl shows well; no locals in tracebacks."""
-    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
+def configure_logging(level: str | int = "info") -> Threshold:
+    """Write events as key=value lines that journalctl shows well; no locals in tracebacks.
+
+    What is returned says from which level on, and may be changed.
+    """
+    name = level if isinstance(level, str) else logging.getLevelName(level).lower()
+    threshold = Threshold(name)
+    number = logging.getLevelNamesMapping()[name.upper()]
+    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)
     # Its overlaps and misses are counted by our own listener; a line each would drown the rest.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # That a lost connection cannot be closed is no news; `StorageFailed` has said that it is lost.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
+            threshold,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    return threshold

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from agent.errors import AgentError
@@ -88,6 +89,30 @@ def _canonical(value: object) -> str:
 
 def _plain(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def read(file: Path) -> str:
+    """Read a file that should be a batch, and whole.
+
+    Raises
+    ------
+    BatchError
+        It is not there, cannot be read, is none of the Safe interface's, or was changed.
+    """
+    try:
+        content = file.read_text(encoding="utf-8")
+        body = json.loads(content)
+        if body["meta"]["checksum"] != checksum(body):
+            raise BatchError(
+                f"{file}: was changed after it was written: its check sum differs; ask for it again"
+            )
+    except OSError as fault:
+        raise BatchError(f"{file}: {(fault.strerror or str(fault)).lower()}") from fault
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise BatchError(
+            f"{file}: is not a batch of the Safe interface; `aml owner` and `aml market` write them"
+        ) from fault
+    return content
 
 
 def decode(content: str, contracts: Mapping[str, str], chain_id: int) -> Batch:

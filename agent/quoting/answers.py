@@ -153,7 +153,7 @@ def account_of(
         maintenance_e6=str(sums.maintenance),
         liquidatable=sums.is_liquidatable,
         positions=tuple(_position(each, own, footing, chances.get(each)) for each, own in held),
-        profile=_profile(footing),
+        profile=profiled(footing),
     )
 
 
@@ -188,7 +188,7 @@ def _position(
     )
 
 
-def _profile(footing: Footing) -> schemas.RiskProfile:
+def profiled(footing: Footing) -> schemas.RiskProfile:
     """Show an account what is known of it."""
     share, score = footing.multiplier_ppm, footing.score
     if score is None:

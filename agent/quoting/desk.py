@@ -122,6 +122,10 @@ class TermsDesk:
         self._history = history
         self._state: ChainState | None = None
 
+    def retune(self, settings: QuoteSettings) -> None:
+        """Offer terms by other settings from the next wish on."""
+        self._settings = settings
+
     @property
     def default_mode(self) -> Literal["isolated", "cross"]:
         """Margin mode of who names none."""

@@ -17,7 +17,14 @@ from agent.quoting.passing import NOTHING_PASSES, Passing, what_passes
 from agent.quoting.risk import Forecasts, Risk, Stand, risk_of
 from agent.quoting.rules import DEFAULTS, QuoteSettings
 from agent.quoting.trial import Ask, Trial, attempt, terms_of
-from agent.terms import Allowance, Ratios, Wish, ratios_for, written
+from agent.terms import (
+    NO_MODEL_MULTIPLIER_PPM,
+    Allowance,
+    Ratios,
+    Wish,
+    ratios_for,
+    written,
+)
 from contracts.book import Book, Refused
 from contracts.book_readings import Readings
 from contracts.book_words import MAX_COLLATERAL, MAX_SIZE, account_number
@@ -40,7 +47,6 @@ from models.accounts import AccountScore
 from models.liquidation import CrossAccount
 
 NOT_YET = bytes(32)
-NO_MODEL_MULTIPLIER_PPM = Ppm(750_000)  # the middle of [0.5, 1]: who is unknown is never the best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

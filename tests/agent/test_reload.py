@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import structlog
 from structlog.testing import capture_logs
 
 from agent.config import Settings, load_settings
+from agent.ground import Part
+from agent.relaying import of_relay
 from agent.reload import Reloader, changes
+from agent.retuning import Threshold, Tunable
 
 BASE = 'extends = "megaeth"\n[cycle]\nevery_s = 60\n[storage]\nurl = "postgresql://db/aml"\n'
 
@@ -81,3 +85,99 @@ def test_changes__address_with_a_secret__is_hidden(path: Path) -> None:
     path.write_text(BASE + '[network]\nrpc_url = "https://a.example/v2/0123456789abcdefghij"\n')
     (change,) = changes(old, load_settings(str(path)))
     assert change.after == "https://a.example/v2/…"
+
+
+AT_ONCE = {
+    "cycle.every_s": "[cycle]\nevery_s = 30\n",
+    "prices.tick_s": "[prices]\ntick_s = 3.5\n",
+    "impact.near_ppm": "[impact]\nnear_ppm = 12345\n",
+    "warnings.calm_s": "[warnings]\ncalm_s = 7\n",
+    "warnings.singles_a_minute": "[warnings]\nsingles_a_minute = 3\n",
+    "keeper.calls_a_turn": "[keeper]\ncalls_a_turn = 1\n",
+    "actions.mode": '[actions]\nmode = "off"\n',
+    "quotes.slippage_ppm": "[quotes]\nslippage_ppm = 61\n",
+    "payer.warn_days": "[payer]\nwarn_days = 9.0\n",
+    "log.level": '[log]\nlevel = "warning"\n',
+}
+WAITS = {
+    "quotes.evidence_kept_s": "[quotes]\nevidence_kept_s = 7200\n",
+    "warnings.enabled": "[warnings]\nenabled = false\n",
+    "marks.minimum_venues": "[marks]\nminimum_venues = 3\n",
+    "network.spare_rpc_urls": '[network]\nspare_rpc_urls = ["https://b.example"]\n',
+    "rules.valid_for_s": "[rules]\nvalid_for_s = 901\n",
+    "derive.mode": '[derive]\nmode = "off"\n',
+    "metrics.port": "[metrics]\nport = 1234\n",
+}
+TEXT = BASE.replace("[cycle]\nevery_s = 60\n", "")
+
+
+def said_of(path: Path, part: Part, text: str) -> dict[object, object]:
+    """Reload in a process of a part, and give what was said of each setting."""
+    reloader = Reloader(str(path), load_settings(str(path)), part)
+    path.write_text(text)
+    with capture_logs() as said:
+        reloader.reload(lambda _: None)
+    return {line["name"]: line["event"] for line in said}
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_reload__what_operators_change__is_taken_at_once(path: Path, name: str) -> None:
+    path.write_text(TEXT)
+    assert said_of(path, Part.WHOLE, TEXT + AT_ONCE[name]) == {name: "setting_changed"}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_reload__what_is_built_once__is_named_and_waits(path: Path, name: str) -> None:
+    path.write_text(TEXT)
+    reloader = Reloader(str(path), load_settings(str(path)))
+    before = reloader.settings
+    path.write_text(TEXT + WAITS[name])
+    with capture_logs() as said:
+        reloader.reload(lambda _: None)
+    assert {line["name"]: line["event"] for line in said} == {name: "setting_needs_restart"}
+    assert reloader.settings == before
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "event"),
+    [
+        (Part.RELAY, "payer.warn_days", "setting_changed"),
+        (Part.RELAY, "log.level", "setting_changed"),
+        (Part.RELAY, "prices.tick_s", "setting_needs_restart"),
+        (Part.AGENT, "prices.tick_s", "setting_changed"),
+        (Part.AGENT, "payer.warn_days", "setting_needs_restart"),
+    ],
+)
+def test_reload__half_of_a_daemon__takes_its_own_part(
+    path: Path, part: Part, name: str, event: str
+) -> None:
+    path.write_text(TEXT)
+    assert said_of(path, part, TEXT + AT_ONCE[name]) == {name: event}
+
+
+def test_reload__port_of_the_command_line__is_no_change(path: Path) -> None:
+    told = partial(of_relay, metrics_port=0)
+    reloader = Reloader(str(path), told(load_settings(str(path))), Part.RELAY, told)
+    with capture_logs() as said:
+        assert reloader.reload(lambda _: None) == "reloaded: 0 changed, 0 wait for a restart"
+    assert said == []
+
+
+def test_reload__file_of_channels_gone__changes_nothing_at_all(path: Path) -> None:
+    path.write_text(TEXT)
+    reloader = Reloader(str(path), load_settings(str(path)))
+    before = reloader.settings
+    path.write_text(TEXT + '[warnings]\nchannels_file = "/nowhere"\n[cycle]\nevery_s = 30\n')
+    with capture_logs() as said:
+        assert reloader.reload(Tunable().retune).startswith("reload refused")
+    assert "channels_file" in str(said[0]["detail"])
+    assert reloader.settings == before
+
+
+def test_threshold__raised_while_it_runs__drops_what_is_below() -> None:
+    threshold = Threshold("info")
+    assert threshold(None, "info", {"event": "a"}) == {"event": "a"}
+    threshold.level = "warning"
+    with pytest.raises(structlog.DropEvent):
+        threshold(None, "info", {"event": "a"})
+    assert threshold(None, "exception", {"event": "a"}) == {"event": "a"}
