@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from contracts.book import Book
 from contracts.book_action import Action
-from contracts.book_margin import MarketNow
-from contracts.book_words import Position, PositionId
+from contracts.book_margin import MarketNow, standing
+from contracts.book_readings import Readings
+from contracts.book_words import Position, PositionId, position_id, split_position_id
 from contracts.margin import NOTHING, SizeE18, charge, unrealised_pnl
 from contracts.margin_price import TradeRules, impact_cost
 from contracts.margin_sides import funding_rate
@@ -68,3 +70,10 @@ def stamped(action: Action, identity: PositionId, observed_at_ms: UnixMs) -> Act
     stamp_ms = observed_at_ms if position.size else position.stamp_ms
     after = replace(position, version=position.version + 1, stamp_ms=stamp_ms)
     return action.with_position(identity, after)
+
+
+def size_with_other_mode(book: Book, readings: Readings, identity: PositionId) -> SizeE18:
+    """Give the account's size in a market, both modes together: what the cap of a leg counts."""
+    account, market, _ = split_position_id(identity)
+    modes = (position_id(account, market, mode) for mode in (1, 2))
+    return SizeE18(sum(standing(book, readings, each).position.size for each in modes))

@@ -24,7 +24,6 @@ from contracts.halts import EPOCHS
 from contracts.margin import (
     NO_RATIO,
     NOTHING,
-    SizeE18,
     charge,
     initial_margin,
     is_liquidatable,
@@ -354,10 +353,3 @@ def is_safe(book: Book, readings: Readings, identity: PositionId) -> bool:
         return not sums.is_liquidatable and (sums.maintenance > 0 or sums.balance >= 0)
     own = standing(book, readings, identity)
     return own.position.size == 0 or not is_liquidatable(own.equity, own.maintenance)
-
-
-def size_with_other_mode(book: Book, readings: Readings, identity: PositionId) -> SizeE18:
-    """Give the account's size in a market, both modes together."""
-    account, market, _ = split_position_id(identity)
-    modes = (position_id(account, market, mode) for mode in (1, 2))
-    return SizeE18(sum(standing(book, readings, each).position.size for each in modes))

@@ -11,13 +11,20 @@ from typing import Final
 
 from contracts.book import Book, Order, Refused, Terms
 from contracts.book_action import Action, begin, listed, reduced, touch
-from contracts.book_legs import NO_COSTS, Costs, leg_costs, profit_of, reindexed, stamped
+from contracts.book_legs import (
+    NO_COSTS,
+    Costs,
+    leg_costs,
+    profit_of,
+    reindexed,
+    size_with_other_mode,
+    stamped,
+)
 from contracts.book_margin import (
     MarketNow,
     cross_margin,
     is_safe,
     market_now,
-    size_with_other_mode,
     standing,
 )
 from contracts.book_money import unpromised, use_nonce

@@ -11,26 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.ports import Attestation, Delivery, Evidence, Records
+from agent.positions.action_choice import Chooser, Scene
+from agent.positions.action_law import Intended, verdict, written
 from agent.positions.actions import (
     ActionSettings,
     Case,
-    Intended,
     Withheld,
     cure_for,
-    intended,
-    verdict,
-    within_windows,
-    written,
 )
-from agent.positions.ahead import NOTHING_AHEAD, Ahead
-from agent.positions.cascade import NOTHING_FORESEEN, Foreseen
-from agent.proof.actions import Grounds, encode_action, odds_of
-from contracts.book import Book
+from agent.positions.ahead import Ahead
+from agent.proof.actions import Grounds, encode_action
 from contracts.book_margin import health
-from contracts.book_readings import Readings
 from contracts.book_words import Account, PositionId, account_number, split_position_id
-from contracts.messages import ActionKind, Domain, PositionAction
-from contracts.units import MarketId
+from contracts.messages import ActionKind, PositionAction
 from relayer.delivery import calls
 from relayer.delivery.calls import ContractCall
 from relayer.delivery.settlement import settled
@@ -47,7 +40,6 @@ RESULTS = (
     *("effective", "superseded", "expired", "failed"),
 )
 """What becomes of an action; each is a metric label."""
-_FIRST = {ActionKind.LIQUIDATE: 0, ActionKind.DELEVERAGE: 1, ActionKind.ADJUST: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +51,6 @@ class ActionPorts:
     delivery: Delivery
     journal: Records
     payer: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """The law's book of some accounts at one block, and in whose name messages are signed."""
-
-    book: Book
-    readings: Readings
-    block: tuple[int, bytes]
-    domain: Domain
-    now_ms: int
-    foreseen: Foreseen = NOTHING_FORESEEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +111,14 @@ class Actor:
         self._ports = ports
         self._liquidator = liquidator
         self._code = dict(code or {})
-        self.ahead = NOTHING_AHEAD
-        self._resting: dict[PositionId, int] = {}
-        self._used: list[tuple[int, MarketId, float]] = []
+        payer = ports.payer
+        self.chooser = Chooser(settings, account_number(payer) if payer else Account(0))
         self.pending: tuple[Pending, ...] = ()
+
+    def retune(self, settings: ActionSettings) -> None:
+        """Act by other settings from the next turn on; what is signed already goes its way."""
+        self._settings = settings
+        self.chooser.retune(settings)
 
     @property
     def is_on(self) -> bool:
@@ -162,9 +146,14 @@ class Actor:
         chosen = (e.what for e in self.pending if e.what.kind is ActionKind.LIQUIDATE)
         return frozenset(split_position_id(each.identity)[0] for each in chosen)
 
+    @property
+    def ahead(self) -> Ahead:
+        """What the last cycle foresaw."""
+        return self.chooser.ahead
+
     def expect(self, ahead: Ahead) -> None:
         """Take what the last cycle foresaw."""
-        self.ahead = ahead
+        self.chooser.ahead = ahead
 
     async def send(self, scene: Scene) -> tuple[Acted, ...]:
         """Send what the law takes at this price, drop what is void, keep what waits."""
@@ -178,81 +167,19 @@ class Actor:
 
     async def decide(self, scene: Scene, candidates: Sequence[PositionId]) -> Decided:
         """Look at positions in trouble, the most urgent first, and do what is called for."""
-        self._forget(scene.now_ms)
         if not self.is_on or (self._ports.payer is None and self._settings.mode == "execute"):
             return Decided()
-        if scene.now_ms - self.ahead.as_of_ms > self._settings.forecast_age_s * MS:
-            return Decided(withheld=(Withheld.NO_FORECAST,) * len(candidates))
-        found, withheld = self._wanted(scene, candidates)
+        found, withheld = self.chooser.choose(scene, candidates, self.waiting_for)
         acted: list[Acted] = []
         said: list[Suggestion] = []
         for case, grounds, what in found:
             said.append(suggestion_of(grounds, what, self._settings.mode))
-            self._resting[what.identity] = scene.now_ms + self._settings.rest_s * MS
+            self.chooser.rest(what.identity, scene.now_ms)
             if self._settings.mode == "suggest":
                 acted.append(Acted(what=what, result="suggested", detail=what.because[0]))
             else:
                 acted.append(await self._sign(scene, grounds, case, what))
         return Decided(acted=tuple(acted), said=tuple(said), withheld=tuple(withheld))
-
-    def _wanted(
-        self, scene: Scene, candidates: Sequence[PositionId]
-    ) -> tuple[list[tuple[Case, Grounds, Intended]], list[Withheld]]:
-        """Judge each candidate on its own account's book; keep to windows and the turn's limit."""
-        found: list[tuple[Case, Grounds, Intended]] = []
-        withheld, accounts = [], set(self.waiting_for)
-        for identity in candidates[: self._settings.looked_at_a_turn]:
-            account = split_position_id(identity)[0]
-            if identity in self._resting or account in accounts:
-                continue
-            grounds = self._grounds(scene, account)
-            case = self._case(scene, grounds, identity)
-            what = intended(grounds.book, grounds.readings, case, self._settings)
-            if isinstance(what, Withheld):
-                withheld.append(what)
-                continue
-            accounts.add(account)  # one at a time: what it does changes what the next would
-            found.append((case, grounds, what))
-        found.sort(key=lambda each: (_FIRST[each[2].kind], -_chance(each[0])))
-        kept = within_windows([what for *_, what in found], *self._windows(scene))
-        chosen = {each.identity for each in kept[: self._settings.actions_a_turn]}
-        self._note_used(scene, [w for *_, w in found if w.identity in chosen])
-        return [each for each in found if each[2].identity in chosen], withheld
-
-    def _case(self, scene: Scene, grounds: Grounds, identity: PositionId) -> Case:
-        payer = self._ports.payer
-        return Case(
-            identity=identity,
-            odds=odds_of(grounds, identity, grounds.ahead.heads),
-            markets=grounds.ahead.markets,
-            caller=account_number(payer) if payer else Account(0),
-            now_ms=scene.now_ms,
-        )
-
-    def _grounds(self, scene: Scene, account: Account) -> Grounds:
-        """Take one account's part of the scene: what a judgement on it may read, and no more."""
-        mine = {k: v for k, v in scene.book.positions.items() if split_position_id(k)[0] == account}
-        markets = {split_position_id(identity)[1] for identity in mine}
-        book = replace(
-            scene.book,
-            positions=mine,
-            accounts={account: scene.book.account(account)},
-            markets={m: each for m, each in scene.book.markets.items() if m in markets},
-            paces={m: each for m, each in scene.book.paces.items() if m in markets},
-            graces={a: each for a, each in scene.book.graces.items() if a == account},
-            requests=frozenset(),
-        )
-        read = {m: each for m, each in scene.readings.markets.items() if m in markets}
-        foreseen = {m: each for m, each in self.ahead.markets.items() if m in markets}
-        return Grounds(
-            book=book,
-            readings=replace(scene.readings, markets=read),
-            ahead=replace(self.ahead, markets=foreseen),
-            settings=self._settings,
-            block=scene.block,
-            domain=scene.domain,
-            foreseen=scene.foreseen,
-        )
 
     async def _sign(self, scene: Scene, grounds: Grounds, case: Case, what: Intended) -> Acted:
         """Keep the evidence, then ask the risk signers; the journal knows either way."""
@@ -323,26 +250,6 @@ class Actor:
             tx_hash=outcome.tx_hash,
         )
 
-    def _windows(self, scene: Scene) -> tuple[dict[int, int], dict[int, float]]:
-        """Give each market's price, and what its window of a minute has left in USDC."""
-        prices: dict[int, int] = {}
-        left: dict[int, float] = {}
-        for market, reading in scene.readings.markets.items():
-            used = sum(amount for _, where, amount in self._used if where == market)
-            scale = reading.limits.size_scale_usdc * self._settings.window_ratio
-            prices[market], left[market] = reading.mark.price, scale - used
-        return prices, left
-
-    def _note_used(self, scene: Scene, chosen: Sequence[Intended]) -> None:
-        for each in chosen:
-            market = split_position_id(each.identity)[1]
-            amount = each.max_size * scene.readings.markets[market].mark.price / 10**36
-            self._used.append((scene.now_ms, market, amount))
-
-    def _forget(self, now_ms: int) -> None:
-        self._used = [each for each in self._used if now_ms - each[0] < MINUTE_MS]
-        self._resting = {k: until for k, until in self._resting.items() if until > now_ms}
-
 
 def suggestion_of(grounds: Grounds, what: Intended, mode: str) -> Suggestion:
     """Say what is about to be done or would help, why, and what its owner can do instead."""
@@ -357,7 +264,3 @@ def suggestion_of(grounds: Grounds, what: Intended, mode: str) -> Suggestion:
     if cure:
         lines.append(f"its owner can instead {' or '.join(cure)}")
     return Suggestion(key=f"{account:040x}", text="; ".join(lines))
-
-
-def _chance(case: Case) -> float:
-    return max(case.odds.probabilities) if case.odds is not None else 0.0

@@ -6,8 +6,8 @@ market's; `DELEVERAGE` closes what restores the margin at the ceiling that its o
 a liquidation is likely and has not begun; `LIQUIDATE` chooses, in a cross account that is
 liquidatable anyway, the position whose close moves its market least.
 
-What was decided is void once the world has moved: `verdict` asks the law again before anything is
-sent.
+What was decided is void once the world has moved: the law is asked again before anything is sent
+(`agent/positions/action_law.py`).
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from agent.positions.action_law import Intended, would_be_taken
 from agent.positions.ahead import Foresight
 from agent.positions.chances import Odds
 from agent.settings import Section
-from contracts.book import Book, Refused
-from contracts.book_liquidator import adjust, deleverage, liquidate_signed
+from contracts.book import Book
 from contracts.book_margin import Health, Standing, health, may_be_closed
 from contracts.book_readings import Readings
 from contracts.book_sizing import needed, without_dust
 from contracts.book_words import CROSS, Account, PositionId, position_id, split_position_id
 from contracts.margin import CloseRules, SizeE18, charge, is_liquidatable, notional_up
 from contracts.margin_losses import is_backstop
-from contracts.messages import ActionKind, PositionAction
-from contracts.refusals import Refusal
-from contracts.units import PPM, USDC, LawError, MarketId, Ppm, UnixMs
+from contracts.messages import ActionKind
+from contracts.units import PPM, USDC, MarketId, Ppm
 from models.scorer import REFERENCE_NOTIONALS_USDC
 
 HOUR_S: Final = 3_600
@@ -42,14 +41,6 @@ ROOM: Final = 4
 LARGEST_FACTOR: Final = 2  # signers allow no ratio above twice the market's
 CALMER: Final = 0.5  # a signed choice has to move its market at most half as much as the formula's
 _CEILING: Final = CloseRules(target_ppm=Ppm(PPM))
-_WAITS: Final = frozenset(
-    {
-        *(Refusal.PRICE_BEFORE_ACTION, Refusal.PRICE_BEFORE_POSITION, Refusal.PRICE_TOO_OLD),
-        *(Refusal.AWAITING_SECOND_ROUND, Refusal.GRACE_RUNNING, Refusal.WINDOW_USED_UP),
-        Refusal.LIQUIDATION_PAUSED,
-    }
-)
-"""What passes: the action stays until it expires. Any other refusal voids it."""
 
 
 class ActionSettings(Section):
@@ -84,24 +75,6 @@ class Withheld(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intended:
-    """What is to be done to one version of a position, and why, in words."""
-
-    kind: ActionKind
-    identity: PositionId
-    version: int
-    maintenance_ppm: Ppm
-    max_size: SizeE18
-    price_bound_e18: int
-    because: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The kind, as metrics and people read it."""
-        return self.kind.name.lower()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One position as it is judged: how likely its end is, what markets do; when, by whom."""
 
@@ -115,15 +88,6 @@ class Case:
     def foresight(self) -> Foresight | None:
         """What its own market was foreseen to do."""
         return self.markets.get(split_position_id(self.identity)[1])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Whether an action that was signed may be sent: now, not yet, or never again."""
-
-    may_go: bool
-    may_wait: bool
-    detail: str
 
 
 def intended(
@@ -145,41 +109,6 @@ def intended(
     if settings.adjust:
         return _adjust(book, readings, case, settings)
     return Withheld.NO_TRIGGER
-
-
-def written(
-    what: Intended, as_of_ms: int, valid_s: int, hashes: tuple[bytes, bytes]
-) -> PositionAction:
-    """Write what is intended as a message; `hashes` are the model's and the evidence's."""
-    model_hash, evidence_hash = hashes
-    return PositionAction(
-        observed_at_ms=UnixMs(as_of_ms),
-        valid_until_ms=UnixMs(as_of_ms + 1_000 * valid_s),
-        position_id=what.identity,
-        position_version=what.version,
-        kind=what.kind,
-        maintenance_ppm=what.maintenance_ppm,
-        max_size_e18=what.max_size,
-        price_bound_e18=what.price_bound_e18,
-        model_hash=model_hash,
-        evidence_hash=evidence_hash,
-    )
-
-
-def verdict(
-    book: Book, readings: Readings, action: PositionAction, caller: Account, now_ms: int
-) -> Verdict:
-    """Ask the law whether an action may be carried out at what is so now."""
-    if now_ms > action.valid_until_ms:
-        return Verdict(may_go=False, may_wait=False, detail="EXPIRED")
-    try:
-        _taken(book, readings, action, caller)
-    except Refused as refused:
-        waits = refused.refusal in _WAITS
-        return Verdict(may_go=False, may_wait=waits, detail=refused.refusal.name)
-    except LawError as fault:
-        return Verdict(may_go=False, may_wait=False, detail=str(fault))
-    return Verdict(may_go=True, may_wait=False, detail="")
 
 
 def is_below_ceiling(found: Health) -> bool:
@@ -312,34 +241,6 @@ def _drawn(
     )
 
 
-def _tried(
-    book: Book, readings: Readings, what: Intended, case: Case, settings: ActionSettings
-) -> Intended | Withheld:
-    """Propose only what the law would take at the next price, were it like this one."""
-    action = written(what, case.now_ms, settings.valid_s, (bytes(32), bytes(32)))
-    market = split_position_id(what.identity)[1]
-    reading = readings.markets[market]
-    later = replace(reading.mark, observed_at_ms=UnixMs(case.now_ms + 1))
-    anew = replace(readings, markets={**readings.markets, market: replace(reading, mark=later)})
-    try:
-        _taken(book, anew, action, case.caller)
-    except Refused as refused:
-        return what if refused.refusal in _WAITS else Withheld.LAW_REFUSES
-    except LawError:
-        return Withheld.LAW_REFUSES
-    return what
-
-
-def _taken(book: Book, readings: Readings, action: PositionAction, caller: Account) -> None:
-    """Carry an action out in the book."""
-    if action.kind is ActionKind.ADJUST:
-        adjust(book, readings, action)
-    elif action.kind is ActionKind.DELEVERAGE:
-        deleverage(book, readings, action, caller)
-    else:
-        liquidate_signed(book, readings, action, caller)
-
-
 def worth(what: Intended, price_e18: int) -> float:
     """Give what an action may close at most, in USDC; 0 for an adjustment."""
     return what.max_size * price_e18 / 10**36
@@ -374,3 +275,12 @@ def cure_for(found: Health, what: Intended) -> tuple[int, int]:
     missing = max(0, asked - found.equity)
     size = needed(found, ratio, _CEILING) if missing else 0
     return missing, size
+
+
+def _tried(
+    book: Book, readings: Readings, what: Intended, case: Case, settings: ActionSettings
+) -> Intended | Withheld:
+    """Propose only what the law would take."""
+    times = (case.now_ms, settings.valid_s)
+    taken = would_be_taken(book, readings, what, case.caller, times)
+    return what if taken else Withheld.LAW_REFUSES

@@ -24,7 +24,7 @@ from contracts.book_liquidator import liquidate_by_formula
 from contracts.book_margin import Health, health
 from contracts.book_readings import Readings
 from contracts.book_words import Account, PositionId, split_position_id
-from contracts.margin import is_liquidatable, notional_up
+from contracts.margin import SizeE18, is_liquidatable, notional_up
 from contracts.margin_losses import is_backstop
 from contracts.units import PPM, USDC, LawError, MarketId, PriceE18, UnixMs, UnixS
 
@@ -197,11 +197,8 @@ def simulate(
         weak = _weak(book, readings, looks)
         if not weak:
             break
-        for identity, found in turn_of(weak, plan):
-            try:
-                book, size = liquidate_by_formula(book, readings, identity, keeper)
-            except (Refused, LawError):
-                continue
+        book, closed_now = _liquidated(book, readings, turn_of(weak, plan), keeper)
+        for identity, found, size in closed_now:
             account, market, _ = split_position_id(identity)
             worth = notional_up(size, found.standing.now.price) / USDC
             moved[market] -= found.standing.position.side * worth / max(depths_usdc[market], 1.0)
@@ -223,6 +220,20 @@ def simulate(
         lowest_ppm={str(m): round(each * MOVE_PPM) for m, each in lowest.items() if each},
         ended=not left,
     )
+
+
+def _liquidated(
+    book: Book, readings: Readings, turn: Iterable[tuple[PositionId, Health]], keeper: Account
+) -> tuple[Book, list[tuple[PositionId, Health, SizeE18]]]:
+    """Liquidate whose turn it is, each on what the ones before left; what was closed of whom."""
+    closed = []
+    for identity, found in turn:
+        try:
+            book, size = liquidate_by_formula(book, readings, identity, keeper)
+        except (Refused, LawError):
+            continue
+        closed.append((identity, found, size))
+    return book, closed
 
 
 def in_order(

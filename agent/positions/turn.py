@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agent.positions.action_turn import Acted, Actor, Decided, Scene
+from agent.positions.action_choice import Scene
+from agent.positions.action_turn import Acted, Actor, Decided
 from agent.positions.cascade import Foreseen
 from agent.positions.keeper import KeeperSettings
 from agent.positions.keeper_turn import Keeper, with_liquidators

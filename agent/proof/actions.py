@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from agent.errors import EvidenceError
-from agent.positions.actions import ActionSettings, Case, Intended, Withheld, intended
+from agent.positions.action_law import Intended
+from agent.positions.actions import ActionSettings, Case, Withheld, intended
 from agent.positions.ahead import Ahead, Foresight
 from agent.positions.cascade import NOTHING_FORESEEN, Foreseen
 from agent.positions.chances import Method, Odds, odds_alone, odds_together

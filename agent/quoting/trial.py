@@ -7,11 +7,11 @@ from typing import Final
 
 from agent.terms import Ratios
 from contracts.book import Book, Order, Terms
+from contracts.book_legs import size_with_other_mode
 from contracts.book_margin import (
     CrossMargin,
     Standing,
     cross_margin,
-    size_with_other_mode,
     standing,
 )
 from contracts.book_money import Holding, hold

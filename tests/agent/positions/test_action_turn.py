@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.positions.action_turn import ActionPorts, Actor, Scene
+from agent.positions.action_choice import Scene
+from agent.positions.action_turn import ActionPorts, Actor
 from agent.positions.actions import ActionSettings, Withheld
 from agent.positions.ahead import Ahead
 from agent.proof.actions import verify_action

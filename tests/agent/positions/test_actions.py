@@ -6,18 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from agent.positions.action_law import Intended, verdict, written
 from agent.positions.actions import (
     LARGEST_FACTOR,
     ActionSettings,
     Case,
-    Intended,
     Withheld,
     cure_for,
     intended,
     needed_ppm,
-    verdict,
     within_windows,
-    written,
 )
 from agent.positions.ahead import Foresight
 from agent.positions.chances import Method, Odds

@@ -164,8 +164,8 @@ async def test_evidence__of_a_liquidation__commits_to_what_was_foreseen() -> Non
     fields = unpack(world.bundles[play.actor.pending[0].action.evidence_hash])
     assert fields["cascade"] is None  # a deleverage sets nothing off
     account, _, _ = split_position_id(play.desk.identity)
-    grounds = play.actor._grounds(scene, account)
-    case = play.actor._case(scene, grounds, play.desk.identity)
+    grounds = play.actor.chooser.grounds(scene, account)
+    case = play.actor.chooser.case(scene, grounds, play.desk.identity)
     what = replace(play.actor.pending[0].what, kind=ActionKind.LIQUIDATE)
     written = encode_action(grounds, case, what, {})
     assert written["cascade"] == {"evidence": "05" * 32, "said": "two fall"}
