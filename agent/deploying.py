@@ -16,7 +16,7 @@ from contracts.packing import MarketParameters, round_down_amount
 from contracts.price_feed import decode_rules, encode_rules
 from contracts.risk_bounds import decode_bounds, encode_bounds
 from contracts.units import LeverageE2, Ppm, WholeUsdc, maintenance_from_cap
-from relayer.chain import deployments
+from relayer.chain import deployments, rpc
 from relayer.chain.deploy import ClassPlan, Deployer, DeploymentPlan, MarketPlan
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.margin import MarginPlan
@@ -41,6 +41,7 @@ async def deploy_network(
     plan = plan_of(network, settings, settings.deployment)
     endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=network.chain_id)
     try:
+        await require_token(endpoint, plan)
         deployer = Deployer(endpoint, deployer_key(network, settings), settings.fees)
         deployment = await deployer.deploy(plan, lambda step: progress(f"deploying {step}"))
         differing = await deployments.verify(endpoint, deployment, plan)
@@ -51,6 +52,23 @@ async def deploy_network(
     deployments.write(deployment, network.deployment_file)
     write_standard_json(network)
     return deployment
+
+
+async def require_token(endpoint: ChainEndpoint, plan: DeploymentPlan) -> None:
+    """Refuse a token that is no contract, before anything is paid for.
+
+    Raises
+    ------
+    ConfigError
+        When nothing stands at the address.
+    """
+    token = None if plan.margin is None else plan.margin.token
+    if token is None:
+        return  # none is needed, or one of our own is deployed first
+    if not rpc.data(await endpoint.call("eth_getCode", token, "latest")):
+        raise ConfigError(
+            f"deployment.token: no contract stands at {token}; name the chain's USDC (6 decimals)"
+        )
 
 
 def plan_of(network: Network, settings: Settings, wanted: DeploymentSettings) -> DeploymentPlan:

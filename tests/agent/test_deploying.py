@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.config import Settings, SignerPeerSettings, SignersSettings, load_settings
-from agent.deploying import signers_of
+from agent.deploying import require_token, signers_of
 from agent.errors import ConfigError
 from agent.network import local_keys
 
@@ -46,3 +46,22 @@ def test_signers__processes_of_their_own__are_the_peers_and_no_key_here(kind: st
 def test_signers__a_peer_without_its_address__is_named() -> None:
     with pytest.raises(ConfigError, match=r"signers\.peers\[1\]\.risk: is required to deploy"):
         signers_of("risk", network(), with_peers(risk=None))
+
+
+class Chain:
+    """An endpoint of a chain on which one contract stands."""
+
+    async def call(self, method: str, address: str, block: str) -> str:
+        assert (method, block) == ("eth_getCode", "latest")
+        return "0x6000" if address == "0x" + "01" * 20 else "0x"
+
+
+@pytest.mark.parametrize("token", [None, "0x" + "01" * 20])
+async def test_token__a_contract_or_none_at_all__is_let_pass(token: str | None) -> None:
+    await require_token(Chain(), SimpleNamespace(margin=SimpleNamespace(token=token)))  # type: ignore[arg-type]
+
+
+async def test_token__an_address_without_a_contract__is_refused_before_anything_is_paid() -> None:
+    plan = SimpleNamespace(margin=SimpleNamespace(token="0x" + "02" * 20))
+    with pytest.raises(ConfigError, match=r"deployment\.token: no contract stands at 0x0202"):
+        await require_token(Chain(), plan)  # type: ignore[arg-type]

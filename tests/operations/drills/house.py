@@ -21,7 +21,7 @@ from relayer.local.state import LOCK_FILE, LocalVenue, WorldState, write_state
 from tests.operations.drills.server import free_port, until
 
 AML = (sys.executable, "-m", "agent.cli.main")
-START_S = 180.0
+START_S = 600.0  # a machine may be busy
 
 
 @dataclass

@@ -38,7 +38,7 @@ class Live:
 
     def wait_for_round(self) -> None:
         before = self.daemon.said.count("result='effective'")
-        until(lambda: self.daemon.said.count("result='effective'") > before, "a round", 120)
+        until(lambda: self.daemon.said.count("result='effective'") > before, "a round")
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import yaml
 from tests.operations.files import RULES, program
 
 EVERY = "2s"  # between two scrapes: a busy machine answers late, and a scrape that fails is a gap
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0}
 _RANGE = re.compile(r"\[(\d+[smh])(?::(\d+[smh]))?\]")
 _SINCE = re.compile(r"(time\(\) - \w+ [<>] )(\d+)")

@@ -103,7 +103,7 @@ class Services:
         """Wait until prices and parameters take effect, as Prometheus sees it."""
         for name in ("price_rounds_total{state", "cycles_total{result"):
             asked = f'increase(aml_{name}="effective",job="aml"}}[8s]) > 0'
-            until(lambda asked=asked: self.prometheus.value(asked), asked, 180)
+            until(lambda asked=asked: self.prometheus.value(asked), asked)
 
 
 @contextlib.contextmanager
