@@ -24,6 +24,9 @@ from relayer.chain.values import Deployment
 E18 = 10**18
 
 
+PAUSED = "paused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketStanding:
     """One market as the contracts hold it at a block."""
@@ -161,4 +164,4 @@ def reason(price: MarketPrice, *, expired: bool, priced: bool) -> str:
         return "unconfirmed"
     if not priced:
         return "stale price"
-    return "expired" if expired else "paused"
+    return "expired" if expired else PAUSED

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from agent.standing import MarketStanding, Standing
+from agent.standing import PAUSED, MarketStanding, Standing
 from contracts.units import UnixS
 from relayer.journal import CycleEntry, Journal
 from relayer.storage import Database
@@ -71,8 +71,11 @@ def wellbeing(
 def _market(market: MarketStanding) -> list[Trouble]:
     if market.opens:
         return []
-    until = "" if market.until_s is None else f" until {moment(market.until_s)}"
-    what = f"{market.symbol} takes no new risk: {market.why_not}{until}"
+    what = f"{market.symbol} takes no new risk: {market.why_not}"
+    if market.until_s is not None:
+        # An end is a pause's; a price is stale until another comes, whatever is paused beside it.
+        paused = "" if market.why_not == PAUSED else "; paused as well,"
+        what += f"{paused} until {moment(market.until_s)}"
     return [Trouble(what=what, since_s=market.not_since_s)]
 
 

@@ -65,6 +65,23 @@ async def endpoint(place: Place, office: Office, now_ms: int) -> list[Finding]:
     return findings + [await _witness(url, office) for url in witnesses]
 
 
+async def bare(place: Place) -> list[Finding]:
+    """Look at each endpoint by itself, where it is not known which contracts to ask it for."""
+    findings: list[Finding] = []
+    for url in (*place.network.rpc_urls, *place.settings.network.witness_rpc_urls):
+        try:
+            opened = await ChainEndpoint.open(url, chain_id=place.settings.network.chain_id)
+        except RelayerError as refused:
+            mend = "correct [network] rpc_url or chain_id, or start the node"
+            findings.append(fault("endpoint", str(refused), mend))
+            continue
+        findings.append(
+            well("endpoint", f"{opened.name}: chain {opened.chain_id}, {opened.sends_by}")
+        )
+        await opened.close()
+    return findings
+
+
 async def _witness(url: str, office: Office) -> Finding:
     """Ask another endpoint for the same contract: one that lies is found before it is used."""
     try:

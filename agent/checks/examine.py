@@ -71,7 +71,7 @@ async def _chain(place: chain.Place) -> list[Finding]:
             ]
     except (Misconfigured, DeploymentWrong) as refused:
         mend = f"aml deploy {place.here}, or bring the deployment file here"
-        return [fault("contracts", str(refused), mend)]
+        return [*await chain.bare(place), fault("contracts", str(refused), mend)]
     except RelayerError as refused:
         mend = "correct [network] rpc_url, or start the node"
         return [fault("endpoint", str(refused), mend), skipped("contracts", "no endpoint")]

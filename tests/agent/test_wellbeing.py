@@ -71,6 +71,13 @@ def test_wellbeing__market_expired__says_since_when() -> None:
     assert found.since_s == NOW_S - 400
 
 
+def test_wellbeing__price_stale_and_market_paused__the_end_is_the_pause_s() -> None:
+    closed = replace(MARKET, opens=False, why_not="stale price", until_s=NOW_S)
+    found = wellbeing(replace(STANDING, markets=(closed,)), None, 60)
+    said = found.troubles[0].what
+    assert "stale price; paused as well, until 2027-01-15 08:00:00 UTC" in said
+
+
 def test_wellbeing__market_paused__says_until_when() -> None:
     closed = replace(MARKET, opens=False, until_s=NOW_S)
     found = wellbeing(replace(STANDING, markets=(closed,)), TURNS, every_s=60)

@@ -143,9 +143,12 @@ def test_examine__no_deployment__says_to_deploy(place: Place) -> None:
     place.deployment_file.unlink()
     try:
         (found,) = place.graver()
+        looked = place.look()
     finally:
         place.deployment_file.write_text(before)
     assert found.mend.startswith("aml deploy --network local")
+    (endpoint,) = (each for each in looked if each.part == "endpoint")
+    assert "chain " in endpoint.says  # it is looked at all the same
 
 
 def test_examine__market_frozen__is_a_warning_until_it_is_resumed(place: Place) -> None:
