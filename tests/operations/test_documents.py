@@ -14,6 +14,7 @@ import vyper
 from typer.core import TyperGroup
 
 from agent.cli.main import app
+from agent.config import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -90,6 +91,17 @@ def blocks(language: str) -> list[tuple[str, str]]:
     """Return each block of a language with the document that it stands in."""
     fenced = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
     return [(d.name, block) for d in DOCUMENTS for block in fenced.findall(d.read_text())]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [each for each in blocks("toml") if each[1].startswith("extends")]
+)
+def test_document__each_whole_configuration_is_sound(
+    name: str, source: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(source)
+    assert load_settings(str(path)).network.rpc_url is not None, name
 
 
 @pytest.mark.parametrize(("name", "source"), blocks("vyper"))
