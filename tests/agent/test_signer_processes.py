@@ -73,10 +73,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     client.stop(folder)
 
 
-def configuration() -> str:
-    """Write the local network's own configuration with three signers beside it."""
+def configuration(count: int = COUNT) -> str:
+    """Write the local network's own configuration with signers beside it."""
     with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(COUNT)]
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         urls = [f"http://127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
