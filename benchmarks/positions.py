@@ -1,6 +1,6 @@
 """One price tick over a million positions: the list of those at risk, how long, how much memory.
 
-    python -m benchmarks.positions --json OUT [--positions N] [--ticks N]
+    python -m benchmarks.positions --json OUT [--positions N] [--ticks N] [--warn]
 
 Beside it, on the same positions and prices: a scan of all of them in numpy, and the law's exact
 function in a plain loop, on a sample and multiplied. Positions are drawn, labelled so: leverage 2
@@ -13,19 +13,22 @@ wall's: on a machine that others use, only the first says what the work costs.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import json
 import math
 import resource
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from agent.positions.levels import WarnSettings
 from agent.positions.screen import Columns, fatal_long, fatal_short
+from agent.positions.warn_turn import Warner
 from agent.positions.watch import Watch, decide, markets_now
 from contracts.book import Book
 from contracts.book_margin import health
@@ -276,6 +279,53 @@ def looped(index: Index, readings: Readings) -> dict[str, Any]:
     return {"loop_us_a_position": each_s * 1e6, "loop_s_for_all": each_s * total}
 
 
+class Nowhere:
+    """A channel that takes everything, and a memory that forgets it."""
+
+    async def send(self, title: str, body: str, urgency: int) -> bool:
+        """Take a message."""
+        return bool(title and body and urgency)
+
+    async def waiting(self) -> Sequence[tuple[int, str, int, str]]:
+        """Nothing waits."""
+        return ()
+
+    async def said_since(self, at_ms: int) -> Mapping[str, int]:
+        """Nothing was said."""
+        del at_ms
+        return {}
+
+    async def note(self, rows: Sequence[tuple[str, int, str]], now_ms: int) -> Sequence[int]:
+        """Number the rows."""
+        del now_ms
+        return range(len(rows))
+
+    async def said(self, numbers: Sequence[int], now_ms: int) -> None:
+        """Take note."""
+
+
+def warned(
+    index: Index, watch: Watch, prices: list[int], turns: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Time turns of warnings over all of them, by distance alone: no forecast, one digest."""
+    warner, took, cpu = Warner(index, WarnSettings(), Nowhere(), Nowhere()), [], []
+    for turn in range(turns):
+        prices = walk(prices, rng)
+        readings = readings_at(prices)
+        now = markets_now(Book(markets=index.markets()), readings)
+        watch.candidates(now)
+        began, began_cpu = time.perf_counter(), time.thread_time()
+        asyncio.run(warner.turn(watch, readings, now, 1_000 * (NOW_S + turn)))
+        took.append(time.perf_counter() - began)
+        cpu.append(time.thread_time() - began_cpu)
+    return {
+        "warnings_standing": len(warner.board.standing),
+        "warn_turn_first_s": took[0],
+        "warn_turn_first_processor_s": cpu[0],
+        "warn_turn_next_processor_s": float(np.median(cpu[1:])),
+    }
+
+
 def _quantiles(name: str, seconds: Sequence[float]) -> dict[str, float]:
     values = np.array(seconds) * 1_000
     return {
@@ -285,7 +335,7 @@ def _quantiles(name: str, seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-def run(count: int, ticks: int, seed: int = 1) -> dict[str, Any]:
+def run(count: int, ticks: int, seed: int = 1, *, warns: bool = False) -> dict[str, Any]:
     """Measure everything."""
     rng = np.random.default_rng(seed)
     prices = [int(math.exp(rng.uniform(-2, 11)) * E18) for _ in range(MARKETS)]
@@ -303,12 +353,14 @@ def run(count: int, ticks: int, seed: int = 1) -> dict[str, Any]:
     with_watch = memory_mb()
     watched(index, watch, prices, WARM_UP, rng)  # whoever was drawn at the brink is gone
     found = watched(index, watch, prices, ticks, rng)
+    warnings = warned(index, watch, prices, 3, rng) if warns else {}
     scan = scanned(count, prices, 10)
     return {
         "positions": count,
         "markets": MARKETS,
         "cross_share": CROSS_SHARE,
         **found,
+        **warnings,
         **scan,
         **loop,
         "build_s": built_s,
@@ -324,8 +376,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--positions", type=int, default=1_000_000)
     parser.add_argument("--ticks", type=int, default=1_000)
+    parser.add_argument("--warn", action="store_true", help="also time turns of warnings")
     given = parser.parse_args()
-    found = run(given.positions, given.ticks)
+    found = run(given.positions, given.ticks, warns=given.warn)
     text = json.dumps(found, indent=1)
     if given.json is not None:
         given.json.write_text(text + "\n", encoding="utf-8")
