@@ -40,7 +40,7 @@ RULES = DeliveryRules(
     poll_s=0.02,
     resend_after_s=0.15,
     replace_after_s=0.5,
-    give_up_after_s=3.0,
+    give_up_after_s=5.0,
     receipt_may_lag_polls=25,
 )
 MARKETS = 5

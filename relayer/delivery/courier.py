@@ -79,11 +79,11 @@ class Courier:
             await self._note(await self._sender.resend(self.delivery))
 
     async def _find_receipt(self) -> Receipt | None:
-        for attempt in reversed(self.delivery.attempts):
-            receipt = await self._ports.chain.receipt(attempt.tx_hash)
-            if receipt is not None:
-                return receipt
-        return None
+        hashes = [attempt.tx_hash for attempt in reversed(self.delivery.attempts)]
+        if len(hashes) == 1:
+            return await self._ports.chain.receipt(hashes[0])
+        found = await self._ports.chain.receipts_of(hashes) if hashes else ()
+        return next((receipt for receipt in found if receipt is not None), None)
 
     async def _settle(self, receipt: Receipt) -> None:
         """Judge what was mined: only what the contract says counts."""
@@ -160,6 +160,7 @@ class Courier:
     async def _post(self) -> None:
         if self.delivery.nonce is not None:
             self._sender.nonces.settle(self.delivery.nonce)
+        self._polls_since_used = 0  # of the nonce before: what outbids it does not begin anew
         try:
             sent = await self._sender.post(self.delivery)
         except Reverted as refused:
@@ -175,7 +176,6 @@ class Courier:
     async def _note_new(self, sent: Sent | None) -> None:
         """Take note of new bytes; None: the cap is reached, what is out stays out."""
         self._signed_s = self._ports.timer.monotonic_s()
-        self._polls_since_used = 0
         if sent is not None:
             await self._note(sent)
 

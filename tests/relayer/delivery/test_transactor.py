@@ -430,6 +430,24 @@ async def test_deliver__clock_is_held__waiting_still_ends(world: World) -> None:
     assert world.time.now == b.NOW_MS
 
 
+async def test_deliver__stranger_used_the_nonce_and_the_node_is_slow__outbidding_does_not_hide_it(
+    world: World,
+) -> None:
+    """Each poll takes 4 s, and every 10 s the same nonce is bid for again."""
+    world.chain.mines_at_once = False
+
+    def stranger() -> None:
+        world.chain.pool.clear()
+        world.chain.mined_nonce = 1
+        world.chain.mines_at_once = True
+
+    world.time.events = [(1.0, stranger)]
+    world.time.clock_runs = False
+    transactor = world.transactor(poll_s=4.0, give_up_after_s=300.0)
+    assert isinstance(await transactor.deliver(signed()), Effective)
+    assert decoded((await world.kept())[-1]).nonce == 1
+
+
 async def test_deliver__stranger_used_the_nonce__goes_out_again_with_another(
     world: World,
 ) -> None:
