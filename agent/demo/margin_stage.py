@@ -5,7 +5,6 @@ Everybody here is an account of the local chain, whose money anybody may mint.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from eth_abi.abi import decode
 
 from agent.demo.stage import Stage
 from agent.network import local_role
-from agent.terms import UNKNOWN, Known, Wish, terms_for
+from agent.terms import Known, Wish, terms_for
 from agent.world import domain_of
 from contracts.margin import liquidation_price
 from contracts.messages import Adjustment, MarginMode, PositionTerms, Side
@@ -38,6 +37,10 @@ TERMS_VALID_MS = 300_000
 
 class OpeningRefused(Exception):  # noqa: N818 - named for what happened
     """A request to open did not become a position."""
+
+
+# The story goes close to the cap, so its people have all of it; `aml quote` judges an account.
+WELL_KNOWN = Known(multiplier_ppm=Ppm(PPM))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,19 +117,10 @@ class Margin:
         evidence_hash, bundle = pack(fields)
         await daemon.hands.evidence.keep(evidence_hash, bundle, {})
         hashes = (daemon.mind.model_hash, evidence_hash)
-        terms = terms_for(wish, state.oracle, now_ms, hashes, self._known(wish.account, now_ms))
+        terms = terms_for(wish, state.oracle, now_ms, hashes, WELL_KNOWN)
         oracle = daemon.deployment.risk_oracle
         domain = domain_of(state.chain_id, oracle, state.oracle.config)
         return await daemon.hands.quorum.collect(Proposal(message=terms, domain=domain))
-
-    def _known(self, account: str, now_ms: int) -> Known:
-        """Say what an account is known for, as the daemon's desk judges it."""
-        desk = self.stage.daemon.tunable.desk
-        score = None if desk is None else desk.score_of(account, now_ms)
-        if score is None:
-            return UNKNOWN
-        multiplier, risk = int(score.multiplier * PPM), math.ceil(score.risk * PPM)
-        return Known(multiplier_ppm=Ppm(multiplier), score_ppm=Ppm(min(PPM, risk)))
 
     async def request_open(
         self, role: str, signed: SignedMessage, size: int, margin: int, leverage_e2: int
