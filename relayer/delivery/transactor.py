@@ -23,6 +23,7 @@ class Transactor:
         self._rules = rules
         self._sender = Sender(key, ports, rules)
         self._under_way: set[bytes] = set()
+        self._looked_to = 0  # the block that was final at the last look, at which all stood
 
     @property
     def address(self) -> str:
@@ -64,15 +65,20 @@ class Transactor:
     async def rolled_back(self) -> tuple[Delivery, ...]:
         """Say which effective deliveries are no longer on the chain, newest first.
 
-        Each is looked at: what landed after a rollback says nothing of what was lost in it.
+        Each is looked at: what landed after a rollback says nothing of what was lost in it. So is
+        what has become final since the last look: its block may have been another one's by then.
         """
         chain = self._ports.chain
         final = await chain.final_block()
-        unfinal = await self._ports.outbox.effective_above(chain.chain_id, self.address, final)
+        above = min(final, self._looked_to)
+        unfinal = await self._ports.outbox.effective_above(chain.chain_id, self.address, above)
         hashes = [each.outcome.tx_hash for each in unfinal if isinstance(each.outcome, Effective)]
         # One round trip: asked one by one, a single answer that is lost would lose the whole look.
         found = await chain.receipts_of(hashes)
-        return tuple(each for each, stands in zip(unfinal, found, strict=True) if stands is None)
+        gone = tuple(each for each, stands in zip(unfinal, found, strict=True) if stands is None)
+        if not gone:
+            self._looked_to = final
+        return gone
 
     async def reopen(self, gone: Sequence[Delivery]) -> None:
         """Count what a rollback took as on its way again; `resume` brings it to its end."""

@@ -104,12 +104,26 @@ async def test_rollback__found_by_the_next_process__is_settled_there(world: Worl
     assert len(world.chain.seen) == 2
 
 
-async def test_rollback__below_a_final_block__is_not_looked_for(world: World) -> None:
+async def test_rollback__below_a_block_that_was_final_at_the_last_look__is_not_looked_for(
+    world: World,
+) -> None:
     delivery = await landed(world, 10)
     world.chain.final = world.chain.block
+    await delivery.resume()
     world.chain.roll_back(1)
     await delivery.resume()
     assert len(world.chain.seen) == 1
+    assert await world.state(10) == "effective"
+
+
+async def test_rollback__final_moved_past_it_between_two_looks__is_found(world: World) -> None:
+    delivery = await landed(world, 10)
+    world.chain.roll_back(1)
+    world.read_back.latest = 9
+    world.chain.final = world.chain.block + 16
+    await delivery.resume()
+    assert len(world.chain.seen) == 2
+    assert await world.state(10) == "effective"
 
 
 async def test_rollback__nonce_of_a_message_that_ended_otherwise__is_used_up_for_nothing(
