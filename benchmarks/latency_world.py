@@ -211,7 +211,7 @@ class Bench:
         self.clock.shown_ms = UnixMs(now_ms)
         self.world.quote_round = quotes_at(self.count, now_ms, index)
         self.views.marks = own_marks(self.world.quote_round)
-        fresh = feed_state(self.count, now_ms - 30_000, 10 * index + 10_000)
+        fresh = feed_state(self.count, now_ms - 30_000, 10 * index + 10_000, self.settings)
         self.views.feed = fresh
         self.world.market_feed = replace(self.world.market_feed, round=fresh.latest_round)
         result = await price_tick(
@@ -273,7 +273,7 @@ async def build(count: int, folder: Path) -> Bench:
     migrations.upgrade(url)
     database = Database.open(url)
     oracle = oracle_state(observation.limits)
-    views = BenchViews(clock, feed_state(count, START_MS - 30_000, 1), oracle)
+    views = BenchViews(clock, feed_state(count, START_MS - 30_000, 1, settings), oracle)
     quorums = quorums_of(views, database)
     world = BenchWorld(observation, observation.limits.feed)
     hands = Hands(
@@ -377,7 +377,7 @@ def own_marks(quotes: QuoteRound) -> dict[MarketId, OwnMark]:
     }
 
 
-def feed_state(count: int, observed_ms: int, number: int) -> FeedState:
+def feed_state(count: int, observed_ms: int, number: int, settings: Settings) -> FeedState:
     """Give a feed whose prices are due."""
     markets = []
     for market in range(count):
@@ -393,7 +393,7 @@ def feed_state(count: int, observed_ms: int, number: int) -> FeedState:
                 unconfirmed=False,
             )
         )
-    deployment = load_settings("local").deployment
+    deployment = settings.deployment
     assert deployment is not None
     rules = {1: deployment.classes["1"].rules}
     return FeedState(

@@ -7,14 +7,15 @@ same models. Work runs as a plain function on a connection, in a transaction, of
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -69,6 +70,13 @@ __all__ = [
 
 Result = TypeVar("Result")
 Fence = Callable[[Connection], None]
+
+# SQLite moves its log into the database inside whichever commit made the log too long, and that
+# commit may be the one that a signature waits for. So it is done here, when nobody waits; a burst
+# that never pauses still meets the limit in pages (32 MB).
+COMMITS_A_CHECKPOINT: Final = 64
+QUIET_S: Final = 0.02
+LONGEST_LOG_PAGES: Final = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +152,7 @@ def _configure_sqlite(connection: DBAPIConnection, _record: object) -> None:
         "foreign_keys=ON",
         "busy_timeout=5000",
         "journal_size_limit=67108864",
+        f"wal_autocheckpoint={LONGEST_LOG_PAGES}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
@@ -172,6 +181,7 @@ class Database:
 
     Writes that are asked for at the same moment share a transaction: three signers that remember
     one round cost one wait for the disk. So a write may be run again, and does nothing else.
+    SQLite's log is moved into the database after the answers, once no write came for a moment.
     """
 
     def __init__(self, engine: Engine, fence: Fence | None = None) -> None:
@@ -179,7 +189,9 @@ class Database:
         self._fence = fence or _no_fence
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._waiting: list[_Write] = []
-        self._flushes: set[asyncio.Task[None]] = set()
+        self._flushes: set[asyncio.Future[None]] = set()
+        self._commits = 0  # since SQLite's log was last moved into the database
+        self._tidying: asyncio.TimerHandle | None = None
 
     @classmethod
     def open(
@@ -219,14 +231,18 @@ class Database:
     async def close(self) -> None:
         """Let the work under way end, then close the connections."""
         await asyncio.gather(*self._flushes)
+        if self._tidying is not None:
+            self._tidying.cancel()
         await asyncio.to_thread(self._thread.shutdown, wait=True)
         self.engine.dispose()
 
     def _start_flush(self) -> None:
         batch, self._waiting = self._waiting, []
-        flush = asyncio.create_task(self._flush(batch))
-        self._flushes.add(flush)
-        flush.add_done_callback(self._flushes.discard)
+        self._follow(asyncio.create_task(self._flush(batch)))
+
+    def _follow(self, work: asyncio.Future[None]) -> None:
+        self._flushes.add(work)
+        work.add_done_callback(self._flushes.discard)
 
     async def _flush(self, batch: list[_Write]) -> None:
         loop = asyncio.get_running_loop()
@@ -237,6 +253,27 @@ class Database:
         outcomes = [fault] * len(batch) if fault else running.result()
         for write, outcome in zip(batch, outcomes, strict=True):
             _tell(write.done, outcome)
+        self._tidy_when_quiet()
+
+    def _tidy_when_quiet(self) -> None:
+        """Have SQLite's log moved after some commits, when the last of them is a moment past."""
+        self._commits += 1
+        if self._tidying is not None:
+            self._tidying.cancel()
+        if self._commits >= COMMITS_A_CHECKPOINT and self.engine.dialect.name == "sqlite":
+            loop = asyncio.get_running_loop()
+            self._tidying = loop.call_later(QUIET_S, self._start_tidying)
+
+    def _start_tidying(self) -> None:
+        self._commits = 0
+        loop = asyncio.get_running_loop()
+        self._follow(loop.run_in_executor(self._thread, self._checkpoint))
+
+    def _checkpoint(self) -> None:
+        # What was committed is on disk already, in the log: one that cannot be moved now is moved
+        # later, and a disk that takes no more is the next write's to report.
+        with suppress(SQLAlchemyError, sqlite3.Error), closing(self.engine.raw_connection()) as raw:
+            raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _commit(self, works: list[Callable[[Connection], Any]]) -> list[Any]:
         """Run writes in one transaction, or each in its own where a row is there already."""

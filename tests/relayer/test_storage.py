@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,14 @@ from sqlalchemy.exc import IntegrityError
 
 from relayer import migrations
 from relayer.errors import Misconfigured, SchemaOutdated, StorageFailed
-from relayer.storage import Database, create_engine, metadata, signed_rounds
+from relayer.storage import (
+    COMMITS_A_CHECKPOINT,
+    LONGEST_LOG_PAGES,
+    Database,
+    create_engine,
+    metadata,
+    signed_rounds,
+)
 from tests.relayer import builders as b
 from tests.relayer import postgres
 
@@ -75,6 +83,7 @@ def test_engine__sqlite__keeps_what_it_commits(sqlite_url: str) -> None:
     engine = create_engine(sqlite_url)
     with engine.connect() as connection:
         wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+        wanted |= {"wal_autocheckpoint": LONGEST_LOG_PAGES}
         found = {name: connection.scalar(sa.text(f"PRAGMA {name}")) for name in wanted}
     engine.dispose()
     assert found == wanted
@@ -150,6 +159,56 @@ async def test_write__whoever_asked_is_cancelled__what_was_written_stays(url: st
     reopened = Database.open(url)
     assert await reopened.read(lambda c: c.scalar(sa.select(signed_rounds.c.round))) == 7
     await reopened.close()
+
+
+async def test_write__log_grown__is_moved_into_the_file_only_once_it_is_quiet(
+    sqlite_url: str,
+) -> None:
+    migrations.upgrade(sqlite_url)
+    database = Database.open(sqlite_url)
+    marks = [bytes([n]) * 32 for n in range(1, COMMITS_A_CHECKPOINT + 1)]
+    for n, mark in enumerate(marks[:-1]):
+        await put(database, ROW | {"round": n, "digest": mark})
+    assert in_file(sqlite_url, marks) == 0  # each is on disk, but in the log
+    await put(database, ROW | {"round": COMMITS_A_CHECKPOINT, "digest": marks[-1]})
+    await until(lambda: in_file(sqlite_url, marks) == len(marks))
+    await database.close()
+
+
+async def test_write__log_cannot_be_moved__later_writes_are_kept(sqlite_url: str) -> None:
+    migrations.upgrade(sqlite_url)
+    database = Database.open(sqlite_url)
+    taken: list[object] = []
+
+    def refuse_the_checkpoint(*_: object) -> None:
+        taken.append(None)
+        if len(taken) == COMMITS_A_CHECKPOINT + 1:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    sa.event.listen(database.engine, "checkout", refuse_the_checkpoint)
+    for n in range(COMMITS_A_CHECKPOINT):
+        await put(database, ROW | {"round": n})
+    await until(lambda: len(taken) == COMMITS_A_CHECKPOINT + 1)
+    await put(database, ROW | {"round": COMMITS_A_CHECKPOINT})
+    found = await database.read(lambda c: c.scalars(sa.select(signed_rounds.c.round)).all())
+    assert sorted(found) == list(range(COMMITS_A_CHECKPOINT + 1))
+    await database.close()
+
+
+async def put(database: Database, row: dict[str, object]) -> None:
+    await database.write(lambda c: c.execute(sa.insert(signed_rounds).values(row)))
+
+
+def in_file(url: str, marks: list[bytes]) -> int:
+    """Count the rows that the database file has without its log."""
+    content = Path(url.removeprefix("sqlite:///")).read_bytes()
+    return sum(mark in content for mark in marks)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in a file or a thread
+            await asyncio.sleep(0.01)
 
 
 async def test_write__disk_full__is_a_storage_failure_and_nothing_is_kept(sqlite_url: str) -> None:
