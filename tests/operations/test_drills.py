@@ -1,4 +1,4 @@
-"""Every alert has a drill or a reason, the page shows what came of it, and some drills run here."""
+"""Every alert has a drill or a reason, the page shows what came of it, and one drill runs here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.operations.drills import money
-from tests.operations.drills.catalogue import NOT_DRILLED, drilled
+from tests.operations.drills.catalogue import NOT_DRILLED, UNFINISHED, drilled
 from tests.operations.drills.report import PAGE
 from tests.operations.drills.script import play
 from tests.operations.drills.server import shortened_rules
@@ -23,13 +23,14 @@ def test_catalogue__every_alert_is_drilled_or_says_why_not() -> None:
 
 def test_catalogue__few_are_not_drilled() -> None:
     assert len(NOT_DRILLED) <= 2
+    assert drilled().keys() >= UNFINISHED.keys()
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="docs/drills.md is not written yet: make drills")
 def test_page__shows_each_drilled_alert_firing_and_ending() -> None:
     line = re.compile(r"^\| (Aml\w+) \| .* \| (\S.*?) \| .* \| (\S.*?) \| [\d.]+ \|$", re.MULTILINE)
     rows = line.findall(PAGE.read_text())
-    assert {name for name, _, _ in rows} == drilled().keys()
+    assert {name for name, _, _ in rows} == drilled().keys() - UNFINISHED.keys()
     assert [name for name, fires, ends in rows if "did not" in (fires, ends)] == []
 
 
@@ -45,6 +46,7 @@ def test_shortened_rules__only_ranges_and_for_differ() -> None:
         assert ("for" in rule) == ("for" in whole)
 
 
+@pytest.mark.long
 @pytest.mark.loopback
 def test_drill__an_event_is_lost__totals_alarm_until_the_index_is_built_anew() -> None:
     """The one that guards money; the others: `make drills`."""

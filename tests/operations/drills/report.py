@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.operations.drills.catalogue import NOT_DRILLED
+from tests.operations.drills.catalogue import NOT_DRILLED, UNFINISHED
 from tests.operations.drills.script import Row
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "drills.md"
@@ -23,8 +23,8 @@ as shipped. Chain and exchanges are the local world, whose clock runs ahead of t
 anvil where the embedded chain cannot do what is needed.
 
 "Fires" and "ends" are seconds of the wall after the fault and after it was mended. They hold the
-factor, the pace of the local world, and how busy the machine was ({load}); they are no promise for
-a live chain.
+factor, the pace of the local world, and how busy the machine was with several drills at once
+({load}); they are no promise for a live chain.
 
 | alert | fault | fires, s | mended by | ends, s | factor |
 | --- | --- | --- | --- | --- | --- |
@@ -33,14 +33,20 @@ a live chain.
 
 def write(rows: Sequence[Row]) -> None:
     """Write the page."""
-    load = f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.0f}"
+    rows = [row for row in rows if row.alert not in UNFINISHED]
+    loads = [row.load for row in rows]
+    load = f"{os.cpu_count()} processors, load {min(loads):.0f} to {max(loads):.0f}"
     lines = [
         f"| {row.alert} | {row.fault} | {seconds(row.fired_s)} | {row.mended} "
         f"| {seconds(row.resolved_s)} | {row.factor:g} |\n"
         for row in sorted(rows, key=lambda each: each.alert)
     ]
     why = "".join(f"- **{name}**: {reason}\n" for name, reason in sorted(NOT_DRILLED.items()))
-    PAGE.write_text(HEAD.format(load=load) + "".join(lines) + f"\n## Not drilled\n\n{why}")
+    page = HEAD.format(load=load) + "".join(lines) + f"\n## Not drilled\n\n{why}"
+    if UNFINISHED:
+        missing = "".join(f"- **{name}**: {text}\n" for name, text in sorted(UNFINISHED.items()))
+        page += f"\n## Drilled, and not seen to the end\n\n{missing}"
+    PAGE.write_text(page)
 
 
 def seconds(value: float | None) -> str:

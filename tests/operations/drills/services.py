@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,8 +55,7 @@ class Services:
     second: Gate
     watched: Gate
     processes: dict[str, Process] = field(default_factory=dict)
-    ending: threading.Event = field(default_factory=threading.Event)
-    beside: threading.Thread | None = None
+    acts: dict[str, tuple[threading.Event, threading.Thread]] = field(default_factory=dict)
 
     def command(self, name: str, *arguments: str, state: Path | None = None) -> tuple[str, ...]:
         config, place = self.home / f"{name}.toml", state or self.home
@@ -82,22 +81,22 @@ class Services:
         for number in range(len(self.world.venues)):
             self.venue(number, mode, **details)
 
-    def meanwhile(self, act: object, every_s: float = 0.0) -> None:
+    def meanwhile(self, name: str, act: Callable[[], None], every_s: float = 0.0) -> None:
         """Do something again and again, until `at_ease`."""
-        self.ending = threading.Event()
+        ending = threading.Event()
 
         def run() -> None:
-            while not self.ending.is_set():
-                act()  # type: ignore[operator]
-                self.ending.wait(every_s)
+            while not ending.is_set():
+                act()
+                ending.wait(every_s)
 
-        self.beside = threading.Thread(target=run, daemon=True)
-        self.beside.start()
+        self.acts[name] = ending, threading.Thread(target=run, daemon=True)
+        self.acts[name][1].start()
 
-    def at_ease(self) -> None:
-        self.ending.set()
-        if self.beside is not None:
-            self.beside.join(timeout=60)
+    def at_ease(self, name: str) -> None:
+        ending, thread = self.acts.pop(name)
+        ending.set()
+        thread.join(timeout=60)
 
     def wait_for_rounds(self) -> None:
         """Wait until prices and parameters take effect, as Prometheus sees it."""
@@ -115,7 +114,8 @@ def services() -> Iterator[tuple[Services, Prometheus]]:
             _start(made)
             yield made, made.prometheus
         finally:
-            made.ending.set()
+            for ending, _ in made.acts.values():
+                ending.set()
             for each in made.processes.values():
                 with contextlib.suppress(Exception):
                     each.kill()

@@ -74,11 +74,11 @@ def prices_fall_at_once(s: Services) -> None:
         factors.reverse()
         s.all_venues("off", factor=factors[0])
 
-    s.meanwhile(fall, 5.0)
+    s.meanwhile("fall", fall, 5.0)
 
 
 def prices_calm(s: Services) -> None:
-    s.at_ease()
+    s.at_ease("fall")
     exchanges_well(s)
 
 
@@ -100,11 +100,11 @@ def stranger_asks_signer(s: Services) -> None:
         with contextlib.suppress(urllib.error.URLError):
             urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=5)
 
-    s.meanwhile(ask, 1.0)
+    s.meanwhile("ask", ask, 1.0)
 
 
 def stranger_is_shut_out(s: Services) -> None:
-    s.at_ease()
+    s.at_ease("ask")
 
 
 def signer_sees_other_prices(s: Services) -> None:
@@ -141,8 +141,8 @@ def endpoints_down(s: Services) -> None:
 
 
 def endpoints_well(s: Services) -> None:
-    for each in (s.first, s.second, s.watched):
-        each.mend()
+    s.first.mend()
+    s.second.mend()
 
 
 def endpoint_lies(s: Services) -> None:
@@ -165,6 +165,10 @@ def watched_stands(s: Services) -> None:
     s.watched.fault = gates.stands_still
 
 
+def watched_well(s: Services) -> None:
+    s.watched.mend()
+
+
 def watcher_dies(s: Services) -> None:
     s.watcher.kill()
 
@@ -183,11 +187,11 @@ def watcher_restarts(s: Services) -> None:
         last = s.prometheus.value(f"{started} > {time.time() - 60}")
         until(lambda: s.prometheus.value(started) != last, "the scrape of a start", 30)
 
-    s.meanwhile(again)
+    s.meanwhile("restarts", again)
 
 
 def watcher_stays(s: Services) -> None:
-    s.at_ease()
+    s.at_ease("restarts")
 
 
 def files_run_out(s: Services) -> None:
@@ -209,11 +213,11 @@ def host_starves(s: Services) -> None:
         s.daemon.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
         time.sleep(0.5)
 
-    s.meanwhile(starve)
+    s.meanwhile("starve", starve)
 
 
 def host_is_free(s: Services) -> None:
-    s.at_ease()
+    s.at_ease("starve")
 
 
 def disk_full(s: Services) -> None:
@@ -295,19 +299,6 @@ CASES: tuple[Case[Services], ...] = (
         mend=exchanges_well,
     ),
     Case(
-        alerts={
-            "AmlPriceOld": {},
-            "AmlOnChainPriceOld": {},
-            "AmlParametersOld": {},
-            "AmlOnChainParametersExpire": {},
-            "AmlHoldsLast": {},
-        },
-        fault="one market stands still at all exchanges",
-        provoke=market_stale,
-        mended="it trades again",
-        mend=exchanges_well,
-    ),
-    Case(
         alerts={"AmlNoEffectiveCycle": DAEMON, "AmlNoPriceRound": DAEMON},
         fault="two of three exchanges drop every connection",
         provoke=two_exchanges_down,
@@ -378,27 +369,6 @@ CASES: tuple[Case[Services], ...] = (
         mend=endpoints_well,
     ),
     Case(
-        alerts={"AmlWatcherBlind": {}},
-        fault="the watcher's endpoint answers 503",
-        provoke=watched_down,
-        mended="it answers again",
-        mend=endpoints_well,
-    ),
-    Case(
-        alerts={"AmlChainStands": {}},
-        fault="the watcher's endpoint shows the same newest block for ever",
-        provoke=watched_stands,
-        mended="it follows the chain again",
-        mend=endpoints_well,
-    ),
-    Case(
-        alerts={"AmlWatcherAbsent": {}},
-        fault="the watcher is killed",
-        provoke=watcher_dies,
-        mended="it is started",
-        mend=watcher_starts,
-    ),
-    Case(
         alerts={"AmlFilesRunOut": DAEMON},
         fault="the daemon's limit of open files is lowered to little above what is open",
         provoke=files_run_out,
@@ -418,6 +388,19 @@ CASES: tuple[Case[Services], ...] = (
         provoke=disk_full,
         mended="there is space again",
         mend=disk_free,
+    ),
+    Case(
+        alerts={
+            "AmlPriceOld": {},
+            "AmlOnChainPriceOld": {},
+            "AmlParametersOld": {},
+            "AmlOnChainParametersExpire": {},
+            "AmlHoldsLast": {},
+        },
+        fault="one market stands still at all exchanges",
+        provoke=market_stale,
+        mended="it trades again",
+        mend=exchanges_well,
     ),
     Case(
         alerts={"AmlNobodyLeads": DAEMON},
@@ -440,6 +423,29 @@ CASES: tuple[Case[Services], ...] = (
         mended="it is started",
         mend=daemon_starts,
     ),
+)
+WATCHER: tuple[Case[Services], ...] = (
+    Case(
+        alerts={"AmlWatcherBlind": {}},
+        fault="the watcher's endpoint answers 503",
+        provoke=watched_down,
+        mended="it answers again",
+        mend=watched_well,
+    ),
+    Case(
+        alerts={"AmlChainStands": {}},
+        fault="the watcher's endpoint shows the same newest block for ever",
+        provoke=watched_stands,
+        mended="it follows the chain again",
+        mend=watched_well,
+    ),
+    Case(
+        alerts={"AmlWatcherAbsent": {}},
+        fault="the watcher is killed",
+        provoke=watcher_dies,
+        mended="it is started",
+        mend=watcher_starts,
+    ),
     Case(
         alerts={"AmlRestarting": {"job": "aml-watcher"}},
         fault="the watcher ends each time that it is started",
@@ -448,7 +454,7 @@ CASES: tuple[Case[Services], ...] = (
         mend=watcher_stays,
     ),
 )
-BESIDE = (
+LEAK: tuple[Case[Services], ...] = (
     Case(
         alerts={"AmlMemoryGrows": {"job": "aml-leaking"}},
         fault="a watcher with a planted leak of 1 MB a second",
@@ -458,4 +464,4 @@ BESIDE = (
         patience_s=900.0,
     ),
 )
-SCENE = Scene(name="services", factor=FACTOR, open=services, cases=CASES, beside=BESIDE)
+SCENE = Scene(name="services", factor=FACTOR, open=services, cases=CASES, beside=(WATCHER, LEAK))
