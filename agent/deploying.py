@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Literal
 
 from agent.config import ClassSettings, DeploymentSettings, Settings
 from agent.errors import ConfigError
+from agent.files import write_whole
 from agent.network import LOCAL, Network, local_role
 from contracts import artifacts
 from contracts.fields import checksummed
@@ -21,6 +23,7 @@ from relayer.chain.deploy import ClassPlan, Deployer, DeploymentPlan, MarketPlan
 from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.margin import MarginPlan
 from relayer.chain.values import Deployment
+from relayer.errors import RelayerError
 from relayer.market.values import Market
 from relayer.signing.keys import Key
 from relayer.signing.keys_source import open_key
@@ -43,15 +46,34 @@ async def deploy_network(
     try:
         await require_token(endpoint, plan)
         deployer = Deployer(endpoint, deployer_key(network, settings), settings.fees)
-        deployment = await deployer.deploy(plan, lambda step: progress(f"deploying {step}"))
-        differing = await deployments.verify(endpoint, deployment, plan)
+        deployment, differing = await _deployed(deployer, endpoint, plan, progress)
     finally:
         await endpoint.close()
     if differing:
         raise ConfigError("the contracts are not as planned: " + "; ".join(differing))
-    deployments.write(deployment, network.deployment_file)
     write_standard_json(network)
+    deployments.write(deployment, network.deployment_file)  # last: with it, a deployment counts
     return deployment
+
+
+async def _deployed(
+    deployer: Deployer,
+    endpoint: ChainEndpoint,
+    plan: DeploymentPlan,
+    progress: Callable[[str], None],
+) -> tuple[Deployment, tuple[str, ...]]:
+    """Deploy and read back; ended on the way, say what stands on the chain and what to do."""
+    try:
+        deployment = await deployer.deploy(plan, lambda step: progress(f"deploying {step}"))
+        return deployment, await deployments.verify(endpoint, deployment, plan)
+    except (asyncio.CancelledError, RelayerError):
+        stands = ", ".join(f"{name} {at}" for name, at in deployer.created) or "none of ours"
+        progress(f"not finished; on the chain stand: {stands}")
+        progress(
+            "nothing uses them, since no deployment file names them; deploy again with the same "
+            "command: it begins anew, and these stay unused"
+        )
+        raise
 
 
 async def require_token(endpoint: ChainEndpoint, plan: DeploymentPlan) -> None:
@@ -208,6 +230,7 @@ def guardian_address(network: Network, settings: Settings) -> str:
 
 def write_standard_json(network: Network) -> None:
     """Write the compiler's standard JSON beside the deployment, for an explorer's verification."""
+    network.state.mkdir(parents=True, exist_ok=True)
     for name in artifacts.DEPLOYED:
         path = network.state / f"{name}.standard.json"
-        path.write_text(json.dumps(artifacts.standard_json(name), indent=1) + "\n")
+        write_whole(path, json.dumps(artifacts.standard_json(name), indent=1) + "\n")

@@ -20,7 +20,7 @@ def deploy(
     """
     import asyncio
 
-    from agent.cli.session import report
+    from agent.cli.progress import report
     from agent.cli.setup import prepare
     from agent.deploying import deploy_network
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -83,7 +84,11 @@ def main() -> None:
     except AgentError as fault:
         fail(str(fault))
     except KeyboardInterrupt:
-        sys.exit(EXIT_STOPPED)
+        stopped()
+    except SystemExit as end:
+        if end.code == EXIT_STOPPED:
+            stopped()
+        raise
     except Exception as fault:
         if not is_known(fault):
             raise
@@ -94,6 +99,12 @@ def is_known(fault: Exception) -> bool:
     """Tell whether a fault is one of the packages' own, whose message says what to do."""
     package = type(fault).__module__.split(".")[0]
     return package in {"agent", "relayer", "models", "contracts"}
+
+
+def stopped() -> NoReturn:
+    """Say that Ctrl-C ended it; each file is whole or absent."""
+    sys.stderr.write("aml: stopped by Ctrl-C\n")
+    sys.exit(EXIT_STOPPED)
 
 
 def fail(message: str) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.progress import count
+
 if TYPE_CHECKING:
     from models.manifest import TrainedModel
     from models.registry import Step
@@ -74,7 +76,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
         recipe=training.Recipe(seed=seed),
         recorded=_recorded(from_journal or (), int(cutoff.timestamp() * 1_000)),
         jobs=jobs,
-        progress=_progress,
+        progress=count,
     )
     folder = _written(model, walked, out)
     typer.echo(f"model hash  0x{folder.name}")
@@ -122,6 +124,7 @@ def evaluate(
 ) -> None:
     """Judge a model, as it is, on any candle file, beside baselines that walk inside the file."""
     from agent.crisis import crisis_caps
+    from agent.files import write_whole
     from models.artifact import load
     from models.judging import judge
     from models.registry import Registry
@@ -130,11 +133,11 @@ def evaluate(
     if horizon not in HORIZONS:
         raise typer.BadParameter(f"give one of {', '.join(HORIZONS)}", param_hint="--horizon")
     chosen = load(model or Registry(folder).champion())
-    report = judge(chosen, candles, HORIZONS[horizon], _progress, tiers)
+    report = judge(chosen, candles, HORIZONS[horizon], count, tiers)
     report["caps"] = crisis_caps(chosen.scorer, candles, report, tiers)
     if out is not None:
         text = json.dumps(writable(report), indent=1, allow_nan=False)
-        out.write_text(text + "\n", encoding="utf-8")
+        write_whole(out, text + "\n")
     _print_report(report)
 
 
@@ -171,6 +174,7 @@ def card(
     folder: FolderOption = DEFAULT_FOLDER,
 ) -> None:
     """Show a model's card: what it is for, what it was trained on, how it was judged."""
+    from agent.files import write_whole
     from models.artifact import load
     from models.html_card import html_card
     from models.registry import Registry, reports_of
@@ -181,7 +185,7 @@ def card(
         typer.echo((chosen / "card.md").read_text(encoding="utf-8"))
         return
     found = reports_of(loaded.model_hash.hex(), report or [])
-    out.write_text(html_card(loaded, found), encoding="utf-8")
+    write_whole(out, html_card(loaded, found))
     typer.echo(f"written to  {out}")
 
 
@@ -299,8 +303,3 @@ def _step_line(step: Step) -> str:
     nobody = "nobody" if step.kind == "challenge" else "shipped"
     to, before = step.model[:12] or nobody, step.previous[:12] or nobody
     return f"{when} {step.kind} {to} (before: {before}): {step.reason}"
-
-
-def _progress(stage: str, done: int, total: int) -> None:
-    """Say how far the work has come."""
-    typer.echo(f"{stage} {done}/{total}" if total else f"{stage} {done}", err=True)

@@ -12,9 +12,9 @@ from dataclasses import replace
 from functools import partial
 
 import structlog
-import typer
 
 from agent import app
+from agent.cli.progress import report
 from agent.cli.setup import Prepared
 from agent.config import Settings
 from agent.deploying import deploy_network
@@ -238,15 +238,6 @@ class Stopper:
         self.asked = True
         if self._stop is not None:
             self._stop()
-
-
-def report(text: str) -> None:
-    """Say how far a slow start has come: one changing line on a terminal, else one a line."""
-    if sys.stderr.isatty() and text.startswith("history "):
-        sys.stderr.write(f"\r\x1b[K{text}")
-        return
-    if not text.startswith("history "):
-        typer.echo(text, err=True)
 
 
 def configure_logging(level: str | int = "info") -> Threshold:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import ConfigError
+from agent.files import write_whole
 from agent.owner import safe
 from agent.owner.acts import said
 from agent.owner.authority import Office
@@ -92,6 +93,6 @@ def save(name: str, batches: Sequence[Ready], folder: Path) -> tuple[Path, ...]:
     files = []
     for batch in batches:
         file = folder / f"{name}.{batch.step.name}.json"
-        file.write_text(batch.content, encoding="utf-8")
+        write_whole(file, batch.content)
         files.append(file)
     return tuple(files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -98,6 +99,8 @@ class Deployer:
     def __init__(self, endpoint: ChainEndpoint, key: Key, fees: FeeRules) -> None:
         self._endpoint = endpoint
         self._wallet = Wallet(endpoint, key, fees)
+        self.created: list[tuple[str, str]] = []
+        """Names and addresses of what stands on the chain so far."""
 
     async def deploy(
         self, plan: DeploymentPlan, progress: Callable[[str], None] = lambda _: None
@@ -109,25 +112,26 @@ class Deployer:
         ChainRefused
             A transaction was refused or reverted; the message says which.
         """
-        progress("price feed")
+        steps = _counted(plan, progress)
+        steps("price feed")
         feed, first_block = await self._create("PriceFeed", plan, price=True)
-        progress("risk oracle")
+        steps("risk oracle")
         oracle, _ = await self._create("RiskOracle", plan, price=False)
         for planned in plan.classes:
-            progress(f"class {planned.class_id}")
+            steps(f"class {planned.class_id}")
             await self._wallet.tell(feed, SET_CLASS, planned.class_id, encode_rules(planned.rules))
             await self._wallet.tell(
                 oracle, SET_CLASS, planned.class_id, encode_bounds(planned.bounds)
             )
         for index, market in enumerate(plan.markets):
-            progress(f"market {market.symbol}")
+            steps(f"market {market.symbol}")
             word = pack_risk_word(market.parameters)
             await self._wallet.tell(feed, ADD_PRICE_MARKET, index, market.class_id)
             await self._wallet.tell(oracle, ADD_RISK_MARKET, index, market.class_id, word)
         margin = None
         if plan.margin is not None:
-            margin = await self._deploy_margin(plan, plan.margin, (feed, oracle), progress)
-        progress("launch")
+            margin = await self._deploy_margin(plan, plan.margin, (feed, oracle), steps)
+        steps("launch")
         for contract in (feed, oracle, *((margin.engine, margin.pool) if margin else ())):
             await self._wallet.tell(contract, LAUNCH)
             if checksummed(plan.owner) != self._wallet.address:
@@ -155,7 +159,7 @@ class Deployer:
         progress("margin contracts")
         token = margin.token
         if token is None:
-            token, _ = await self._wallet.create(test_token_bytecode(), "TestUSDC")
+            token, _ = await self._put("TestUSDC", test_token_bytecode())
         places = await self._wallet.next_places(len(CREATED))
         contracts = placed(checksummed(token), places)
         roles = Roles(
@@ -163,7 +167,7 @@ class Deployer:
         )
         for name, place in zip(CREATED, places, strict=True):
             arguments = margin_arguments(name, contracts, signed, roles)
-            at, _ = await self._wallet.create(load(name).bytecode + arguments, name)
+            at, _ = await self._put(name, load(name).bytecode + arguments)
             if at != place:
                 raise ChainRefused(f"{name} stands at {at}, the others were told {place}")
         for market, rules in enumerate(margin.rules):
@@ -175,7 +179,19 @@ class Deployer:
 
     async def _create(self, name: str, plan: DeploymentPlan, *, price: bool) -> tuple[str, int]:
         arguments = constructor_arguments(plan, owner=self._wallet.address, price=price)
-        return await self._wallet.create(load(name).bytecode + arguments, name)
+        return await self._put(name, load(name).bytecode + arguments)
+
+    async def _put(self, name: str, code: bytes) -> tuple[str, int]:
+        at, block = await self._wallet.create(code, name)
+        self.created.append((name, at))
+        return at, block
+
+
+def _counted(plan: DeploymentPlan, progress: Callable[[str], None]) -> Callable[[str], None]:
+    """Say each step with its number: two contracts, limits, markets, margin, launch."""
+    total = 3 + len(plan.classes) + len(plan.markets) + (plan.margin is not None)
+    numbers = itertools.count(1)
+    return lambda step: progress(f"{next(numbers)}/{total} {step}")
 
 
 def constructor_arguments(plan: DeploymentPlan, *, owner: str, price: bool) -> bytes:

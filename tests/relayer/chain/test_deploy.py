@@ -81,7 +81,8 @@ async def test_deploy__another_owner__is_proposed_and_the_deployer_named(
     told: list[str] = []
     made = await Deployer(endpoint, rich_key(), FeeRules()).deploy(other, told.append)
     assert await deployments.verify(endpoint, made, other) == ()
-    assert told == ["price feed", "risk oracle", "class 1", "market M0", "launch"]
+    steps = ["price feed", "risk oracle", "class 1", "market M0", "launch"]
+    assert told == [f"{number}/5 {step}" for number, step in enumerate(steps, 1)]
 
 
 @pytest.mark.anvil
