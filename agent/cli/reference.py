@@ -22,7 +22,7 @@ Written from the commands by `python -m agent.cli.reference`; a test keeps it so
 | 130 | stopped by Ctrl-C; what was in flight is found by the next start |
 
 Results go to standard output, progress and faults to standard error. Long work counts its steps:
-in a bar on a terminal, in a few lines in a log. Files are written whole, so Ctrl-C leaves each as it
+in a bar on a terminal, in a few lines in a log. Files are written whole: Ctrl-C leaves each as it
 was or complete. `aml --install-completion` sets up completion for bash, zsh and fish.
 """
 
