@@ -42,6 +42,7 @@ async def deploy_network(
     if settings.deployment is None:
         raise ConfigError("[deployment]: is required to deploy; see config/local.toml")
     plan = plan_of(network, settings, settings.deployment)
+    require_quorums(plan)
     endpoint = await ChainEndpoint.open(network.rpc_url, chain_id=network.chain_id)
     try:
         await require_token(endpoint, plan)
@@ -74,6 +75,26 @@ async def _deployed(
             "command: it begins anew, and these stay unused"
         )
         raise
+
+
+def require_quorums(plan: DeploymentPlan) -> None:
+    """Refuse thresholds that the signers cannot reach, before anything is paid for.
+
+    Raises
+    ------
+    ConfigError
+        When there are fewer signers of a kind than have to sign.
+    """
+    quorums = {
+        "price": (plan.price_signers, plan.price_threshold),
+        "risk": (plan.risk_signers, plan.risk_threshold),
+    }
+    for kind, (signers, threshold) in quorums.items():
+        if len(signers) < threshold:
+            raise ConfigError(
+                f"deployment.{kind}_threshold: {threshold} have to sign, and there are "
+                f"{len(signers)} {kind} signers; name more [[signers.peers]], or lower it"
+            )
 
 
 async def require_token(endpoint: ChainEndpoint, plan: DeploymentPlan) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.config import Settings, SignerPeerSettings, SignersSettings, load_settings
-from agent.deploying import require_token, signers_of
+from agent.deploying import require_quorums, require_token, signers_of
 from agent.errors import ConfigError
 from agent.network import local_keys
 
@@ -46,6 +46,25 @@ def test_signers__processes_of_their_own__are_the_peers_and_no_key_here(kind: st
 def test_signers__a_peer_without_its_address__is_named() -> None:
     with pytest.raises(ConfigError, match=r"signers\.peers\[1\]\.risk: is required to deploy"):
         signers_of("risk", network(), with_peers(risk=None))
+
+
+def quorums(*, price: int, risk: int) -> Any:
+    return SimpleNamespace(
+        price_signers=PEERS["price"],
+        price_threshold=price,
+        risk_signers=PEERS["risk"],
+        risk_threshold=risk,
+    )
+
+
+def test_quorums__as_many_signers_as_must_sign__is_let_pass() -> None:
+    require_quorums(quorums(price=2, risk=1))
+
+
+def test_quorums__fewer_signers_than_must_sign__is_refused_before_anything_is_paid() -> None:
+    refused = r"deployment\.risk_threshold: 3 have to sign, and there are 2 risk signers"
+    with pytest.raises(ConfigError, match=refused):
+        require_quorums(quorums(price=2, risk=3))
 
 
 class Chain:
