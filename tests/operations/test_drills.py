@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.operations.drills import money
-from tests.operations.drills.catalogue import NOT_DRILLED, UNFINISHED, drilled
+from tests.operations.drills.catalogue import NOT_DRILLED, UNFINISHED, drilled, labels
 from tests.operations.drills.report import PAGE
 from tests.operations.drills.script import play
 from tests.operations.drills.server import shortened_rules
@@ -19,6 +19,13 @@ NAMES = {rule["alert"] for rule in alerts()}
 def test_catalogue__every_alert_is_drilled_or_says_why_not() -> None:
     assert drilled().keys() | NOT_DRILLED.keys() == NAMES
     assert drilled().keys() & NOT_DRILLED.keys() == set()
+
+
+def test_catalogue__no_drill_waits_for_a_label_that_its_alert_never_has() -> None:
+    rules = {rule["alert"]: rule["expr"] for rule in alerts()}
+    for name, wanted in labels().items():
+        for kept in re.findall(r"\bby \(([^)]*)\)", rules[name]):
+            assert wanted.keys() <= set(kept.replace(" ", "").split(",")), name
 
 
 def test_catalogue__few_are_not_drilled() -> None:

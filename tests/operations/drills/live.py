@@ -105,6 +105,9 @@ def block_is_taken_back(s: Live) -> None:
     s.wait_for_round()
     s.wait_for_round()
     s.node.call("evm_revert", mark)
+    # The node's clock goes back with its blocks; a chain's does not.
+    s.node.call("evm_setNextBlockTimestamp", int(time.time()))
+    s.node.call("evm_mine")
 
 
 def nothing(s: Live) -> None:

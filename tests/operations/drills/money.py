@@ -156,7 +156,7 @@ def storm_asks_for_more(s: Money) -> None:
     """A storm, which asks positions for more margin than the budget allows."""
     stage = s.stage
     assert stage is not None
-    s.turn = None
+    s.pause()
     s.do(stage.pass_to(CRASH_MS - 30 * MINUTE_MS))
     s.do(stage.minutes(30, step=5))
     s.turn = until_held

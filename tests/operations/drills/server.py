@@ -90,13 +90,16 @@ class Prometheus:
         made = cls(folder, factor, free_port())
         (folder / "rules.yml").write_text(yaml.safe_dump(shortened_rules(factor)))
         jobs = ("aml", "aml-watcher", "aml-signer", "aml-leaking")
-        scrapes = [
+        scrapes: list[dict[str, Any]] = [
             {
                 "job_name": job,
                 "file_sd_configs": [{"files": [f"{folder}/{job}.json"], "refresh_interval": "1s"}],
             }
             for job in jobs
         ]
+        # It is a watcher as well, and must not stand in for the one that is missed.
+        of_process = {"source_labels": ["__name__"], "regex": "process_.*", "action": "keep"}
+        scrapes[-1]["metric_relabel_configs"] = [of_process]
         settings = {
             "global": {"scrape_interval": EVERY, "scrape_timeout": EVERY}
             | {"evaluation_interval": "1s"},

@@ -299,7 +299,7 @@ CASES: tuple[Case[Services], ...] = (
         mend=exchanges_well,
     ),
     Case(
-        alerts={"AmlNoEffectiveCycle": DAEMON, "AmlNoPriceRound": DAEMON},
+        alerts={"AmlNoEffectiveCycle": {}, "AmlNoPriceRound": {}},
         fault="two of three exchanges drop every connection",
         provoke=two_exchanges_down,
         mended="they answer again",
@@ -313,7 +313,7 @@ CASES: tuple[Case[Services], ...] = (
         mend=prices_calm,
     ),
     Case(
-        alerts={"AmlSignerSilent": {}, "AmlQuorumThin": {}, "AmlNoQuorum": DAEMON},
+        alerts={"AmlSignerSilent": {}, "AmlQuorumThin": {}, "AmlNoQuorum": {}},
         fault="two of three signers are killed",
         provoke=signers_die,
         mended="both are started",
@@ -327,7 +327,7 @@ CASES: tuple[Case[Services], ...] = (
         mend=stranger_is_shut_out,
     ),
     Case(
-        alerts={"AmlSignersDisagree": DAEMON},
+        alerts={"AmlSignersDisagree": {}},
         fault="a signer is cut off from two of three exchanges",
         provoke=signer_sees_other_prices,
         mended="its way to them is mended, and it is restarted",
@@ -341,7 +341,7 @@ CASES: tuple[Case[Services], ...] = (
         mend=endpoints_well,
     ),
     Case(
-        alerts={"AmlEndpointFaults": DAEMON},
+        alerts={"AmlEndpointFaults": {}},
         fault="both endpoints answer 503",
         provoke=endpoints_down,
         mended="they answer again",
@@ -376,14 +376,14 @@ CASES: tuple[Case[Services], ...] = (
         mend=files_suffice,
     ),
     Case(
-        alerts={"AmlLoopLag": DAEMON, "AmlCyclesLate": DAEMON},
+        alerts={"AmlLoopLag": {}, "AmlCyclesLate": {}},
         fault="the host gives the daemon a sixth of a processor, in pieces",
         provoke=host_starves,
         mended="the daemon has a processor again",
         mend=host_is_free,
     ),
     Case(
-        alerts={"AmlStorageFailed": DAEMON},
+        alerts={"AmlStorageFailed": {}},
         fault="no file of the daemon may grow, as on a full disk",
         provoke=disk_full,
         mended="there is space again",

@@ -7,7 +7,9 @@ import contextlib
 import dataclasses
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,7 @@ class Stand:
     gate: Gate
     turn: Turn | None = None
     ended: bool = False
+    turning: bool = False
     stage: Stage | None = None
     failed: list[str] = field(default_factory=list)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
@@ -50,15 +53,20 @@ class Stand:
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.do(deploy_network(self._network(), self.settings, lambda _: None))
         self.open()
-        asyncio.run_coroutine_threadsafe(self._live(), self.loop)
+        asyncio.run_coroutine_threadsafe(self._live(), self.loop).add_done_callback(_told)
 
     def open(self) -> None:
         self.do(self._open())
 
     def close(self) -> None:
         """End the daemon, as a restart begins."""
-        self.turn = None
+        self.pause()
         self.do(self._close())
+
+    def pause(self) -> None:
+        """Take no further turn, and wait for the one that goes on: two at once trip each other."""
+        self.turn = None
+        until(lambda: not self.turning, "the end of a turn")
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Do something on the daemon's loop, and wait for it."""
@@ -93,6 +101,7 @@ class Stand:
         """Take turns; a fault of the world ends a turn, and is told as the loops tell it."""
         while not self.ended:
             turn, stage = self.turn, self.stage
+            self.turning = turn is not None and stage is not None
             if turn is None or stage is None:
                 await asyncio.sleep(0.05)
                 continue
@@ -109,6 +118,12 @@ class Stand:
         self.turn = None
         with contextlib.suppress(Exception):
             self.do(self._close())
+
+
+def _told(living: Future[None]) -> None:
+    """A daemon whose turns have ended by a fault of ours shows nothing but old ages: say why."""
+    if not living.cancelled() and (fault := living.exception()) is not None:
+        traceback.print_exception(fault)
 
 
 def quiet(settings: Settings, port: int) -> Settings:
