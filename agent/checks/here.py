@@ -96,7 +96,9 @@ def _local() -> tuple[Held, tuple[Finding, ...]]:
 def _mend_key(says: str, source: str) -> str:
     if "chmod" in says:
         return says[says.index("chmod") :]
-    return f"aml keys new {source}, or name the right one; aml keys address {source}"
+    # `aml keys new` takes a path, and would make a file of this very name.
+    made = source.replace("credential:", "$CREDENTIALS_DIRECTORY/", 1)
+    return f"aml keys new {made}, or name the right one; aml keys address {source}"
 
 
 def _apart(addresses: Mapping[str, str]) -> Iterator[Finding]:

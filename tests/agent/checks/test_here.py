@@ -53,6 +53,14 @@ def test_keys__missing__says_how_to_make_one(tmp_path: Path) -> None:
     assert "aml keys new" in graver(findings)[0].mend
 
 
+def test_keys__a_missing_credential__is_made_where_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    _, findings = here.keys(keyed(tmp_path, gas_payer="credential:gas"))
+    assert graver(findings)[0].mend.startswith("aml keys new $CREDENTIALS_DIRECTORY/gas,")
+
+
 def test_keys__two_roles_of_one_key__is_a_fault(tmp_path: Path) -> None:
     gas, guardian = key_file(tmp_path, "gas", "1"), key_file(tmp_path, "guardian", "1")
     _, findings = here.keys(keyed(tmp_path, gas_payer=gas, guardian=guardian))
