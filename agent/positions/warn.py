@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -90,18 +90,25 @@ class Board:
     standing: Mapping[str, Warned] = field(default_factory=lambda: MappingProxyType({}))
 
     def step(
-        self, assessed: Iterable[Assessed], now_ms: int, settings: WarnSettings
+        self,
+        assessed: Iterable[Assessed],
+        now_ms: int,
+        settings: WarnSettings,
+        unseen: Collection[str] = (),
     ) -> tuple[Board, tuple[Warned, ...], tuple[str, ...]]:
         """Give the board afterwards, the warnings that rose, and the keys that are over.
 
-        What is not assessed is as far away as can be. A level rises at once, and falls only after
-        it was lower for `calm_s`.
+        What is not assessed is as far away as can be, but for `unseen`: that was not looked at, and
+        stands as it did. A level rises at once, and falls only after it was lower for `calm_s`.
         """
         found = {each.key: each for each in assessed}
         standing: dict[str, Warned] = {}
         risen, over = [], []
         for key in self.standing.keys() | found.keys():
             before, now = self.standing.get(key), found.get(key)
+            if before is not None and key in unseen:
+                standing[key] = before
+                continue
             after = _after(before, now, now_ms, settings.calm_s * MS)
             if after is None:
                 over.append(key)

@@ -5,6 +5,7 @@ Looks only at what the watch finds near and at what the board has; the rest is n
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from agent.positions.ahead import Ahead
@@ -23,11 +24,13 @@ from agent.positions.warn import (
 from agent.positions.watch import Watch
 from contracts.book_margin import MarketNow
 from contracts.book_readings import Readings
-from contracts.book_words import PositionId
+from contracts.book_words import PositionId, split_position_id
 from contracts.units import MarketId
 from relayer.chain.index import Index
 
 CURED_AT_ONCE = 50  # warnings whose cure is worked out in one turn, the most urgent first
+LOOKED_AT_ONCE = 20_000
+"""Positions judged in one turn, about 2 s; the next look at who is liquidatable waits for it."""
 
 
 class Warner:
@@ -39,10 +42,13 @@ class Warner:
         settings: WarnSettings,
         channel: Channel,
         kept: Keeping,
+        looked_at_once: int = LOOKED_AT_ONCE,
     ) -> None:
         self._settings = settings
         self._assessor = Assessor(index, settings)
         self._speaker = Speaker(settings, channel, kept)
+        self._looked_at_once = looked_at_once
+        self._judged_to = 0
         self.board = Board()
         self.stream = Stream()
 
@@ -84,9 +90,11 @@ class Warner:
         """Look at who is near, change the board, and say what is to be said."""
         await self._speaker.remember(now_ms)
         moves = {market: self._assessor.farthest(market) for market in now}
-        near = set(watch.near(now, moves)) | set(self._positions_on_board())
-        assessed = await self._assessor.assess(near, self.board.standing, readings, now_ms)
-        self.board, risen, over = self.board.step(assessed, now_ms, self._settings)
+        near = sorted({*watch.near(now, moves), *self._positions_on_board()})
+        looked_at = self._next(near)
+        unseen = self._unseen(looked_at) if len(looked_at) < len(near) else ()
+        assessed = await self._assessor.assess(looked_at, self.board.standing, readings, now_ms)
+        self.board, risen, over = self.board.step(assessed, now_ms, self._settings, unseen)
         cured = [self._assessor.cured(each, readings) for each in risen[:CURED_AT_ONCE]]
         self.board = self.board.with_cures(cured)
         risen = (*cured, *risen[CURED_AT_ONCE:])
@@ -94,6 +102,28 @@ class Warner:
         await self._speaker.note(risen, now_ms)
         return await self._speaker.say(now_ms)
 
+    def _next(self, near: list[PositionId]) -> list[PositionId]:
+        """Choose whom to look at in this turn: all, or the next whole accounts of too many."""
+        if len(near) <= self._looked_at_once:
+            return near
+        first = bisect_right(near, self._judged_to) % len(near)
+        end = first + self._looked_at_once
+        while end < len(near) and _account(near[end]) == _account(near[end - 1]):
+            end += 1
+        chosen = near[first:end]
+        self._judged_to = chosen[-1]
+        return chosen
+
+    def _unseen(self, looked_at: Sequence[PositionId]) -> set[str]:
+        """Name what stands on the board and has to wait for its turn."""
+        seen = set(looked_at)
+        named = {k: self._assessor.positions_of(e.found) for k, e in self.board.standing.items()}
+        return {key for key, owned in named.items() if owned and seen.isdisjoint(owned)}
+
     def _positions_on_board(self) -> Iterable[PositionId]:
         for each in self.board.standing.values():
             yield from self._assessor.positions_of(each.found)
+
+
+def _account(identity: PositionId) -> int:
+    return split_position_id(identity)[0]

@@ -226,6 +226,21 @@ async def test_storm__nobody_takes_the_message__it_is_said_later_by_another_proc
     assert await store.waiting() == []
 
 
+async def test_turn__more_near_than_one_turn_takes__all_have_theirs_and_none_is_forgotten(
+    store: NoticeStore,
+) -> None:
+    storm = Storm(25, store)
+    storm.warner = Warner(storm.index, SETTINGS, storm.outbox, store, looked_at_once=10)
+    calm_ms, counts = 1_000 * int(SETTINGS.calm_s), []
+    for turn in range(6):
+        await storm.at(96.0, NOW_MS + turn * calm_ms)
+        counts.append(len(storm.warner.current()))
+    assert counts == [10, 20, 25, 25, 25, 25]  # whoever waits for a look stands as before
+    for turn in range(6, 15):
+        await storm.at(100.0, NOW_MS + turn * calm_ms)
+    assert storm.warner.current() == ()
+
+
 async def test_turn__after_a_restart__what_was_just_said_is_not_repeated(
     store: NoticeStore,
 ) -> None:
