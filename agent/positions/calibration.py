@@ -78,11 +78,12 @@ def judged(before: Calibration, settled: Sequence[Watched]) -> Judged:
         for horizon_s, chance in zip(HORIZONS_S, chances, strict=True):
             calibration, raised, counts = _opened(calibration, row.at_ms, horizon_s)
             alarms += [(horizon_s, kind) for kind in raised]
-            if counts:
-                hit, closed = _ended(row, horizon_s)
-                calibration = _added(calibration, horizon_s, chance, (hit, closed))
-                if not closed:
-                    tallies[horizon_s] = _counted(tallies[horizon_s], chance, hit=hit)
+            if not counts:
+                continue
+            hit, closed = _ended(row, horizon_s)
+            calibration = _added(calibration, horizon_s, chance, (hit, closed))
+            if not closed:
+                tallies[horizon_s] = _counted(tallies[horizon_s], chance, hit=hit)
     return Judged(calibration=calibration, tallies=tallies, alarms=tuple(alarms))
 
 
