@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from agent.config import Settings
 from agent.errors import ConfigError
@@ -64,6 +64,7 @@ async def watching(network: Network, settings: Settings) -> AsyncIterator[Watchi
     """Build a watcher and serve its metrics; an endpoint that is down is asked again later."""
     deployment, rules, dial = deployments.read(network.deployment_file), settings.watcher, Dial()
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)  # memory, files and starts of this process
     symbols = tuple(market.symbol for market in deployment.markets)
     metrics = WatcherMetrics(registry, symbols, dial.now_s)
     url = rules.rpc_url or network.rpc_url

@@ -83,6 +83,9 @@ def test_watcher__chain_seen_then_gone__ages_grow_and_the_manager_hears(
             assert value(text, "aml_watcher_read_age_seconds") < PATIENCE_S
             assert value(text, 'aml_watcher_price_age_seconds{market="BTC"}') > 10**9  # none ever
             assert value(text, 'aml_watcher_parameters_left_seconds{market="BTC"}') < 0
+            assert value(text, "process_start_time_seconds") > 0  # AmlRestarting counts its changes
+            assert value(text, "process_open_fds") < value(text, "process_max_fds")
+            assert value(text, "process_resident_memory_bytes") > 0
             words = {manager.recv(4_096).decode() for _ in range(4)}
             assert "WATCHDOG=1" in words
             running.send_signal(signal.SIGTERM)
