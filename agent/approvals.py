@@ -119,7 +119,7 @@ def _over(
         return "the live values have changed since it was held"
     if step is None:
         return None
-    if grown := grown_by(impact_from(row.impact), step.impact):
+    if grown := grown_by(impact_from(row.impact), step.impact, settings.drift_ppm):
         return f"the impact has grown: {grown}"
     then, now = unpack_risk_word(row.word).cap_e2, step.plan.parameters.cap_e2
     if abs(now - then) * PPM > then * settings.drift_ppm:

@@ -76,7 +76,8 @@ class ImpactSettings(Section):
     # A thin market's single trader is all of its open interest: less notional is no share.
     share_from_usdc: int = Field(default=100_000, ge=0)
     approval_s: int = Field(default=3_600, ge=60, le=86_400)
-    # How much looser a cap may be wanted by now for an approval to hold still.
+    # How much looser a cap may be wanted by now, and the positions be dearer, for an approval to
+    # hold still.
     drift_ppm: int = Field(default=50_000, ge=0, le=PPM)
     market: Budget = Budget()
     cycle: CycleBudget = CycleBudget()

@@ -114,7 +114,7 @@ class OwnBudget:
         used = used_of(impact, settings.market, settings.share_from_usdc)
         near_enough = max(used, together_ppm) * PPM // (PPM + rules.tolerance_ppm)
         released = release is not None and not grown_by(
-            _widened(impact_from(release.impact), rules.tolerance_ppm), impact
+            _widened(impact_from(release.impact), rules.tolerance_ppm), impact, 0
         )
         return OwnStep(
             used_ppm=used,

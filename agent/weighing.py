@@ -231,17 +231,23 @@ def _still_holds(
     end_ppm = rising(state, after)
     if end_ppm is None:
         return "nothing open is asked for more by it any longer"
-    if grown := grown_by(approval.impact, cost({approval.market: end_ppm})):
+    now = cost({approval.market: end_ppm})
+    if grown := grown_by(approval.impact, now, scales.settings.drift_ppm):
         return f"the impact has grown: {grown}"
     plan = replace(step.plan, parameters=parameters, word=approval.word, note="approved")
     return replace(step, plan=plan, end_ppm=end_ppm, approval=approval.number)
 
 
-def grown_by(then: Impact, now: Impact) -> str:
-    """Name what of an impact is more than it was; empty where nothing is."""
+def grown_by(then: Impact, now: Impact, drift_ppm: int) -> str:
+    """Name what of an impact is more than it was; empty where nothing is.
+
+    The notional may be dearer by a drift: the same positions at the next price are not more.
+    """
+    most = then.notional * (PPM + drift_ppm) // PPM
     rows = (
-        ("accounts", then.accounts, now.accounts),
-        ("liquidatable", then.liquidatable, now.liquidatable),
-        ("USDC", then.notional // USDC, now.notional // USDC),
+        ("accounts", then.accounts, now.accounts, then.accounts),
+        ("liquidatable", then.liquidatable, now.liquidatable, then.liquidatable),
+        ("USDC", then.notional // USDC, now.notional // USDC, most // USDC),
     )
-    return ", ".join(f"{new:,} {name}, was {old:,}" for name, old, new in rows if new > old)
+    return ", ".join(f"{new:,} {name}, was {old:,}" for name, old, new, at_most in rows
+                     if new > at_most)  # fmt: skip

@@ -215,6 +215,29 @@ async def test_budget__grown_since__the_row_is_void_and_a_new_one_waits() -> Non
     assert "the impact has grown: 4 accounts, was 3" in made.held.rows[0].reason
 
 
+@pytest.mark.parametrize("price", ["92.4", "92.6", "93"])
+async def test_budget__same_accounts_at_the_next_price__keep_number_and_approval(
+    price: str,
+) -> None:
+    made = bench(STRICT)
+    await made.cycle()
+    made.exposures.seen = crowd(price)
+    await made.cycle()
+    assert [row.state for row in made.held.rows] == ["awaiting"]
+    made.held.approve(1)
+    await made.cycle()
+    assert made.held.rows[0].state == "used"
+
+
+async def test_budget__notional_beyond_the_drift__the_row_is_void() -> None:
+    made = bench(STRICT.model_copy(update={"drift_ppm": 1_000}))
+    await made.cycle()
+    made.exposures.seen = crowd("92.6")
+    await made.cycle()
+    assert [row.state for row in made.held.rows] == ["void", "awaiting"]
+    assert "the impact has grown: 27,780 USDC, was 27,750" in made.held.rows[0].reason
+
+
 async def test_budget__goes_without_approval_by_then__the_row_is_void() -> None:
     made = bench(STRICT)
     await made.cycle()
