@@ -65,7 +65,7 @@ class Quorum:
             for task in done:
                 self._sort(names[task], task.result(), answers, refusals)
         self._let_go(waiting, names)
-        if refusals and answers:
+        if answers and any(_disagrees(each) for each in refusals.values()):
             self._metrics.quorum_disagreements.inc()
         self._report(proposal, refusals)
         if len(answers) < self._needed:
@@ -129,11 +129,17 @@ class Quorum:
         self._stragglers.discard(done)
         if not done.cancelled() and isinstance(refusal := done.result(), Refusal):
             self._metrics.signer_refusals[name, refusal.reason.value].inc()
-            self._metrics.quorum_disagreements.inc()
+            if _disagrees(refusal):
+                self._metrics.quorum_disagreements.inc()
 
 
 def _no_answer(detail: str) -> Refusal:
     return Refusal(reason=RefusalReason.NO_ANSWER, field="signer", detail=detail)
+
+
+def _disagrees(refusal: Refusal) -> bool:
+    """Tell whether a signer said something else: one that is silent says nothing."""
+    return refusal.reason is not RefusalReason.NO_ANSWER
 
 
 def _signed(

@@ -110,7 +110,6 @@ async def test_collect__all_honest__exactly_k_ascending_and_each_recovers(
         (lying, RefusalReason.BAD_SIGNATURE),
         (other_message, RefusalReason.BAD_SIGNATURE),
         (garbage, RefusalReason.BAD_SIGNATURE),
-        (unreachable, RefusalReason.NO_ANSWER),
     ],
 )
 async def test_collect__one_bad_signer__the_others_are_enough_and_it_is_counted(
@@ -125,6 +124,14 @@ async def test_collect__one_bad_signer__the_others_are_enough_and_it_is_counted(
     assert metrics.quorum_disagreements._value.get() == 1
 
 
+async def test_collect__one_cannot_be_reached__is_counted_and_is_no_disagreement() -> None:
+    metrics = b.metrics()
+    signed = await quorum(metrics, unreachable, honest, honest).collect(b.price_proposal())
+    assert isinstance(signed, SignedMessage)
+    assert refused(metrics, "signer-0", RefusalReason.NO_ANSWER) == 1
+    assert metrics.quorum_disagreements._value.get() == 0
+
+
 async def test_collect__silent_signer__holds_up_nobody_and_is_counted_later() -> None:
     metrics = b.metrics()
     asked = quorum(metrics, silent, honest, honest)
@@ -132,6 +139,7 @@ async def test_collect__silent_signer__holds_up_nobody_and_is_counted_later() ->
     assert refused(metrics, "signer-0", RefusalReason.NO_ANSWER) == 0
     await asked.close()
     assert refused(metrics, "signer-0", RefusalReason.NO_ANSWER) == 1
+    assert metrics.quorum_disagreements._value.get() == 0
 
 
 async def test_collect__too_few__says_who_and_why() -> None:
