@@ -64,7 +64,8 @@ class Chooser:
     ) -> tuple[list[Chosen], list[Withheld]]:
         """Judge each candidate on its own account's book; keep to windows and the turn's limit.
 
-        Accounts for which something waits already are let be.
+        Accounts for which something waits already are let be, and what was closed since it was
+        warned of.
         """
         self._forget(scene.now_ms)
         if scene.now_ms - self.ahead.as_of_ms > self._settings.forecast_age_s * MS:
@@ -73,7 +74,8 @@ class Chooser:
         withheld, accounts = [], set(waiting)
         for identity in candidates[: self._settings.looked_at_a_turn]:
             account = split_position_id(identity)[0]
-            if identity in self._resting or account in accounts:
+            is_closed = identity not in scene.book.positions
+            if is_closed or identity in self._resting or account in accounts:
                 continue
             grounds = self.grounds(scene, account)
             case = self.case(scene, grounds, identity)

@@ -223,6 +223,24 @@ async def test_turn__just_acted_on__is_let_alone_for_a_while() -> None:
     assert [each.result for each in decided.acted] == ["unsigned"]
 
 
+@pytest.mark.parametrize("settings", [EXECUTE, ActionSettings(mode="suggest")])
+async def test_turn__closed_since_it_was_warned_of__is_let_be(settings: ActionSettings) -> None:
+    play = Play(World(), settings)
+    play.desk.stage.book = replace(play.desk.stage.book, positions={})
+    decided = await play.actor.decide(play.scene, [play.desk.identity])
+    assert (decided.acted, decided.said, decided.withheld) == ((), (), ())
+
+
+async def test_turn__closed_after_it_was_signed__is_void_and_not_sent() -> None:
+    world = World()
+    play = Play(world)
+    await play.decide()
+    play.desk.stage.book = replace(play.desk.stage.book, positions={})
+    play.desk.stage.later()
+    assert await play.send() == ["void"]
+    assert world.calls == []
+
+
 async def test_turn__an_old_forecast__withholds() -> None:
     play = Play(World())
     later = replace(play.scene, now_ms=play.desk.now_ms + 301_000)
