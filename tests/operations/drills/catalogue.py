@@ -24,83 +24,21 @@ NOT_DRILLED = {
 }
 
 
-_LATER = (
-    "its drill was not reached, or had not ended, when the run was ended; the load was 10 to 20."
-)
 # What is drilled, and has not come to its end yet; the page says so.
 UNFINISHED: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "AmlAbsent",
-            "AmlBalanceLow",
-            "AmlCyclesLate",
-            "AmlDeliveriesFail",
-            "AmlDown",
-            "AmlDryRun",
-            "AmlEndpointFaults",
-            "AmlEndpointOut",
-            "AmlEndpointsDiffer",
-            "AmlFilesRunOut",
-            "AmlHoldsLast",
-            "AmlIndexBehind",
-            "AmlItemsSkipped",
-            "AmlKeeperFails",
-            "AmlLiquidationsWait",
-            "AmlLoopLag",
-            "AmlMemoryGrows",
-            "AmlNoQuorum",
-            "AmlNobodyLeads",
-            "AmlOnChainParametersExpire",
-            "AmlOnChainPriceOld",
-            "AmlParametersOld",
-            "AmlPriceOld",
-            "AmlQuorumThin",
-            "AmlRunwayShort",
-            "AmlSignerAttacked",
-            "AmlSignerSilent",
-            "AmlSignersDisagree",
-            "AmlStorageFailed",
-            "AmlTwoLead",
-            "AmlWarningsStuck",
-        ),
-        _LATER,
-    ),
-    "AmlApprovalWaits": (
-        "fires, but does not end: the storm goes on during the approval, the impact grows, "
-        "and each approval is void. The drill has to calm the storm first."
-    ),
-    "AmlFeatureDrift": (
-        "its drill was not run yet: it plays days of a wild market, and the processors were busy."
-    ),
-    "AmlModelAlarm": (
-        "its drill was not run yet: it plays days of a wild market, and the processors were busy."
-    ),
-    "AmlNoEffectiveCycle": (
-        "fired, and the drill waited for a label that the alert never has. The drill is "
-        "mended and was not run again."
-    ),
-    "AmlNoPriceRound": (
-        "fired, and the drill waited for a label that the alert never has. The drill is "
-        "mended and was not run again."
-    ),
-    "AmlRestarting": (
-        "provoked, and did not fire in time at a load of 10 to 20 on two processors; not "
-        "looked into yet."
-    ),
-    "AmlRolledBack": (
-        "fired after 76 s and ended after 178 s, but the node's clock, which had gone back "
-        "with its blocks, was set by hand on the way. The drill does so itself now and was "
-        "not run again."
-    ),
-    "AmlVenueFaults": (
-        "counts cycles, more than five in the shortened ten minutes of 20 s; at that load a "
-        "cycle took 6 s instead of 2 s, and three were counted. An exchange was down all the "
-        "while."
-    ),
-    "AmlWatcherAbsent": (
-        "the process with the planted leak was a watcher too and stood in for the one that "
-        "was killed. The drill is mended and was not run again."
-    ),
+    "AmlBalanceLow": "its drill runs.",
+    "AmlDeliveriesFail": "its drill runs again with another fault.",
+    "AmlDryRun": "its drill runs.",
+    "AmlFeatureDrift": "its drill was not run yet.",
+    "AmlItemsSkipped": "its drill runs again with another fault.",
+    "AmlKeeperFails": "its drill runs again.",
+    "AmlLiquidationsWait": "its drill runs again.",
+    "AmlMemoryGrows": "its drill runs again: watchers showed no memory.",
+    "AmlModelAlarm": "its drill was not run yet.",
+    "AmlRestarting": "its drill runs again: watchers showed no start.",
+    "AmlRunwayShort": "its drill runs.",
+    "AmlSignersDisagree": "its drill runs again: a signer on its way up counted as one that disagrees.",
+    "AmlWarningsStuck": "its drill runs again.",
 }
 
 

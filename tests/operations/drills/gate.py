@@ -5,18 +5,28 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from eth_utils.crypto import keccak
-
 Call = dict[str, Any]
 Fault = Callable[["Gate", Call], Call | None]
 """What is answered to a call; None: what the node says."""
+
+
+class Door(ThreadingHTTPServer):
+    """Who asked may be killed before the answer; that is no fault of the door's."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @dataclass
@@ -26,6 +36,7 @@ class Gate:
     node: str
     fault: Fault | None = None
     down: bool = False
+    slow_s: float = 0.0  # before each answer
     pinned: dict[str, Any] = field(default_factory=dict)
     server: ThreadingHTTPServer | None = None
     _local: threading.local = field(default_factory=threading.local)
@@ -39,6 +50,7 @@ class Gate:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                time.sleep(gate.slow_s)
                 if gate.down:
                     return self._say(503, b"<html>out of service</html>")
                 return self._say(200, json.dumps(gate.answer(body)).encode())
@@ -54,8 +66,7 @@ class Gate:
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Door(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
 
@@ -66,7 +77,7 @@ class Gate:
 
     def mend(self) -> None:
         """Behave again."""
-        self.fault, self.down, self.pinned = None, False, {}
+        self.fault, self.down, self.slow_s, self.pinned = None, False, 0.0, {}
 
     def answer(self, body: Any) -> Any:
         """Answer one body, of one call or several."""
@@ -99,17 +110,6 @@ class Gate:
 
     def result(self, call: Call, result: Any) -> Call:
         return {"jsonrpc": "2.0", "id": call["id"], "result": result}
-
-
-def swallows_transactions(gate: Gate, call: Call) -> Call | None:
-    """Takes transactions and never passes them on."""
-    if call["method"] == "eth_sendRawTransaction":
-        digest = keccak(bytes.fromhex(call["params"][0].removeprefix("0x")))
-        return gate.result(call, "0x" + digest.hex())
-    if call["method"].endswith("Sync"):
-        error = {"code": -32000, "message": "realtime transaction expired"}
-        return {"jsonrpc": "2.0", "id": call["id"], "error": error}
-    return None
 
 
 def refuses_logs(gate: Gate, call: Call) -> Call | None:

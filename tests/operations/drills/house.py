@@ -88,6 +88,12 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
 
+    def restart(self, command: Sequence[str] | None = None) -> None:
+        """Tell it to end, and start it again, with another command if one is given."""
+        self.stop()
+        self.command = command or self.command
+        self.start()
+
     def limit(self, what: int, soft: int) -> None:
         """Change one of its limits while it runs."""
         _, hard = resource.prlimit(self.pid, what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import subprocess
 import threading
@@ -25,7 +26,7 @@ from tests.operations.drills import gate as gates
 from tests.operations.drills.gate import Call, Gate
 from tests.operations.drills.house import AML
 from tests.operations.drills.script import Case, Scene
-from tests.operations.drills.server import Prometheus, free_port
+from tests.operations.drills.server import Prometheus, free_port, until
 from tests.operations.drills.stand import Stand, ended, quiet
 
 FACTOR = 60.0
@@ -154,27 +155,44 @@ async def until_held(stage: Stage) -> None:
 
 def storm_asks_for_more(s: Money) -> None:
     """A storm, which asks positions for more margin than the budget allows."""
-    stage = s.stage
-    assert stage is not None
-    s.pause()
-    s.do(stage.pass_to(CRASH_MS - 30 * MINUTE_MS))
-    s.do(stage.minutes(30, step=5))
+    _to_the_storm(s)
     s.turn = until_held
 
 
+def _to_the_storm(s: Money) -> None:
+    """Let the hours before it pass, unless they have."""
+    stage = s.stage
+    assert stage is not None
+    s.pause()
+    if s.do(stage.now_ms()) < CRASH_MS - 30 * MINUTE_MS:
+        s.do(stage.pass_to(CRASH_MS - 30 * MINUTE_MS))
+        s.do(stage.minutes(30, step=5))
+
+
 def approved(s: Money) -> None:
-    """`aml approve --list`, and each that waits."""
-    listed = (*AML, "approve", "--list", "--state", str(s.home))
-    said = subprocess.run(listed, capture_output=True, text=True, timeout=120, check=False).stdout
-    for line in said.splitlines():
-        words = line.split()
-        if len(words) > 2 and words[2].startswith("awaiting"):
-            approve = (*AML, "approve", words[0], "--why", "drill", "--state", str(s.home))
-            subprocess.run(approve, capture_output=True, timeout=120, check=False)
+    """`aml approve --list`, and each that waits, until none does; the worst is over meanwhile."""
+    s.turn = calmly
+    until(lambda: not _approve_each(s), "what waited is approved and posted", 200.0)
+
+
+def _approve_each(s: Money) -> bool:
+    """Approve whatever waits, and say whether something still stands to be approved or posted."""
+    rows = json.loads(_approve(s, "--list", "--json"))
+    for row in rows:
+        if row["state"] == "awaiting":
+            _approve(s, str(row["number"]), "--why", "drill")
+    return any(row["state"] in {"awaiting", "approved"} for row in rows)
+
+
+def _approve(s: Money, *arguments: str) -> str:
+    command = (*AML, "approve", *arguments, "--state", str(s.home))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout
 
 
 def crash_meets_faults(s: Money) -> None:
     """The crash goes on while the webhook refuses and gas is misjudged."""
+    _to_the_storm(s)
     stage = s.stage
     assert stage is not None
     at = stage.daemon.deployment.margin

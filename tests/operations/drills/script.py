@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from tests.operations.drills.server import Prometheus
 
@@ -28,7 +28,7 @@ class Case(Generic[S]):
     provoke: Callable[[S], None]
     mend: Callable[[S], None]
     after: Callable[[S], None] = lambda _: None  # brings back what the mending took
-    always: bool = False  # it fires already, before any fault
+    always: bool = False  # it fires already, and ends with Prometheus alone
     patience_s: float = PATIENCE_S
 
 
@@ -66,42 +66,45 @@ class Clocked:
 
     prometheus: Prometheus
     wanted: Mapping[str, Labels]
+    silence_ends: bool = False  # a Prometheus that does not answer shows none
     at_s: dict[str, float] = field(default_factory=dict)
 
     def wait(self, began: float, patience_s: float, *, firing: bool) -> None:
         """Wait until all fire, or all have ceased for a while; what does not come is left out."""
         steady_s = 0.0 if firing else STEADY_S
-        while time.monotonic() - began < patience_s:
-            active = self._active()
-            now = time.monotonic() - began
-            for name, labels in self.wanted.items():
-                if firing == any(_is(each, name, labels) for each in active):
-                    self.at_s.setdefault(name, now)
-                elif not firing:
-                    self.at_s.pop(name, None)
-            if len(self.at_s) == len(self.wanted) and now - max(self.at_s.values()) >= steady_s:
-                return
+        while time.monotonic() - began < patience_s and not self._steady(began, steady_s):
+            self._look(began, self._active(), there=firing)
             time.sleep(0.2)
 
     def wait_until_away(self) -> None:
         """Wait until none fires or is about to: what comes then is of the next fault."""
         began = time.monotonic()
-        while (now := time.monotonic() - began) < QUIET_S:
-            active = self._active(pending=True)
-            for name, labels in self.wanted.items():
-                if not any(_is(each, name, labels) for each in active):
-                    self.at_s.setdefault(name, now)
-                else:
-                    self.at_s.pop(name, None)
-            if len(self.at_s) == len(self.wanted):
-                return
+        while time.monotonic() - began < QUIET_S and not self._steady(began, 0.0):
+            self._look(began, self._active(pending=True), there=False)
             time.sleep(0.2)
 
-    def _active(self, *, pending: bool = False) -> list[dict[str, Any]]:
+    def _steady(self, began: float, steady_s: float) -> bool:
+        """Tell whether all have been as wanted for so long."""
+        if len(self.at_s) < len(self.wanted):
+            return False
+        return time.monotonic() - began - max(self.at_s.values()) >= steady_s
+
+    def _look(self, began: float, active: list[Labels] | None, *, there: bool) -> None:
+        """Note when each came, or since when each is away; no answer is no finding."""
+        if active is None:
+            return
+        now = time.monotonic() - began
+        for name, labels in self.wanted.items():
+            if there == any(_is(each, name, labels) for each in active):
+                self.at_s.setdefault(name, now)
+            elif not there:
+                self.at_s.pop(name, None)
+
+    def _active(self, *, pending: bool = False) -> list[Labels] | None:
         try:
             found = self.prometheus.active()
         except OSError:
-            return []
+            return [] if self.silence_ends else None
         return [each["labels"] for each in found if pending or each["state"] == "firing"]
 
 
@@ -120,7 +123,7 @@ def play(case: Case[S], scene: S, prometheus: Prometheus) -> list[Row]:
     began = time.monotonic()
     case.provoke(scene)
     fired.wait(began, case.patience_s, firing=True)
-    ended = Clocked(prometheus, case.alerts)
+    ended = Clocked(prometheus, case.alerts, silence_ends=case.always)
     began = time.monotonic()
     case.mend(scene)
     ended.wait(began, case.patience_s, firing=False)
