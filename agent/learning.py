@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from contracts.units import MarketId
 from models.artifact import LoadedModel
@@ -19,12 +20,16 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the monitors over one model say: alarms of this cycle, and how near each test is."""
+    """What the monitors over one model say: alarms of this cycle, and how near each test is.
+
+    `trained_before_ms`: it learned from no bar that reached this instant.
+    """
 
     alarms: tuple[Raised, ...]
     shares: Mapping[tuple[str, str], float]
     drift_ratio: float
     drift_watched: bool
+    trained_before_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,9 @@ class Track:
             shares=shares(self.watch),
             drift_ratio=drift_ratio(self.watch, self.terms),
             drift_watched=self.terms.reference is not None,
+            trained_before_ms=round(
+                datetime.fromisoformat(self.model.manifest.trained_before).timestamp() * 1_000
+            ),
         )
 
 

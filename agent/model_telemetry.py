@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import structlog
 
 from agent.serving import Learned
 from models.live import HIGH, LOSS, LOW, MARKET, MONITORS
 from models.promises import SIDES
+from relayer.labelled import aging
 from relayer.metrics import Metrics
 from relayer.model_metrics import ModelMetrics, ModelVocabulary
 
+MS = 1_000
 KINDS = (*SIDES, LOW, HIGH, LOSS, MARKET)
 
 
@@ -21,7 +25,7 @@ class ModelTelemetry:
         self._metrics = ModelMetrics(metrics.registry, known)
         self._log = structlog.get_logger("aml")
 
-    def learned(self, learned: Learned) -> None:
+    def learned(self, learned: Learned, at_ms: int) -> None:
         """Report what one cycle taught."""
         for role, endings in learned.endings.items():
             for each in endings:
@@ -30,7 +34,9 @@ class ModelTelemetry:
         for role, standing in learned.standings.items():
             for (horizon, kind), share in standing.shares.items():
                 self._metrics.evidence_ratio[role, horizon, kind].set(share)
-            self._metrics.drift_ratio[role].set(standing.drift_ratio)
+            drift = standing.drift_ratio if standing.drift_watched else math.nan
+            aging(self._metrics.age_seconds[role], (at_ms - standing.trained_before_ms) / MS)
+            self._metrics.drift_ratio[role].set(drift)
             self._metrics.drift_watched[role].set(standing.drift_watched)
             for alarm in standing.alarms:
                 self._metrics.alarms[role, alarm.monitor].inc()

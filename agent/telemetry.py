@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import structlog
@@ -12,12 +13,15 @@ from agent.model_telemetry import ModelTelemetry
 from agent.posting import Kind, Posting
 from agent.prices import TickResult
 from agent.snapshot import Limits, Observation, marks_of
+from contracts.messages import PriceRound, RiskUpdate
+from contracts.packing import unpack_price_words, unpack_risk_word
 from contracts.risk_oracle import effective_maintenance_ppm
-from contracts.units import PPM
+from contracts.units import PPM, MarketId
 from models.promises import SIDES, Ending
 from models.tails import LEVELS
 from relayer.delivery.states import Effective
 from relayer.journal import CycleEntry, TurnKind
+from relayer.labelled import aging
 from relayer.market.health import venue_health
 from relayer.metrics import Metrics
 
@@ -42,7 +46,7 @@ class Telemetry:
         self._limits(result.observation.limits)
         self._venues(result.observation)
         self._notices(result.observation.notices, "risk")
-        self._posted("risk", result.postings)
+        self._posted("risk", result.postings, result.entry.finished_at_ms)
         if result.entry.result == "effective":
             took_ms = result.entry.finished_at_ms - result.entry.started_at_ms
             self._metrics.decision_latency_seconds.observe(took_ms / MS)
@@ -54,21 +58,14 @@ class Telemetry:
     def tick(self, result: TickResult) -> None:
         """Report one price tick; quiet ones are counted, not logged."""
         entry = result.entry
-        for symbol, posted in zip(self._symbols, result.feed.posted, strict=False):
-            if posted is not None:
-                age_s = (entry.started_at_ms - posted.observed_at_ms) / MS
-                self._metrics.market_price_age_seconds[symbol].set(age_s)
-        for market, mark in result.marks.items():
-            self._metrics.market_venues_number[self._symbols[market]].set(len(mark.venues))
-            dispersion = mark.confidence_ppm / PPM
-            self._metrics.market_dispersion_ratio[self._symbols[market]].set(dispersion)
+        self._prices(result)
         left_out = [venue for mark in result.marks.values() for venue in mark.excluded]
         for venue in left_out:
             self._metrics.venue_exclusions[venue].inc()
         self._notices(
             tuple(f"{venue} is left out of marks: too far off" for venue in left_out), "price"
         )
-        self._posted("price", result.postings)
+        self._posted("price", result.postings, entry.finished_at_ms)
         if result.postings:
             state = "effective" if entry.result == "effective" else "failed"
             self._metrics.price_rounds[state].inc()
@@ -76,6 +73,19 @@ class Telemetry:
         elif entry.holds:
             self._metrics.price_rounds["held"].inc()
             self._count_holds(entry)
+
+    def _prices(self, result: TickResult) -> None:
+        """Show every market's price and mark; where there is no mark nobody says how far it is."""
+        self._metrics.onchain_round["price"].set(result.feed.round)
+        shown, at_ms = self._metrics.markets, result.entry.started_at_ms
+        listed = zip(self._symbols, result.feed.posted, strict=False)
+        for market, (symbol, posted) in enumerate(listed):
+            if posted is not None:
+                aging(shown.price_age_seconds[symbol], (at_ms - posted.observed_at_ms) / MS)
+            mark = result.marks.get(MarketId(market))
+            shown.venues_number[symbol].set(0 if mark is None else len(mark.venues))
+            dispersion = math.nan if mark is None else mark.confidence_ppm / PPM
+            shown.dispersion_ratio[symbol].set(dispersion)
 
     def lagged(self, lag_s: float) -> None:
         """Report how much later than asked the loop woke up."""
@@ -126,13 +136,15 @@ class Telemetry:
 
     def _limits(self, limits: Limits) -> None:
         """Show what the oracle held when the cycle began."""
+        shown = self._metrics.markets
         self._metrics.chain_block_number.set(limits.block_number)
+        self._metrics.onchain_round["risk"].set(limits.round)
         for symbol, state in zip(self._symbols, limits.states, strict=False):
             age_s = limits.timestamp_s - state.observed_at_ms / MS
-            self._metrics.market_decision_age_seconds[symbol].set(age_s)
+            aging(shown.decision_age_seconds[symbol], age_s)
             live = effective_maintenance_ppm(state, limits.timestamp_s, limits.controls)
-            self._metrics.market_leverage_cap_ratio[symbol].set(state.values.cap_e2 / 100)
-            self._metrics.market_maintenance_ratio[symbol].set(live / PPM)
+            shown.leverage_cap_ratio[symbol].set(state.values.cap_e2 / 100)
+            shown.maintenance_ratio[symbol].set(live / PPM)
 
     def _venues(self, seen: Observation) -> None:
         """Show what each venue counts for; one that was not heard of counts for nothing."""
@@ -140,11 +152,14 @@ class Telemetry:
             each.venue: each
             for each in venue_health(seen.quotes, marks_of(seen), int(seen.as_of_ms))
         }
-        for (venue,) in self._metrics.venue_weight_ratio:
+        shown = self._metrics.venues
+        for (venue,) in shown.weight_ratio:
             health = heard.get(venue)
             weight, used = (health.weight_ppm, health.used_ppm) if health else (0, 0)
-            self._metrics.venue_weight_ratio[venue].set(weight / PPM)
-            self._metrics.venue_used_ratio[venue].set(used / PPM)
+            age_ms = None if health is None else health.age_ms
+            shown.weight_ratio[venue].set(weight / PPM)
+            shown.used_ratio[venue].set(used / PPM)
+            shown.quote_age_seconds[venue].set(math.nan if age_ms is None else age_ms / MS)
         for fault in seen.quotes.faults:
             self._metrics.venue_faults[fault.venue, fault.reason].inc()
             self._log.warning(
@@ -165,7 +180,7 @@ class Telemetry:
             return
         for notice in learned.notices:
             self._log.warning("models", detail=notice)
-        self._models.learned(learned)
+        self._models.learned(learned, result.observation.as_of_ms)
         for role, endings in learned.endings.items():
             for each in endings:
                 self._ending(role, each)
@@ -179,11 +194,26 @@ class Telemetry:
             if ending.breached(side, LEVELS[0]):
                 self._metrics.forecast_breaches[role, horizon, side].inc()
 
-    def _posted(self, kind: Kind, postings: Iterable[Posting]) -> None:
-        """Show the rounds that took effect."""
+    def _posted(self, kind: Kind, postings: Iterable[Posting], now_ms: int) -> None:
+        """Show the rounds that took effect, and how old what they brought is now."""
+        ages = self._metrics.markets.price_age_seconds
+        if kind == "risk":
+            ages = self._metrics.markets.decision_age_seconds
         for posting in postings:
             if isinstance(posting.outcome, Effective):
                 self._metrics.onchain_round[kind].set(posting.message.round)
+                left_out = {item.market for item in posting.outcome.skipped}
+                for market, observed_ms in _brought(posting.message).items():
+                    if market not in left_out and market < len(self._symbols):
+                        aging(ages[self._symbols[market]], (now_ms - observed_ms) / MS)
                 if kind == "price":
                     stamp = posting.message.observed_at_ms / MS
                     self._metrics.last_success_timestamp_seconds["price_round"].set(stamp)
+
+
+def _brought(message: PriceRound | RiskUpdate) -> dict[MarketId, int]:
+    """Give the markets of a message, and when each was observed."""
+    at_ms = message.observed_at_ms
+    if isinstance(message, RiskUpdate):
+        return {unpack_risk_word(word).market: at_ms for word in message.words}
+    return {each.market: each.observed_at_ms for each in unpack_price_words(message.words, at_ms)}

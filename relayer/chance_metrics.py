@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from relayer.metrics import Labelled
+from relayer.labelled import Labelled
 
 CHANCE_HORIZONS = ("15m", "1h", "4h", "24h")
 CHANCE_KINDS = ("low", "high")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from relayer.metrics import Labelled
+from relayer.labelled import Labelled, unknown, unknown_gauge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class ImpactVocabulary:
 
 
 class ImpactMetrics:
-    """Every metric of the impact budget, as attributes; labels stand at 0 from the first scrape."""
+    """Every metric of the impact budget, as attributes; counters stand at 0, gauges at NaN."""
 
     def __init__(self, registry: CollectorRegistry, known: ImpactVocabulary) -> None:
         self.steps = Labelled(
@@ -30,27 +30,22 @@ class ImpactMetrics:
             ),
             known.verdicts,
         )
-        self.market_used_ratio = Labelled(
-            Gauge(
-                "aml_impact_market_used_ratio",
-                "Share of the impact budget that the last cycle's step of a market takes",
-                ["market"],
-                registry=registry,
-            ),
-            known.markets,
+        used = Gauge(
+            "aml_impact_market_used_ratio",
+            "Share of the impact budget that the last cycle's step of a market takes",
+            ["market"],
+            registry=registry,
         )
-        self.cycle_used_ratio = Gauge(
-            "aml_impact_cycle_used_ratio",
+        self.market_used_ratio = unknown(Labelled(used, known.markets))
+
+        def of_cycle(name: str, text: str) -> Gauge:
+            return unknown_gauge(Gauge(f"aml_impact_{name}", text, registry=registry))
+
+        self.cycle_used_ratio = of_cycle(
+            "cycle_used_ratio",
             "Share of the cycle's impact budget that the last cycle's steps took together",
-            registry=registry,
         )
-        self.accounts_number = Gauge(
-            "aml_impact_accounts_number",
-            "Accounts that the last cycle's steps bring near liquidation",
-            registry=registry,
+        self.accounts_number = of_cycle(
+            "accounts_number", "Accounts that the last cycle's steps bring near liquidation"
         )
-        self.waiting_number = Gauge(
-            "aml_impact_waiting_number",
-            "Steps that wait for approval",
-            registry=registry,
-        )
+        self.waiting_number = of_cycle("waiting_number", "Steps that wait for approval")

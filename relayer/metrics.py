@@ -1,15 +1,15 @@
 """What the daemon tells Prometheus: one prefix, base units, every label known before it happens.
 
-Label sets are closed and stand at 0 from the first scrape, so that an alert on a rate works before
-the first fault. An unknown label is a `KeyError` in our tests, not a new series in production.
+Label sets are closed. Counters stand at 0 from the first scrape, so that an alert on a rate works
+before the first fault; gauges at NaN until somebody has looked. An unknown label is a `KeyError`
+in our tests, not a new series in production.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Thread
-from typing import Generic, TypeVar
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
@@ -17,10 +17,10 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from relayer.errors import FAULT_REASONS
+from relayer.labelled import Labelled, unknown, unknown_gauge
 from relayer.market.events import Repair, StreamEvent
 from relayer.market.values import QuoteRefusal
-
-Metric = TypeVar("Metric", Counter, Gauge)
+from relayer.market_metrics import MarketMetrics, VenueMetrics
 
 CYCLE_RESULTS = ("effective", "held", "failed", "idle")
 PRICE_ROUND_STATES = ("effective", "held", "superseded", "expired", "failed")
@@ -50,33 +50,6 @@ class Vocabulary:
     markets: tuple[str, ...]
 
 
-class Labelled(Generic[Metric]):
-    """A metric's children by label values, all of them made at the start."""
-
-    def __init__(self, metric: Metric, *values: Iterable[str]) -> None:
-        self._children: dict[tuple[str, ...], Metric] = {
-            key: metric.labels(*key) for key in _product(values)
-        }
-
-    def __getitem__(self, key: str | tuple[str, ...]) -> Metric:
-        return self._children[(key,) if isinstance(key, str) else key]
-
-    def __iter__(self) -> Iterator[tuple[str, ...]]:
-        return iter(self._children)
-
-    def items(self) -> Iterator[tuple[str, Metric]]:
-        """Yield each first label value with its child."""
-        return ((key[0], child) for key, child in self._children.items())
-
-
-def _product(values: tuple[Iterable[str], ...]) -> list[tuple[str, ...]]:
-    keys: list[tuple[str, ...]] = [()]
-    for column in values:
-        names = tuple(column)
-        keys = [(*key, name) for key in keys for name in names]
-    return keys
-
-
 class Metrics:
     """Every metric of the daemon, as attributes; children are cached, `inc` costs 0.5 µs."""
 
@@ -85,8 +58,9 @@ class Metrics:
         self._count_work(vocabulary)
         self._count_signing(vocabulary)
         self._count_faults(vocabulary)
-        self._gauge_venues(vocabulary)
-        self._gauge_chain(vocabulary)
+        self.markets = MarketMetrics(registry, vocabulary.markets)
+        self.venues = VenueMetrics(registry, vocabulary.venues)
+        self._gauge_chain()
         self.decision_latency_seconds = Histogram(
             "aml_decision_latency_seconds",
             "From quotes in hand to a decision read back from the contract",
@@ -128,9 +102,8 @@ class Metrics:
             self._counter("delivery_skipped_items", "Items a contract left out", "kind"),
             DELIVERY_KINDS,
         )
-        self.last_success_timestamp_seconds = Labelled(
-            self._gauge("last_success_timestamp_seconds", "When a stage last ended well", "stage"),
-            STAGES,
+        self.last_success_timestamp_seconds = self._unknown(
+            STAGES, "last_success_timestamp_seconds", "When a stage last ended well", "stage"
         )
 
     def _count_signing(self, known: Vocabulary) -> None:
@@ -142,15 +115,14 @@ class Metrics:
         self.signatures = Labelled(
             self._counter("signatures", "Proposals signed", "signer"), known.signers
         )
-        self.signer_last_answer_timestamp_seconds = Labelled(
-            self._gauge(
-                "signer_last_answer_timestamp_seconds", "When a signer last answered", "signer"
-            ),
+        self.signer_last_answer_timestamp_seconds = self._unknown(
             known.signers,
+            "signer_last_answer_timestamp_seconds",
+            "When a signer last answered",
+            "signer",
         )
-        self.quorum_needed_number = Labelled(
-            self._gauge("quorum_needed_number", "Signatures that the contract asks for", "kind"),
-            ROUND_KINDS,
+        self.quorum_needed_number = self._unknown(
+            ROUND_KINDS, "quorum_needed_number", "Signatures that the contract asks for", "kind"
         )
         self.quorum_disagreements = self._counter(
             "quorum_disagreements", "Proposals on which the signers did not agree"
@@ -228,55 +200,19 @@ class Metrics:
             SCHEDULER_EVENTS,
         )
 
-    def _gauge_venues(self, known: Vocabulary) -> None:
-        """What each venue counts for; both are of the last cycle that looked at venues."""
-        self.venue_weight_ratio = Labelled(
-            self._gauge(
-                "venue_weight_ratio",
-                "Mean share of its vote in the marks of the markets that it quoted, last cycle",
-                "venue",
-            ),
-            known.venues,
+    def _gauge_chain(self) -> None:
+        self.onchain_round = self._unknown(
+            ROUND_KINDS, "onchain_round", "Latest round in the contract", "kind"
         )
-        self.venue_used_ratio = Labelled(
-            self._gauge(
-                "venue_used_ratio",
-                "Markets in whose mark it counted, of those it quoted or was refused, last cycle",
-                "venue",
-            ),
-            known.venues,
+        self.chain_block_number = unknown_gauge(
+            self._gauge("chain_block_number", "Block last read")
+        )
+        self.sender_balance_ether = unknown_gauge(
+            self._gauge("sender_balance_ether", "Balance that pays gas")
         )
 
-    def _gauge_chain(self, known: Vocabulary) -> None:
-        self.onchain_round = Labelled(
-            self._gauge("onchain_round", "Latest round in the contract", "kind"), ROUND_KINDS
-        )
-        self.chain_block_number = self._gauge("chain_block_number", "Block last read")
-        self.sender_balance_ether = self._gauge("sender_balance_ether", "Balance that pays gas")
-        self.market_price_age_seconds = Labelled(
-            self._gauge("market_price_age_seconds", "Age of the price on chain", "market"),
-            known.markets,
-        )
-        self.market_decision_age_seconds = Labelled(
-            self._gauge("market_decision_age_seconds", "Age of the parameters on chain", "market"),
-            known.markets,
-        )
-        self.market_venues_number = Labelled(
-            self._gauge("market_venues_number", "Venues whose quotes make the mark", "market"),
-            known.markets,
-        )
-        self.market_dispersion_ratio = Labelled(
-            self._gauge("market_dispersion_ratio", "How far the venues of a mark differ", "market"),
-            known.markets,
-        )
-        self.market_leverage_cap_ratio = Labelled(
-            self._gauge("market_leverage_cap_ratio", "Leverage cap on chain", "market"),
-            known.markets,
-        )
-        self.market_maintenance_ratio = Labelled(
-            self._gauge("market_maintenance_ratio", "Maintenance ratio on chain", "market"),
-            known.markets,
-        )
+    def _unknown(self, values: Iterable[str], name: str, text: str, label: str) -> Labelled[Gauge]:
+        return unknown(Labelled(self._gauge(name, text, label), values))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"aml_{name}", text, labels, registry=self._registry)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from relayer.metrics import FORECAST_HORIZONS, MODEL_ROLES, Labelled
+from relayer.labelled import Labelled, unknown
+from relayer.metrics import FORECAST_HORIZONS, MODEL_ROLES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class ModelVocabulary:
 
 
 class ModelMetrics:
-    """Every metric of the monitors, as attributes; labels stand at 0 from the first scrape."""
+    """Every metric of the monitors, as attributes; gauges are NaN where there is no model."""
 
     def __init__(self, registry: CollectorRegistry, known: ModelVocabulary) -> None:
         self.alarms = Labelled(
@@ -31,21 +32,26 @@ class ModelMetrics:
             MODEL_ROLES,
             known.monitors,
         )
-        self.evidence_ratio = Labelled(
-            Gauge(
-                "aml_model_evidence_ratio",
-                "Evidence against a model's promises over what alarms",
-                ("role", "horizon", "kind"),
-                registry=registry,
-            ),
-            MODEL_ROLES,
-            FORECAST_HORIZONS,
-            known.kinds,
+        self.evidence_ratio = unknown(
+            Labelled(
+                Gauge(
+                    "aml_model_evidence_ratio",
+                    "Evidence against a model's promises over what alarms",
+                    ("role", "horizon", "kind"),
+                    registry=registry,
+                ),
+                MODEL_ROLES,
+                FORECAST_HORIZONS,
+                known.kinds,
+            )
+        )
+        self.age_seconds = _by_role(
+            registry, "aml_model_age_seconds", "Since the newest bar that a model learned from"
         )
         self.drift_ratio = _by_role(
             registry,
             "aml_feature_drift_ratio",
-            "Distance of the week's furthest feature from training, over its level",
+            "Distance of the week's furthest feature from training over its level; NaN: unwatched",
         )
         self.drift_watched = _by_role(
             registry,
@@ -69,4 +75,4 @@ def _level(registry: CollectorRegistry) -> Labelled[Counter]:
 
 
 def _by_role(registry: CollectorRegistry, name: str, help_text: str) -> Labelled[Gauge]:
-    return Labelled(Gauge(name, help_text, ("role",), registry=registry), MODEL_ROLES)
+    return unknown(Labelled(Gauge(name, help_text, ("role",), registry=registry), MODEL_ROLES))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from relayer.metrics import Labelled
+from relayer.labelled import Labelled, unknown, unknown_gauge
 
 HORIZONS = ("15m", "1h", "4h", "24h")
 CHANCES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.95)
@@ -29,12 +30,16 @@ class PositionVocabulary:
 
 
 class PositionMetrics:
-    """Every metric of positions, as attributes; labels stand at 0 from the first scrape."""
+    """Every metric of positions, as attributes.
+
+    Counters stand at 0, and gauges at NaN until a turn has looked: nobody at risk is something
+    else than nobody looked at. The index alone begins at block 0, so that one never read is late.
+    """
 
     def __init__(self, registry: CollectorRegistry, known: PositionVocabulary) -> None:
         self._registry = registry
         self.index_block_number = self._gauge("index_block_number", "Block that the index is at")
-        self.index_rows = Labelled(
+        self.index_rows = self._unknown(
             self._gauge("index_rows", "What the index holds", "kind"),
             ("accounts", "positions", "requests"),
         )
@@ -42,20 +47,20 @@ class PositionMetrics:
             "index_dropped_blocks", "Blocks that the chain took back"
         )
         self.index_rebuilds = self._counter("index_rebuilds", "Times that it was read anew")
-        self.totals_differing = Labelled(
+        self.totals_differing = self._unknown(
             self._gauge("totals_differing", "Sums that differ from the contracts' own", "sum"),
             known.sums,
         )
-        self.totals_harmful = self._gauge(
+        self.totals_harmful = self._number(
             "totals_harmful", "Sums that differ in the harmful direction"
         )
         self.totals_confirmed = self._counter(
             "totals_confirmed", "Harmful differences that two endpoints showed"
         )
-        self.positions_screened = self._gauge(
+        self.positions_screened = self._number(
             "positions_screened", "Positions that a price may have reached, at the last tick"
         )
-        self.positions_at_risk = self._gauge(
+        self.positions_at_risk = self._number(
             "positions_at_risk", "Positions that the law would liquidate, at the last tick"
         )
         self.watch_seconds = Histogram(
@@ -69,14 +74,14 @@ class PositionMetrics:
         self._measure_cascades()
 
     def _measure_cascades(self) -> None:
-        self.cascade_accounts = Labelled(
+        self.cascade_accounts = self._unknown(
             self._gauge("cascade_accounts", "Accounts that a cascade would liquidate", "plan"),
             CASCADES,
         )
-        self.cascade_notional_usdc = Labelled(
+        self.cascade_notional_usdc = self._unknown(
             self._gauge("cascade_notional_usdc", "What it would close, in USDC", "plan"), CASCADES
         )
-        self.cascade_bad_debt_usdc = Labelled(
+        self.cascade_bad_debt_usdc = self._unknown(
             self._gauge("cascade_bad_debt_usdc", "What nobody could pay, in USDC", "plan"),
             CASCADES,
         )
@@ -92,10 +97,10 @@ class PositionMetrics:
             known.actions,
             known.action_results,
         )
-        self.actions_pending = self._gauge(
+        self.actions_pending = self._number(
             "position_actions_pending", "Signed actions that wait for a price of later"
         )
-        self.actions_withheld = Labelled(
+        self.actions_withheld = self._unknown(
             self._gauge(
                 "position_actions_withheld",
                 "Positions of the last turn for which nothing was proposed",
@@ -110,13 +115,13 @@ class PositionMetrics:
             known.tasks,
             CALL_RESULTS,
         )
-        self.keeper_waiting = Labelled(
+        self.keeper_waiting = self._unknown(
             self._gauge("keeper_waiting", "What the law would refuse now", "task"), known.tasks
         )
-        self.warnings = Labelled(
+        self.warnings = self._unknown(
             self._gauge("warnings", "Positions and accounts at a level", "level"), known.levels
         )
-        self.warned_by_chance = Labelled(
+        self.warned_by_chance = self._unknown(
             self._gauge(
                 "warned_by_chance",
                 "Warned positions and accounts whose liquidation within a horizon is so likely",
@@ -132,6 +137,12 @@ class PositionMetrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"aml_{name}", text, labels, registry=self._registry)
+
+    def _number(self, name: str, text: str) -> Gauge:
+        return unknown_gauge(self._gauge(name, text))
+
+    def _unknown(self, gauge: Gauge, *values: Iterable[str]) -> Labelled[Gauge]:
+        return unknown(Labelled(gauge, *values))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"aml_{name}", text, labels, registry=self._registry)

@@ -1,11 +1,13 @@
 """The watcher: an independent look at how old what the contracts hold is, so that none can hide it.
 
 It reads and never writes, holds no key, shares no memory with a daemon, and should have an endpoint
-of its own. Ages are of the moment of the scrape: they go on growing when it can read no more.
+of its own. Ages are of the moment of the scrape: they go on growing when it can read no more. What
+it has never read is NaN; what a contract never accepted is infinitely old.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -17,17 +19,18 @@ from relayer.chain.endpoints import ChainEndpoint
 from relayer.chain.reads import ChainState, read_chain
 from relayer.chain.values import Deployment
 from relayer.errors import HoldCycle, Retry
-from relayer.metrics import Labelled
+from relayer.labelled import Labelled, unknown
 
 MS: Final = 1_000
 RESULTS: Final = ("read", "failed")
 KINDS: Final = ("price", "risk")
-NEVER_S: Final = 0
+UNKNOWN_S: Final = math.nan
+NEVER_S: Final = -math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """What one market's slots say about time, in Unix seconds; 0: nothing was ever accepted."""
+    """What one market's slots say about time, in Unix seconds; NEVER_S: nothing was accepted."""
 
     priced_s: float
     decided_s: float
@@ -41,27 +44,26 @@ class WatcherMetrics:
         self, registry: CollectorRegistry, markets: tuple[str, ...], now_s: Callable[[], float]
     ) -> None:
         self._now_s = now_s
-        self._read_s = NEVER_S
-        self._block_s = NEVER_S
-        self._times = dict.fromkeys(
-            markets, Times(priced_s=NEVER_S, decided_s=NEVER_S, expires_s=NEVER_S)
-        )
+        self._read_s = UNKNOWN_S
+        self._block_s = UNKNOWN_S
+        unread = Times(priced_s=UNKNOWN_S, decided_s=UNKNOWN_S, expires_s=UNKNOWN_S)
+        self._times = dict.fromkeys(markets, unread)
         self.reads = Labelled(
             Counter("aml_watcher_reads", "Looks at the contracts", ["result"], registry=registry),
             RESULTS,
         )
-        self.rounds = Labelled(
-            Gauge(
-                "aml_watcher_round_number", "Last round of a contract", ["kind"], registry=registry
-            ),
-            KINDS,
+        rounds = Gauge(
+            "aml_watcher_round_number", "Last round of a contract", ["kind"], registry=registry
         )
+        self.rounds = unknown(Labelled(rounds, KINDS))
         self._since_read(registry)
         self._of_markets(registry, markets)
 
     def _since_read(self, registry: CollectorRegistry) -> None:
         gauge = Gauge(
-            "aml_watcher_read_age_seconds", "Since the contracts were last read", registry=registry
+            "aml_watcher_read_age_seconds",
+            "Since the contracts were last read; before that, since it was first tried",
+            registry=registry,
         )
         gauge.set_function(lambda: self._now_s() - self._read_s)
         gauge = Gauge(
@@ -96,6 +98,11 @@ class WatcherMetrics:
     def _asked(self, market: str, name: str, sign: int) -> Callable[[], float]:
         """Give what a scrape asks: time since, or time until."""
         return lambda: sign * (self._now_s() - float(getattr(self._times[market], name)))
+
+    def begin(self) -> None:
+        """Count from the first look on, so that a watcher that never read anything is blind too."""
+        if math.isnan(self._read_s):
+            self._read_s = self._now_s()
 
     def take(self, state: ChainState, deployment: Deployment) -> None:
         """Remember what the contracts say."""
@@ -132,6 +139,7 @@ class Watcher:
 
     async def look(self) -> bool:
         """Read once; a fault that passes is counted, and said when it begins and when it ends."""
+        self._metrics.begin()
         try:
             if self._endpoint is None:
                 self._endpoint = await self._connect()

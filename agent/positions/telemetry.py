@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
@@ -132,9 +133,15 @@ class PositionTelemetry:
         paths = {"paced": found.paced, "unpaced": found.unpaced}
         if found.paced is None:
             self._metrics.cascades_not_simulated.inc()
+        shown = (
+            self._metrics.cascade_accounts,
+            self._metrics.cascade_notional_usdc,
+            self._metrics.cascade_bad_debt_usdc,
+        )
         for name, path in paths.items():
+            worth: tuple[float, float, float] = (math.nan, math.nan, math.nan)
             if path is not None:
-                self._metrics.cascade_accounts[name].set(path.accounts)
-                self._metrics.cascade_notional_usdc[name].set(path.notional_usdc)
-                self._metrics.cascade_bad_debt_usdc[name].set(path.bad_debt_usdc)
+                worth = (path.accounts, path.notional_usdc, path.bad_debt_usdc)
+            for gauges, value in zip(shown, worth, strict=True):
+                gauges[name].set(value)
         self._log.info("cascade", **found.plain())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Count
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from relayer.metrics import Labelled
+from relayer.labelled import Labelled, unknown
 
 Name = TypeVar("Name")
 Value = TypeVar("Value", bound=Hashable)
@@ -53,7 +54,8 @@ class PoolRules:
 class Standing:
     """One endpoint's record; each event makes the next one."""
 
-    latency_s: float = 0.1
+    latency_s: float = 0.1  # to begin with, so that a new one is neither first nor last
+    heard: bool = False
     faults: float = 0.0  # share of its answers, newest weighted most
     in_a_row: int = 0
     lag_blocks: int = 0
@@ -87,6 +89,7 @@ class Table:
             latency_s=row.latency_s + _WEIGHT * (seconds - row.latency_s),
             faults=row.faults * (1.0 - _WEIGHT),
             in_a_row=0,
+            heard=True,
         )
 
     def failed(self, number: int, now_s: float) -> None:
@@ -160,11 +163,11 @@ class EndpointMetrics:
             return Gauge(f"aml_endpoint_{name}", text, ["endpoint"], registry=registry)
 
         self.in_use = Labelled(gauge("in_use", "1 where an endpoint may be asked"), numbers)
-        self.latency_seconds = Labelled(
-            gauge("latency_seconds", "Mean time of its newest answers"), numbers
+        self.latency_seconds = unknown(
+            Labelled(gauge("latency_seconds", "Mean time of its newest answers"), numbers)
         )
-        self.head_lag_blocks = Labelled(
-            gauge("head_lag_blocks", "Blocks behind the others"), numbers
+        self.head_lag_blocks = unknown(
+            Labelled(gauge("head_lag_blocks", "Blocks behind the others"), numbers)
         )
         left_out = Counter(
             "aml_endpoint_quarantines",
@@ -188,5 +191,5 @@ class EndpointMetrics:
         for (number,) in self.in_use:
             row = table[int(number) - 1]
             self.in_use[number].set(row.out is None)
-            self.latency_seconds[number].set(row.latency_s)
+            self.latency_seconds[number].set(row.latency_s if row.heard else math.nan)
             self.head_lag_blocks[number].set(row.lag_blocks)

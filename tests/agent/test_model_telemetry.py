@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -18,17 +20,19 @@ KNOWN = Vocabulary(hold_reasons=(), refusal_reasons=(), signers=(), venues=(), m
 def told(registry: CollectorRegistry, learned: Learned | None) -> None:
     telemetry = ModelTelemetry(Metrics(registry, KNOWN))
     if learned is not None:
-        telemetry.learned(learned)
+        telemetry.learned(learned, 90_000)
 
 
-def test_model_alarms__before_any__stand_at_zero() -> None:
+def test_model_alarms__before_any__stand_at_zero_and_the_rest_is_unknown() -> None:
     registry = CollectorRegistry()
     told(registry, None)
     for monitor in ("breaches", "market", "level", "drift"):
         labels = {"role": "challenger", "monitor": monitor}
         assert registry.get_sample_value("aml_model_alarms_total", labels) == 0.0
     labels = {"role": "champion", "horizon": "900", "kind": "loss"}
-    assert registry.get_sample_value("aml_model_evidence_ratio", labels) == 0.0
+    assert math.isnan(registry.get_sample_value("aml_model_evidence_ratio", labels) or 0.0)
+    for name in ("aml_model_age_seconds", "aml_feature_drift_ratio"):
+        assert math.isnan(registry.get_sample_value(name, {"role": "challenger"}) or 0.0)
 
 
 def test_learned__alarm__is_counted_and_logged_with_what_to_do() -> None:
@@ -40,6 +44,7 @@ def test_learned__alarm__is_counted_and_logged_with_what_to_do() -> None:
         shares={("900", "long"): 0.25},
         drift_ratio=0.5,
         drift_watched=True,
+        trained_before_ms=30_000,
     )
     learned = Learned(
         endings={"champion": (Ending(promise=promise, variance=2e-4, fall=0.0, rise=0.0),)},
@@ -57,4 +62,5 @@ def test_learned__alarm__is_counted_and_logged_with_what_to_do() -> None:
     assert value("aml_model_evidence_ratio", evidence) == 0.25
     assert value("aml_feature_drift_ratio", role) == 0.5
     assert value("aml_feature_drift_watched", role) == 1.0
+    assert (value("aml_model_age_seconds", role) or 0.0) >= 60.0
     assert value("aml_forecast_level_ratio_total", role | {"horizon": "900"}) == 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -81,8 +82,10 @@ def test_watcher__chain_seen_then_gone__ages_grow_and_the_manager_hears(
             text = until(port, 'aml_watcher_reads_total{result="read"}', 1)
             assert value(text, 'aml_watcher_round_number{kind="price"}') == 0
             assert value(text, "aml_watcher_read_age_seconds") < PATIENCE_S
-            assert value(text, 'aml_watcher_price_age_seconds{market="BTC"}') > 10**9  # none ever
-            assert value(text, 'aml_watcher_parameters_left_seconds{market="BTC"}') < 0
+            assert (
+                value(text, 'aml_watcher_price_age_seconds{market="BTC"}') == math.inf
+            )  # none ever
+            assert value(text, 'aml_watcher_parameters_left_seconds{market="BTC"}') == -math.inf
             assert value(text, "process_start_time_seconds") > 0  # AmlRestarting counts its changes
             assert value(text, "process_open_fds") < value(text, "process_max_fds")
             assert value(text, "process_resident_memory_bytes") > 0
@@ -112,7 +115,9 @@ def test_watcher__endpoint_of_its_own_down__serves_and_counts(state: Path, tmp_p
             found = re.search(r":(\d+)$", running.stderr.readline().strip())
             assert found is not None
             text = until(int(found[1]), 'aml_watcher_reads_total{result="failed"}', 2)
-            assert value(text, "aml_watcher_read_age_seconds") > 10**9
+            assert 0 < value(text, "aml_watcher_read_age_seconds") < PATIENCE_S
+            for unread in ("block_age_seconds", 'price_age_seconds{market="BTC"}'):
+                assert math.isnan(value(text, f"aml_watcher_{unread}"))
         finally:
             running.terminate()
             running.wait(timeout=PATIENCE_S)

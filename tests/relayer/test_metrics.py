@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import urllib.request
 from enum import StrEnum
 
@@ -9,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from relayer.labelled import aging
 from relayer.market.counting import Counted
 from relayer.market.events import Repair, StreamEvent
 from relayer.market.values import QuoteRefusal
@@ -65,9 +67,30 @@ def test_labels__all_stand_at_zero_before_anything_happens(
     assert found["aml_deliveries_total", (("kind", "price"), ("state", "expired"))] == 0
     assert found["aml_signer_refusals_total", (("reason", "expired"), ("signer", "signer-2"))] == 0
     assert found["aml_venue_faults_total", (("reason", "unreachable"), ("venue", "beta"))] == 0
-    assert found["aml_venue_weight_ratio", (("venue", "alpha"),)] == 0
-    assert found["aml_venue_used_ratio", (("venue", "beta"),)] == 0
     assert all(value == 0 for (name, _), value in found.items() if name.endswith("_total"))
+
+
+def test_gauges__before_anybody_looked__are_no_number(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    known = {"aml_loop_stuck_number", "aml_build_info", "aml_model_info", "aml_config_info"}
+    gauges = {family.name for family in registry.collect() if family.type == "gauge"} - known
+    values = {key: value for key, value in samples(registry).items() if key[0] in gauges}
+    assert {name for name, _ in values} == gauges
+    assert [key for key, value in values.items() if not math.isnan(value)] == []
+
+
+def test_age__grows_by_itself__until_it_is_said_anew(metrics: Metrics) -> None:
+    gauge = metrics.markets.price_age_seconds["BTC"]
+
+    def shown() -> float:
+        return next(iter(gauge.collect())).samples[0].value
+
+    aging(gauge, 30.0)
+    first = shown()
+    assert shown() > first >= 30.0
+    aging(gauge, 1.0)
+    assert shown() < 30.0
 
 
 def test_label__not_in_the_closed_set__is_an_error_not_a_series(
