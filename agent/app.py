@@ -18,7 +18,7 @@ from agent.cycle import Mind
 from agent.delivering import JournalledDelivery
 from agent.dry import DryRun
 from agent.errors import ConfigError
-from agent.ground import Ground, Part, open_database, open_endpoint, open_venues
+from agent.ground import Ground, Part, Progress, open_database, open_endpoint, open_venues
 from agent.handing import HandingOver
 from agent.itself import code_facts, metrics_of, serve_metrics
 from agent.leading import alone, highest_rounds, lead, lease_of, led
@@ -62,8 +62,6 @@ from relayer.lease import Lease
 from relayer.market.history import FillProgress, HistoryStore
 from relayer.metrics import Metrics
 from relayer.signing.keys import Key
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +173,7 @@ async def _hands(
 ) -> Hands:
     """Fill the ports of the loops, and bring the history up to now."""
     network, settings, journal = ground.network, ground.settings, Journal(ground.database)
-    pool = await open_venues(network, ground.metrics, stack)
+    pool = await open_venues(network, ground.metrics, stack, progress)
     history = HistoryStore(network.history, network.markets)
     history.open()
     progress("history")

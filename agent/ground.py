@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,6 +24,12 @@ from relayer.market.venue_client import VenueClient
 from relayer.market.venues import VenuePool
 from relayer.metrics import Metrics
 from relayer.storage import Database, Waits
+
+Progress = Callable[[str], None]
+
+
+def silent(_text: str) -> None:
+    """Say nothing of how far a start has come."""
 
 
 class Part(StrEnum):
@@ -47,6 +53,7 @@ class Ground:
     lease: Lease | None = None  # none: no other process shares the database
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     part: Part = Part.WHOLE
+    progress: Progress = silent
 
     @property
     def payer(self) -> str | None:
@@ -87,10 +94,14 @@ async def open_database(url: URL, stack: AsyncExitStack, lease: Lease | None = N
     return database
 
 
-async def open_venues(network: Network, metrics: Metrics, stack: AsyncExitStack) -> VenuePool:
-    """Open connections to every venue; one that is down is asked again later."""
+async def open_venues(
+    network: Network, metrics: Metrics, stack: AsyncExitStack, progress: Progress = silent
+) -> VenuePool:
+    """Open connections to every venue; one that is down is said, and asked again later."""
+    progress(f"connecting to {', '.join(venue.id for venue in network.venues)}")
     connect = partial(VenueClient, events=Counted(metrics))
     pool = VenuePool(network.venues, network.markets, network.clock, connect)
     stack.push_async_callback(pool.close)
-    await pool.open()
+    for fault in await pool.open():
+        progress(f"{fault.venue} is left out until it answers: {fault.reason}: {fault.detail}")
     return pool

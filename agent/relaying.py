@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy.engine import URL
 
-from agent.app import Progress, ground_of, load_model, registry_of, signing_hands
+from agent.app import ground_of, load_model, registry_of, signing_hands
 from agent.config import Settings
 from agent.dry import DryRun
-from agent.ground import Ground, Part, open_database
+from agent.ground import Ground, Part, Progress, open_database
 from agent.itself import serve_metrics
 from agent.leading import LedQuorum, hold_lease
 from agent.network import Network

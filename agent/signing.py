@@ -121,7 +121,8 @@ async def signer_ports(
     """
     settings = ground.settings
     endpoint = await open_endpoint(ground.network.rpc_urls, ground.deployment, stack)
-    pool = await open_venues(ground.network.for_signers, ground.metrics, stack)
+    network = ground.network.for_signers
+    pool = await open_venues(network, ground.metrics, stack, ground.progress)
     sources = ViewSources(
         endpoint=endpoint,
         deployment=ground.deployment,

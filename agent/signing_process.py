@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from agent.app import load_model, registry_of
 from agent.config import Settings, SignersSettings
 from agent.errors import ConfigError
-from agent.ground import Ground, open_database, open_endpoint
+from agent.ground import Ground, Progress, open_database, open_endpoint, silent
 from agent.held import memory_file
 from agent.leading import exclusive
 from agent.network import LOCAL, Network, local_role
@@ -97,13 +97,13 @@ def signers_of(settings: Settings) -> SignersSettings:
 
 @asynccontextmanager
 async def signer_process(
-    network: Network, settings: Settings, place: Place
+    network: Network, settings: Settings, place: Place, progress: Progress = silent
 ) -> AsyncIterator[SignerProcess]:
     """Build a signer, listen, and close it again."""
     deployment = deployments.read(network.deployment_file)
     signers = signers_of(settings)
-    if signers.own is not None and signers.own.rpc_url is not None:
-        network = replace(network, rpc_url=signers.own.rpc_url, spare_rpc_urls=())
+    network = _as_seen_by_it(network, signers)
+    progress(f"contracts of {network.deployment_file}")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(network.clock.close)
         ground = Ground(
@@ -113,9 +113,11 @@ async def signer_process(
             endpoint=await open_endpoint(network.rpc_urls, deployment, stack),
             metrics=_metrics(network, place.number),
             database=await _memory(network, place.number, stack),
+            progress=progress,
         )
         exposed = serve_registry(_shown(ground.metrics), place.metrics_port, settings.metrics.host)
         stack.callback(exposed.close)
+        progress("opening its three keys")
         keys = await asyncio.to_thread(_keys, network, signers, place.number)
         mind = _mind(ground, place.number)
         ports = await signer_ports(ground, stack, mind, counts=True)
@@ -137,6 +139,13 @@ async def signer_process(
             port=server.port,
             metrics_port=exposed.port,
         )
+
+
+def _as_seen_by_it(network: Network, signers: SignersSettings) -> Network:
+    """Give the network by the signer's own endpoint, where it has one."""
+    if signers.own is None or signers.own.rpc_url is None:
+        return network
+    return replace(network, rpc_url=signers.own.rpc_url, spare_rpc_urls=())
 
 
 async def _memory(network: Network, number: int, stack: AsyncExitStack) -> Database:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,6 +30,11 @@ ScenarioOption = Annotated[
     typer.Option("--scenario", help="File of what the exchanges do wrong (config/scenarios)."),
 ]
 
+NowOption = Annotated[
+    bool,
+    typer.Option("--now", help="Made-up candles at the wall's time, for a chain of your own."),
+]
+
 
 @app.command("up", epilog="Example: aml local up --replay candles.parquet --speed 60")
 def up(
@@ -38,12 +43,16 @@ def up(
     start_at: FromOption = None,
     speed: SpeedOption = None,
     scenario: ScenarioOption = None,
+    now: NowOption = False,
 ) -> None:
     """Start the local world; it outlives this command."""
     from relayer.local import client
 
+    if now and (replay or start_at or speed or scenario):
+        raise typer.BadParameter("--now plays candles of our own at the wall's time, and no others")
+    start: datetime | Literal["now"] | None = "now" if now else moment(start_at)
     world = client.start(
-        state, replay=replay, start_at=moment(start_at), speed=speed or 1.0, scenario=scenario
+        state, replay=replay, start_at=start, speed=speed or 1.0, scenario=scenario
     )
     typer.echo(f"chain      {world.rpc_url} (chain id {world.chain_id})")
     for venue in world.venues:
@@ -78,6 +87,20 @@ def status(state: StateOption = DEFAULT_STATE) -> None:
         market = fault["symbol"] or "all markets"
         typer.echo(f"misbehaves venue {fault['venue']}: {fault['mode']}, {market}")
     typer.echo(f"process    {found.state.pid}")
+
+
+@app.command("exchanges", epilog="Example: aml local exchanges > exchanges-here.toml")
+def exchanges(
+    state: StateOption = DEFAULT_STATE,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="A market to leave out; repeatable.")
+    ] = None,
+) -> None:
+    """Write the running exchanges as [[venues]] and [[markets]] tables, for a file of your own."""
+    from agent.local_tables import tables_of
+    from relayer.local import client
+
+    typer.echo(tables_of(client.status(state).state, without or ()), nl=False)
 
 
 @app.command("scenario", epilog="Example: aml local scenario config/scenarios/outage.toml")

@@ -31,10 +31,14 @@ def signer(
     """
     import asyncio
 
+    from agent.cli.progress import report
+
+    report(f"signer-{index} starts on {network}")
     from agent.cli.setup import require_world
     from agent.signing_process import place_of
 
-    prepared = require_world(network, state)
+    # the daemon's keys are not its own: a file that both share may name them
+    prepared = require_world(network, state, keys=False)
     place = place_of(prepared.settings, index, listen, metrics_port)
     asyncio.run(_run(prepared, place))
 
@@ -43,6 +47,7 @@ async def _run(prepared: Prepared, place: Place) -> None:
     import asyncio
     import signal
 
+    from agent.cli.progress import report
     from agent.cli.session import configure_logging
     from agent.liveness import Liveness
     from agent.signing_process import signer_process
@@ -57,7 +62,13 @@ async def _run(prepared: Prepared, place: Place) -> None:
         loop.add_signal_handler(number, ended.set)
     # its bounds are its own: nobody changes them while it signs
     loop.add_signal_handler(signal.SIGHUP, service.status, "reload refused: restart it")
-    async with signer_process(prepared.network, prepared.settings, place) as running:
+
+    def progress(text: str) -> None:
+        report(text)
+        service.status(text)
+
+    network, settings = prepared.network, prepared.settings
+    async with signer_process(network, settings, place, progress) as running:
         typer.echo(
             f"{running.name} at {running.host}:{running.port}\n"
             f"  signs prices as {running.price}\n"

@@ -55,13 +55,16 @@ _MARKETS: Final = (
 )
 
 
-def write_demo_candles(path: Path, seed: int) -> None:
-    """Write the demo's candles; the same seed gives the same rows."""
+def write_demo_candles(path: Path, seed: int, starts_ms: int = STARTS_MS) -> None:
+    """Write the demo's candles; the same seed gives the same rows, whenever they start."""
     minutes = DAYS * 1_440
     chance = np.random.default_rng(seed)
     common = chance.standard_t(_TAIL, (minutes, _STEPS)) / np.sqrt(_TAIL / (_TAIL - 2))
     times = STARTS_MS + BAR_MS * np.arange(minutes, dtype=np.int64)
-    tables = [_table(market, times, common, chance) for market in sorted(_MARKETS, key=_name)]
+    later_ms = starts_ms - STARTS_MS
+    tables = [
+        _table(market, (times, later_ms), common, chance) for market in sorted(_MARKETS, key=_name)
+    ]
     label = {SYNTHETIC_KEY: f"made up by write_demo_candles, seed {seed}".encode()}
     pq.write_table(pa.concat_tables(tables).replace_schema_metadata(label), path)
 
@@ -73,11 +76,12 @@ def _name(market: _Market) -> str:
 
 def _table(
     market: _Market,
-    times: NDArray[np.int64],
+    when: tuple[NDArray[np.int64], int],
     common: NDArray[np.float64],
     chance: np.random.Generator,
 ) -> pa.Table:
-    """Make one market's rows."""
+    """Make one market's rows, so much later than the minutes that they are made for."""
+    times, later_ms = when
     own = chance.standard_normal(common.shape)
     sigma = _volatility(market, times, chance)
     noise = _COMMON * common + np.sqrt(1 - _COMMON**2) * own
@@ -90,7 +94,7 @@ def _table(
     return pa.table(
         {
             "symbol": [_name(market)] * len(times),
-            "ts": pa.array(times, pa.timestamp("ms", tz="UTC")),
+            "ts": pa.array(times + later_ms, pa.timestamp("ms", tz="UTC")),
             "open": pa.array(opened),
             "high": pa.array(np.maximum(opened, walk.max(axis=1))),
             "low": pa.array(np.minimum(opened, walk.min(axis=1))),

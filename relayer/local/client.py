@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import aiohttp
 
@@ -55,12 +55,14 @@ def start(
     state: Path,
     *,
     replay: Path | None = None,
-    start_at: datetime | None = None,
+    start_at: datetime | Literal["now"] | None = None,
     speed: float = 1.0,
     chain_time: bool = False,
     scenario: Path | None = None,
 ) -> WorldState:
     """Start a world that outlives this process; return when it answers.
+
+    It starts "now" with candles of its own around this moment, at the wall's time.
 
     Raises WorldRunningError when the folder has one, and WorldFailedError with the server's own
     words when it does not start.
@@ -76,7 +78,7 @@ def start(
     command = [sys.executable, "-m", "relayer.local.server", "--state", str(state)]
     command += ["--speed", str(speed)]
     command += ["--replay", str(replay.absolute())] if replay is not None else []
-    command += ["--from", _iso(start_at)] if start_at is not None else []
+    command += _starting(start_at)
     command += ["--scenario", str(scenario.absolute())] if scenario is not None else []
     command += ["--chain-time"] if chain_time else []
     with (state / LOG_FILE).open("wb") as log:
@@ -254,6 +256,13 @@ def _last_words(state: Path) -> str:
         with contextlib.suppress(ValueError, TypeError, KeyError):
             return str(json.loads(line)["detail"])
     return "the local world ended at once: " + " | ".join(lines[-3:])
+
+
+def _starting(at: datetime | Literal["now"] | None) -> list[str]:
+    """Write where play starts, as the server takes it."""
+    if at is None:
+        return []
+    return ["--now"] if at == "now" else ["--from", _iso(at)]
 
 
 def _iso(at: datetime) -> str:

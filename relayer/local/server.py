@@ -1,7 +1,7 @@
 """The local world's process: chain, exchanges, control and clock, each on a free loopback port.
 
     python -m relayer.local.server --state DIR [--replay PATH] [--from TIME] [--speed X]
-                                   [--chain-time] [--seed N] [--scenario FILE]
+                                   [--chain-time] [--now] [--seed N] [--scenario FILE]
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 2 a file or an argument is refused, 3 the folder has
 a running world.
@@ -19,6 +19,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,7 +39,7 @@ from relayer.local.instruments import class_of, instrument
 from relayer.local.okx import OkxVenue
 from relayer.local.okx_stream import PATH as STREAM_PATH
 from relayer.local.okx_stream import OkxStream
-from relayer.local.replay import Recording, load_funding, load_recording
+from relayer.local.replay import SCORING_MS, Recording, load_funding, load_recording
 from relayer.local.rpc import RpcServer
 from relayer.local.scenario import faults_of, read_scenario, read_simulation
 from relayer.local.simulation import write_simulation
@@ -51,6 +52,7 @@ from relayer.local.state import (
     remove_state,
     write_state,
 )
+from relayer.local.tape import BAR_MS
 from relayer.local.venue import Venue
 
 HOST: Final = "127.0.0.1"
@@ -71,6 +73,7 @@ class ServerSettings:
     speed: float  # 0: only blocks and /clock/advance move the clock
     seed: int
     scenario: Path | None = None
+    at_wall: bool = False  # candles of our own around this moment, and the wall's own time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,7 @@ def build_world(settings: ServerSettings) -> World:
     path, has_funding = _candles(settings)
     recording = load_recording(path)
     funding = load_funding(path) if has_funding else {}
-    start = settings.start_ms
+    start = _wall_ms() if settings.at_wall else settings.start_ms
     origin = recording.play_start_ms() if start is None else recording.check_start(start)
     clock = WorldClock(origin_ms=origin, ends_ms=recording.ends_ms, speed=settings.speed)
     listed = tuple(instrument(tape) for tape in recording.tapes)
@@ -141,11 +144,17 @@ def _candles(settings: ServerSettings) -> tuple[Path, bool]:
         return settings.replay, True
     wanted = None if settings.scenario is None else read_simulation(settings.scenario)
     path = settings.state / (DEMO_FILE if wanted is None else SIMULATED_FILE)
-    if wanted is None:
+    if wanted is None and settings.at_wall:
+        write_demo_candles(path, settings.seed, _wall_ms() // BAR_MS * BAR_MS - SCORING_MS)
+    elif wanted is None:
         write_demo_candles(path, settings.seed)
     else:
         write_simulation(path, wanted)
     return path, wanted is not None
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _serve(world: World, folder: Path) -> None:
@@ -276,6 +285,7 @@ def _parse(arguments: Sequence[str] | None) -> ServerSettings:
         action="store_true",
         help="a manual clock: only blocks and POST /clock/advance move it",
     )
+    parser.add_argument("--now", action="store_true", help="made-up candles, at the wall's time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenario", type=Path, help="file of what the exchanges do wrong, when")
     read = parser.parse_args(arguments)
@@ -286,6 +296,7 @@ def _parse(arguments: Sequence[str] | None) -> ServerSettings:
         speed=0.0 if read.chain_time else read.speed,
         seed=read.seed,
         scenario=read.scenario,
+        at_wall=read.now,
     )
 
 
