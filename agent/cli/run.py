@@ -9,7 +9,12 @@ import typer
 from agent.cli.local import DEFAULT_STATE, FromOption, ReplayOption, SpeedOption, StateOption
 
 NetworkOption = Annotated[
-    str, typer.Option("--network", help="A network of ours (local), or the path of its TOML file.")
+    str,
+    typer.Option(
+        "--network",
+        help="A network of ours (local), or the path of its TOML file.",
+        envvar="AML_NETWORK",
+    ),
 ]
 
 CyclesOption = Annotated[
