@@ -70,9 +70,9 @@ def layered(network: str) -> Layered:
 
 def path_of(network: str) -> Path:
     """Find a network's file."""
-    named, path = FOLDER / f"{network}.toml", Path(network)
-    if named.exists() and network not in NOT_NETWORKS:
-        return named
+    path = Path(network)
+    if network in networks():
+        return FOLDER / f"{network}.toml"
     if path.suffix or path.exists():
         return path
     names = networks()
@@ -128,6 +128,9 @@ def read_tables(path: Path) -> Tables:
         raise ConfigError(f"{path} is not valid TOML: {fault}. Correct that line.") from fault
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path} is not UTF-8 text (byte {fault.start}).") from fault
+    except PermissionError as fault:
+        hint = "Let this user read it, and enter the folders that it is in."
+        raise ConfigError(f"{path} cannot be read: {fault.strerror}. {hint}") from fault
     except OSError as fault:
         hint = "Give --network a name (local) or the path of a TOML file."
         raise ConfigError(f"{path} cannot be read: {fault.strerror}. {hint}") from fault

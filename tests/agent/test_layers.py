@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from agent.config import load_settings
 from agent.errors import ConfigError
 from agent.layers import FOLDER, layered, networks, origin_of, shipped
+
+NOBODY = 65_534
 
 
 def write(folder: Path, name: str, text: str) -> str:
@@ -55,6 +58,19 @@ def test_layers__circle__is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.toml", 'extends = "b.toml"\n')
     b = write(tmp_path, "b.toml", 'extends = "a.toml"\n')
     assert "leads back" in refused(b)
+
+
+def test_layers__file_in_a_closed_folder__says_what_to_open(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    ours = os.geteuid()
+    if ours == 0:  # root enters every folder
+        os.seteuid(NOBODY)
+    try:
+        with pytest.raises(ConfigError, match=r"cannot be read: Permission denied\. Let this user"):
+            layered(str(closed / "mine.toml"))
+    finally:
+        os.seteuid(ours)
 
 
 def test_layers__misspelt_base__names_the_nearest(tmp_path: Path) -> None:
