@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from agent.config import FOLDER
@@ -25,6 +23,7 @@ from relayer.local import client
 from relayer.local.state import WorldState
 from relayer.signing.keys import address
 from tests.relayer.anvil import Anvil, running
+from tests.relayer.local.walks import TWO, quiet, write_walks
 
 pytestmark = [pytest.mark.anvil, pytest.mark.loopback]
 AML = [sys.executable, "-m", "agent.cli.main"]
@@ -52,6 +51,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("live")
     with running(chain_id=CHAIN_ID, timestamp_s=int(time.time())) as node:
         world = wall_clock_world(folder)
+        node.call("evm_setTime", int(time.time()))  # a busy machine starts it late, its clock too
         try:
             keys = {role: write_key(folder, role) for role in ROLES}
             for path in keys.values():
@@ -67,23 +67,8 @@ def wall_clock_world(folder: Path) -> WorldState:
     """Start the exchanges on made-up candles around this minute, at the wall's time and speed."""
     now_s = int(time.time()) // MINUTE_S * MINUTE_S
     times = np.arange(now_s - 4 * 86_400, now_s + 3_600, MINUTE_S, dtype=np.int64) * 1_000
-    random = np.random.default_rng(3)
-    tables = []
-    for symbol, price in (("BTC/USDC:USDC", 90_000.0), ("ETH/USDC:USDC", 3_000.0)):
-        close = price * np.exp(np.cumsum(random.normal(0.0, 0.0005, len(times))))
-        opened = np.concatenate([[price], close[:-1]])
-        columns = {
-            "symbol": [symbol] * len(times),
-            "ts": pa.array(times, pa.timestamp("ms", tz="UTC")),
-            "open": opened,
-            "high": np.maximum(opened, close) * 1.0002,
-            "low": np.minimum(opened, close) * 0.9998,
-            "close": close,
-            "volume": random.uniform(1.0, 50.0, len(times)),
-        }
-        tables.append(pa.table(columns))
     path = folder / "now.parquet"
-    pq.write_table(pa.concat_tables(tables), path)
+    write_walks(path, times, 3, quiet(0.0005), TWO)
     start = datetime.fromtimestamp(time.time() + 1.0, tz=UTC)
     world = client.start(folder / "world", replay=path, start_at=start, speed=1.0)
     client.advance(world, int(time.time() * 1_000))  # a busy machine takes its time to start it

@@ -27,17 +27,12 @@ NOT_DRILLED = {
 # What is drilled, and has not come to its end yet; the page says so.
 UNFINISHED: dict[str, str] = {
     "AmlBalanceLow": "its drill runs.",
-    "AmlDeliveriesFail": "its drill runs again with another fault.",
-    "AmlDryRun": "its drill runs.",
-    "AmlFeatureDrift": "its drill was not run yet.",
-    "AmlItemsSkipped": "its drill runs again with another fault.",
+    "AmlCyclesLate": "its drill runs with another fault.",
+    "AmlFeatureDrift": "its drill runs.",
     "AmlKeeperFails": "its drill runs again.",
     "AmlLiquidationsWait": "its drill runs again.",
-    "AmlMemoryGrows": "its drill runs again: watchers showed no memory.",
-    "AmlModelAlarm": "its drill was not run yet.",
-    "AmlRestarting": "its drill runs again: watchers showed no start.",
+    "AmlModelAlarm": "its drill runs.",
     "AmlRunwayShort": "its drill runs.",
-    "AmlSignersDisagree": "its drill runs again: a signer on its way up counted as one that disagrees.",
     "AmlWarningsStuck": "its drill runs again.",
 }
 

@@ -10,15 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.config import FOLDER
 from relayer.local import client
-from relayer.local.state import LOCK_FILE, LocalVenue, WorldState, write_state
-from tests.operations.drills.server import free_port, until
+from relayer.local.state import LOCK_FILE, LocalVenue, write_state
+from tests.operations.drills.server import until
 
 AML = (sys.executable, "-m", "agent.cli.main")
 START_S = 600.0  # a machine may be busy
@@ -100,6 +99,39 @@ class Process:
         resource.prlimit(self.pid, what, (soft, hard))
 
 
+@dataclass
+class Acts:
+    """What is done again and again until it is ended, each by its name."""
+
+    under_way: dict[str, tuple[threading.Event, threading.Thread]] = field(default_factory=dict)
+
+    def begin(self, name: str, act: Callable[[], object], every_s: float = 0.0) -> None:
+        ending = threading.Event()
+
+        def run() -> None:
+            while not ending.is_set():
+                act()
+                ending.wait(every_s)
+
+        thread = threading.Thread(target=run, daemon=True)
+        self.under_way[name] = ending, thread
+        thread.start()
+
+    def end(self, name: str) -> None:
+        ending, thread = self.under_way.pop(name)
+        ending.set()
+        thread.join(timeout=60)
+
+    def end_all(self) -> None:
+        for name in list(self.under_way):
+            self.end(name)
+
+
+def run(command: Sequence[str]) -> None:
+    """Run a command to its end, which must be a good one."""
+    subprocess.run(command, check=True, capture_output=True, timeout=START_S)
+
+
 def view(
     home: Path,
     name: str,
@@ -141,11 +173,3 @@ def configuration(
         text = text.replace(old, new)
     path.write_text(f"{text}\n{more}")
     return path
-
-
-def wait_for_seconds(seconds: float) -> None:
-    """Let a fault last."""
-    time.sleep(seconds)
-
-
-__all__ = ["AML", "Process", "WorldState", "configuration", "free_port", "view", "wait_for_seconds"]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from relayer.local import client
 from relayer.signing.keys import address
 from tests.agent import test_live as live_network
-from tests.operations.drills.house import AML, Process
+from tests.operations.drills.gate import Gate
+from tests.operations.drills.house import AML, Acts, Process, run
 from tests.operations.drills.script import Case, Scene
 from tests.operations.drills.server import Prometheus, free_port, until
 from tests.relayer.anvil import Anvil, running
@@ -27,11 +30,13 @@ class Live:
 
     home: Path
     node: Anvil
+    gate: Gate
     payer: str
     prometheus: Prometheus
     port: int
     daemon: Process
     dry: Process
+    acts: Acts = field(default_factory=Acts)
 
     def fund(self, wei: int) -> None:
         self.node.call("anvil_setBalance", self.payer, hex(wei))
@@ -56,43 +61,60 @@ def live() -> Iterator[tuple[Live, Prometheus]]:
             made = _start(folder, node, world, prometheus)
             yield made, prometheus
         finally:
-            for process in (made.daemon, made.dry) if made else ():
-                process.kill()
+            if made:
+                made.acts.end_all()
+                made.daemon.kill()
+                made.dry.kill()
             prometheus.kill()
             client.stop(folder / "world")
 
 
 def _start(folder: Path, node: Anvil, world: object, prometheus: Prometheus) -> Live:
+    node.call("evm_setTime", int(time.time()))  # a busy machine starts it late, its clock too
     keys = {role: live_network.write_key(folder, role) for role in live_network.ROLES}
     for path in keys.values():
         node.call("anvil_setBalance", address(path), hex(100 * ETHER))
-    port, text = free_port(), live_network.configuration(node, world, keys)  # type: ignore[arg-type]
+    port, gate = free_port(), Gate(node.url).start()
+    text = live_network.configuration(node, world, keys)  # type: ignore[arg-type]
+    text = text.replace(node.url, gate.url)
     text = text.replace("[metrics]\nport = 0", f"[metrics]\nport = {port}")
     text = text.replace("every_s = 2", "every_s = 10") + "\n[payer]\nevery_s = 2.0\n"
     (folder / "mine.toml").write_text(text)
     without = text[: text.index("[keys]")] + text[text.index("[prices]") :]
     (folder / "dry.toml").write_text(without)
-    commands = {}
-    for name in ("mine", "dry"):
-        where = ("--network", str(folder / f"{name}.toml"), "--state", str(folder / "daemon"))
-        commands[name] = (*AML, "run", *where)
-    deploy = (*AML, "deploy", *where[:1], str(folder / "mine.toml"), *where[2:])
-    Process(
-        name="deploy", command=deploy, ready="", log=folder / "deploy.log"
-    ).start().process.wait()  # type: ignore[union-attr]
+    run(_command(folder, "deploy", "mine"))
     processes = [
-        Process(name=name, command=commands[name], ready="turn_ended", log=folder / f"{name}.log")
-        for name in commands
+        Process(
+            name=name,
+            command=_command(folder, "run", name),
+            ready="turn_ended",
+            log=folder / f"{name}.log",
+        )
+        for name in ("mine", "dry")
     ]
-    made = Live(folder, node, address(keys["gas"]), prometheus, port, *processes)
+    made = Live(folder, node, gate, address(keys["gas"]), prometheus, port, *processes)
     made.daemon.start()
     prometheus.scrape("aml", [port])
     made.wait_for_round()
     return made
 
 
+def _command(folder: Path, what: str, name: str) -> tuple[str, ...]:
+    where = ("--network", str(folder / f"{name}.toml"), "--state", str(folder / "daemon"))
+    return (*AML, what, *where)
+
+
 def purse_is_nearly_empty(s: Live) -> None:
-    s.fund(ETHER // 200)
+    """Little is left when the daemon starts, and gas costs half a gwei from now on."""
+    s.daemon.stop()
+    s.fund(ETHER // 25)
+    s.acts.begin("fees", lambda: _mine_dear(s), 2.0)
+    s.daemon.start()
+
+
+def _mine_dear(s: Live) -> None:
+    s.node.call("anvil_setNextBlockBaseFeePerGas", hex(5 * 10**8))
+    s.node.call("evm_mine")
 
 
 def purse_is_filled(s: Live) -> None:
@@ -123,6 +145,30 @@ def blocks_leave_us_out(s: Live) -> None:
 def blocks_take_us(s: Live) -> None:
     s.node.call("evm_setAutomine", True)
     s.node.call("evm_mine")
+
+
+def cycles_are_too_close(s: Live) -> None:
+    s.gate.slow_s = 3.0
+    _cycle_every(s, 2)
+
+
+def cycles_are_further_apart(s: Live) -> None:
+    _cycle_every(s, 30)
+
+
+def endpoint_is_quick(s: Live) -> None:
+    s.gate.mend()
+    _cycle_every(s, 10)
+
+
+def _cycle_every(s: Live, seconds: int) -> None:
+    """Change the pace in the file, and have it read again."""
+    path = s.home / "mine.toml"
+    path.write_text(
+        re.sub(r"\[cycle\]\nevery_s = \d+", f"[cycle]\nevery_s = {seconds}", path.read_text())
+    )
+    assert s.daemon.process is not None
+    s.daemon.process.send_signal(signal.SIGHUP)
 
 
 def keys_are_forgotten(s: Live) -> None:
@@ -162,8 +208,17 @@ CASES: tuple[Case[Live], ...] = (
         patience_s=260.0,
     ),
     Case(
+        alerts={"AmlCyclesLate": {}},
+        fault="the endpoint takes three seconds for each answer, and `cycle.every_s` is two",
+        provoke=cycles_are_too_close,
+        mended="`cycle.every_s` is thirty, by a reload",
+        mend=cycles_are_further_apart,
+        after=endpoint_is_quick,
+        patience_s=400.0,
+    ),
+    Case(
         alerts={"AmlBalanceLow": {}, "AmlRunwayShort": {}},
-        fault="0.005 ether are left to the gas payer",
+        fault="0.04 ether are left to the gas payer, and gas has become dear",
         provoke=purse_is_nearly_empty,
         mended="ether is sent to it",
         mend=purse_is_filled,

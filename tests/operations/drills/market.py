@@ -1,4 +1,4 @@
-"""Drills on the models: a market that grows wilder by the day, and then is calm again."""
+"""Drills on the models: a market that grows wilder by the day, is calm, and jumps once more."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from agent.config import load_settings
 from agent.demo.stage import Stage
@@ -18,13 +17,17 @@ from relayer.local import client
 from tests.operations.drills.gate import Gate
 from tests.operations.drills.script import Case, Scene
 from tests.operations.drills.server import Prometheus, free_port
-from tests.operations.drills.stand import Stand, ended, quiet
+from tests.operations.drills.stand import Stand, Turn, ended, quiet
+from tests.relayer.local.walks import TWO, write_walks
 
 FACTOR = 60.0
 HOUR_MS = 3_600_000
 THURSDAY = datetime(2026, 1, 8, tzinfo=UTC)  # weeks of the monitors begin on Thursdays
-DAYS = 10
+CALM_BEFORE, DAYS = 4, 12
 MINUTES = 1_440
+DAY_MS = 24 * HOUR_MS
+BAR_MS = HOUR_MS // 4
+WILD_UNTIL, CALM_UNTIL, JUMPS_UNTIL = 4, 8, 9  # days
 
 
 class Wild(Stand):
@@ -32,38 +35,32 @@ class Wild(Stand):
 
 
 def write_candles(path: Path) -> None:
-    """Make two markets up: calm until Thursday, then jumps each hour that double each half day."""
-    random = np.random.default_rng(11)
-    first = THURSDAY - timedelta(days=4)
-    count = (DAYS + 4) * MINUTES
-    times = int(first.timestamp()) * 1_000 + 60_000 * np.arange(count, dtype=np.int64)
-    tables = []
-    for symbol, price in (("BTC/USDC:USDC", 90_000.0), ("ETH/USDC:USDC", 3_000.0)):
-        steps = random.normal(0.0, 0.0004, count)
-        for hour in range(5 * 24):
-            size = min(0.08, 0.01 * 2.0 ** (hour // 12))
-            place = 4 * MINUTES + hour * 60 + 30
-            steps[place : place + 5] += random.choice((-1.0, 1.0)) * size / 5
-        close = price * np.exp(np.cumsum(steps))
-        opened = np.concatenate([[price], close[:-1]])
-        columns = {
-            "symbol": [symbol] * count,
-            "ts": pa.array(times, pa.timestamp("ms", tz="UTC")),
-            "open": opened,
-            "high": np.maximum(opened, close) * 1.0002,
-            "low": np.minimum(opened, close) * 0.9998,
-            "close": close,
-            "volume": random.uniform(1.0, 50.0, count),
-        }
-        tables.append(pa.table(columns))
-    pq.write_table(pa.concat_tables(tables), path)
+    """Make two markets up: calm until Thursday, then wild, calm and wild days."""
+    first = THURSDAY - timedelta(days=CALM_BEFORE)
+    times = 60_000 * np.arange((CALM_BEFORE + DAYS) * MINUTES, dtype=np.int64)
+    write_walks(path, int(first.timestamp()) * 1_000 + times, 11, wild, TWO)
 
 
-async def an_hour(stage: Stage) -> None:
-    """Let a quarter of an hour pass four times: a cycle sees what has ended."""
-    for _ in range(4):
-        await stage.pass_to(await stage.now_ms() + HOUR_MS // 4)
-        await stage.cycle()
+def wild(random: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """Give steps that jump up or down over five minutes of each hour."""
+    steps = random.normal(0.0, 0.0004, count)
+    for hour in range(DAYS * 24):
+        place = CALM_BEFORE * MINUTES + hour * 60 + 30
+        steps[place : place + 5] += random.choice((-1.0, 1.0)) * jump_at(hour) / 5
+    return steps
+
+
+def jump_at(hour: int) -> float:
+    """Size the jump of an hour: first it doubles each half day, later it is there at once."""
+    if hour < WILD_UNTIL * 24:
+        return min(0.08, 0.01 * 2.0 ** (hour // 12))
+    return 0.06 if CALM_UNTIL * 24 <= hour < JUMPS_UNTIL * 24 else 0.0
+
+
+async def a_bar(stage: Stage) -> None:
+    """Decide a minute after the next quarter of an hour: a cycle sees what has ended then."""
+    await stage.pass_to((await stage.now_ms() // BAR_MS + 1) * BAR_MS + 60_000)
+    await stage.cycle()
 
 
 @contextlib.contextmanager
@@ -90,38 +87,51 @@ def market() -> Iterator[tuple[Wild, Prometheus]]:
             client.stop(folder / "state")
 
 
-def days_go_wild(s: Wild) -> None:
-    """Four days pass, and time stands still at their end, as wild as they have become."""
+def until_day(day: int) -> Turn:
+    """Let bars pass until a day has begun; there time stands still."""
 
-    async def until_saturday(stage: Stage) -> None:
-        if await stage.now_ms() < int(THURSDAY.timestamp()) * 1_000 + 4 * 24 * HOUR_MS:
-            await an_hour(stage)
+    async def turn(stage: Stage) -> None:
+        if await stage.now_ms() < int(THURSDAY.timestamp()) * 1_000 + day * DAY_MS:
+            await a_bar(stage)
         else:
             await stage.cycle()
 
-    s.turn = until_saturday
+    return turn
+
+
+def days_go_wild(s: Wild) -> None:
+    s.turn = until_day(WILD_UNTIL)
 
 
 def next_week(s: Wild) -> None:
     """Calm days follow; the next week begins."""
+    s.turn = until_day(CALM_UNTIL)
 
-    async def on(stage: Stage) -> None:
-        if await stage.now_ms() < int(THURSDAY.timestamp()) * 1_000 + 8 * 24 * HOUR_MS:
-            await an_hour(stage)
-        else:
-            await stage.cycle()
 
-    s.turn = on
+def market_jumps(s: Wild) -> None:
+    s.turn = until_day(JUMPS_UNTIL)
+
+
+def market_calms(s: Wild) -> None:
+    s.turn = until_day(DAYS - 1)
 
 
 CASES: tuple[Case[Wild], ...] = (
     Case(
-        alerts={"AmlModelAlarm": {}, "AmlFeatureDrift": {}},
-        fault="jumps each hour, twice as large each half day, that no forecast has foreseen",
+        alerts={"AmlFeatureDrift": {}},
+        fault="four days of jumps each hour, twice as large each half day, up to 8 %",
         provoke=days_go_wild,
         mended="the market is calm again, and the next week begins",
         mend=next_week,
-        patience_s=900.0,
+        patience_s=1_200.0,
+    ),
+    Case(
+        alerts={"AmlModelAlarm": {}},
+        fault="out of calm days the market jumps by 6 % each hour, which no forecast has foreseen",
+        provoke=market_jumps,
+        mended="nothing: the forecasts widen by themselves, and the market calms",
+        mend=market_calms,
+        patience_s=600.0,
     ),
 )
 SCENE = Scene(name="market", factor=FACTOR, open=market, cases=CASES)

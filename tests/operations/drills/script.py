@@ -69,36 +69,49 @@ class Clocked:
     silence_ends: bool = False  # a Prometheus that does not answer shows none
     at_s: dict[str, float] = field(default_factory=dict)
 
-    def wait(self, began: float, patience_s: float, *, firing: bool) -> None:
-        """Wait until all fire, or all have ceased for a while; what does not come is left out."""
-        steady_s = 0.0 if firing else STEADY_S
-        while time.monotonic() - began < patience_s and not self._steady(began, steady_s):
-            self._look(began, self._active(), there=firing)
+    def wait_until_firing(self, began: float, patience_s: float) -> None:
+        """Wait until all fire at once; what does not fire at the end is left out.
+
+        An alert that has ceased before anything is mended shows no end by mending.
+        """
+        there: set[str] | None = None
+        while (now := time.monotonic() - began) < patience_s:
+            there = self._there()
+            for name in there or ():
+                self.at_s.setdefault(name, now)
+            if there == self.wanted.keys():
+                return
             time.sleep(0.2)
+        self.at_s = {name: at_s for name, at_s in self.at_s.items() if name in (there or ())}
+
+    def wait_until_ended(self, began: float, patience_s: float) -> None:
+        """Wait until all have ceased for a while."""
+        self._wait_until_away(began, patience_s, STEADY_S, pending=False)
 
     def wait_until_away(self) -> None:
         """Wait until none fires or is about to: what comes then is of the next fault."""
-        began = time.monotonic()
-        while time.monotonic() - began < QUIET_S and not self._steady(began, 0.0):
-            self._look(began, self._active(pending=True), there=False)
+        self._wait_until_away(time.monotonic(), QUIET_S, 0.0, pending=True)
+
+    def _wait_until_away(
+        self, began: float, patience_s: float, steady_s: float, *, pending: bool
+    ) -> None:
+        while (now := time.monotonic() - began) < patience_s:
+            there = self._there(pending=pending)
+            if there is not None:  # no answer is no finding
+                kept = {name: self.at_s.get(name, now) for name in self.wanted.keys() - there}
+                self.at_s = kept
+            all_are_away = self.at_s.keys() == self.wanted.keys()
+            if all_are_away and now - max(self.at_s.values()) >= steady_s:
+                return
             time.sleep(0.2)
 
-    def _steady(self, began: float, steady_s: float) -> bool:
-        """Tell whether all have been as wanted for so long."""
-        if len(self.at_s) < len(self.wanted):
-            return False
-        return time.monotonic() - began - max(self.at_s.values()) >= steady_s
-
-    def _look(self, began: float, active: list[Labels] | None, *, there: bool) -> None:
-        """Note when each came, or since when each is away; no answer is no finding."""
+    def _there(self, *, pending: bool = False) -> set[str] | None:
+        """Name those that fire; None: nobody knows."""
+        active = self._active(pending=pending)
         if active is None:
-            return
-        now = time.monotonic() - began
-        for name, labels in self.wanted.items():
-            if there == any(_is(each, name, labels) for each in active):
-                self.at_s.setdefault(name, now)
-            elif not there:
-                self.at_s.pop(name, None)
+            return None
+        wanted = self.wanted.items()
+        return {name for name, labels in wanted if any(_is(e, name, labels) for e in active)}
 
     def _active(self, *, pending: bool = False) -> list[Labels] | None:
         try:
@@ -116,17 +129,17 @@ def play(case: Case[S], scene: S, prometheus: Prometheus) -> list[Row]:
     """Provoke, see every alert fire, mend, see every alert end."""
     until_quiet = Clocked(prometheus, case.alerts)
     if case.always:
-        until_quiet.wait(time.monotonic(), QUIET_S, firing=True)
+        until_quiet.wait_until_firing(time.monotonic(), QUIET_S)
     else:
         until_quiet.wait_until_away()
     fired = Clocked(prometheus, case.alerts)
     began = time.monotonic()
     case.provoke(scene)
-    fired.wait(began, case.patience_s, firing=True)
+    fired.wait_until_firing(began, case.patience_s)
     ended = Clocked(prometheus, case.alerts, silence_ends=case.always)
     began = time.monotonic()
     case.mend(scene)
-    ended.wait(began, case.patience_s, firing=False)
+    ended.wait_until_ended(began, case.patience_s)
     case.after(scene)
     return [
         Row(

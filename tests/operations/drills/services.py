@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from relayer.local import client
 from relayer.local.state import WorldState
 from tests.operations.drills.gate import Gate
-from tests.operations.drills.house import AML, Process, configuration, view
+from tests.operations.drills.house import AML, Acts, Process, configuration, run, view
 from tests.operations.drills.server import Prometheus, free_port, until
 from tests.relayer import postgres
+from tests.relayer.local.walks import TWO, quiet, write_walks
 
 FACTOR = 30.0  # a minute of the rules is two seconds
 SPEED = 30.0  # of the world's clock
-MARKETS = (("BTC/USDC:USDC", 90_000.0), ("ETH/USDC:USDC", 3_000.0))
 SIGNERS = (1, 2, 3)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE = '[lease]\nheartbeat_s = 1.0\nlasts_s = 6.0\ninstance = "{name}"\n'
@@ -55,7 +51,7 @@ class Services:
     second: Gate
     watched: Gate
     processes: dict[str, Process] = field(default_factory=dict)
-    acts: dict[str, tuple[threading.Event, threading.Thread]] = field(default_factory=dict)
+    acts: Acts = field(default_factory=Acts)
 
     def command(self, name: str, *arguments: str, state: Path | None = None) -> tuple[str, ...]:
         config, place = self.home / f"{name}.toml", state or self.home
@@ -81,23 +77,6 @@ class Services:
         for number in range(len(self.world.venues)):
             self.venue(number, mode, **details)
 
-    def meanwhile(self, name: str, act: Callable[[], None], every_s: float = 0.0) -> None:
-        """Do something again and again, until `at_ease`."""
-        ending = threading.Event()
-
-        def run() -> None:
-            while not ending.is_set():
-                act()
-                ending.wait(every_s)
-
-        self.acts[name] = ending, threading.Thread(target=run, daemon=True)
-        self.acts[name][1].start()
-
-    def at_ease(self, name: str) -> None:
-        ending, thread = self.acts.pop(name)
-        ending.set()
-        thread.join(timeout=60)
-
     def wait_for_rounds(self) -> None:
         """Wait until prices and parameters take effect, as Prometheus sees it."""
         for name in ("price_rounds_total{state", "cycles_total{result"):
@@ -114,8 +93,7 @@ def services() -> Iterator[tuple[Services, Prometheus]]:
             _start(made)
             yield made, made.prometheus
         finally:
-            for ending, _ in made.acts.values():
-                ending.set()
+            made.acts.end_all()
             for each in made.processes.values():
                 with contextlib.suppress(Exception):
                     each.kill()
@@ -126,7 +104,8 @@ def services() -> Iterator[tuple[Services, Prometheus]]:
 def _ground(folder: Path, database: postgres.Postgres) -> Services:
     home = folder / "state"
     candles = folder / "drill.parquet"
-    write_candles(candles)
+    times = int(START.timestamp()) * 1_000 + 60_000 * np.arange(14 * 1_440, dtype=np.int64)
+    write_walks(candles, times, 5, quiet(0.0004), TWO)  # two markets, so that turns are short
     world = client.start(home, replay=candles, start_at=START + timedelta(days=4), speed=SPEED)
     names = ("daemon", "other", "watcher", "leaking", *(f"signer-{n}" for n in SIGNERS))
     ports = {name: free_port() for name in names}
@@ -137,30 +116,10 @@ def _ground(folder: Path, database: postgres.Postgres) -> Services:
     return Services(home, world, database, prometheus, ports, first, second, watched)
 
 
-def write_candles(path: Path) -> None:
-    """Make up two quiet markets: few, so that turns are short."""
-    times = int(START.timestamp()) * 1_000 + 60_000 * np.arange(14 * 1_440, dtype=np.int64)
-    random, tables = np.random.default_rng(5), []
-    for symbol, price in MARKETS:
-        close = price * np.exp(np.cumsum(random.normal(0.0, 0.0004, len(times))))
-        opened = np.concatenate([[price], close[:-1]])
-        columns = {
-            "symbol": [symbol] * len(times),
-            "ts": pa.array(times, pa.timestamp("ms", tz="UTC")),
-            "open": opened,
-            "high": np.maximum(opened, close) * 1.0002,
-            "low": np.minimum(opened, close) * 0.9998,
-            "close": close,
-            "volume": random.uniform(1.0, 50.0, len(times)),
-        }
-        tables.append(pa.table(columns))
-    pq.write_table(pa.concat_tables(tables), path)
-
-
 def _start(made: Services) -> None:
     configure(made, "daemon")
     daemon = view(made.home, "daemon", rpc_url=made.first.url)
-    _run(made.command("daemon", "deploy"))
+    run(made.command("daemon", "deploy"))
     for number in SIGNERS:
         name = f"signer-{number}"
         metrics = str(made.ports[name])
@@ -177,10 +136,6 @@ def _start(made: Services) -> None:
     made.prometheus.scrape("aml-watcher", [made.ports["watcher"]])
     made.prometheus.scrape("aml-signer", [made.ports[f"signer-{n}"] for n in SIGNERS])
     made.wait_for_rounds()
-
-
-def _run(command: tuple[str, ...]) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=180)
 
 
 def configure(made: Services, name: str) -> None:

@@ -83,11 +83,11 @@ def _fall(s: Services, **where: str) -> None:
         factors.reverse()
         s.all_venues("off", factor=factors[0], **where)
 
-    s.meanwhile("fall", fall, 4.0)
+    s.acts.begin("fall", fall, 4.0)
 
 
 def prices_calm(s: Services) -> None:
-    s.at_ease("fall")
+    s.acts.end("fall")
     exchanges_well(s)
 
 
@@ -109,11 +109,11 @@ def stranger_asks_signer(s: Services) -> None:
         with contextlib.suppress(urllib.error.URLError):
             urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=5)
 
-    s.meanwhile("ask", ask, 1.0)
+    s.acts.begin("ask", ask, 1.0)
 
 
 def stranger_is_shut_out(s: Services) -> None:
-    s.at_ease("ask")
+    s.acts.end("ask")
 
 
 def signer_sees_other_prices(s: Services) -> None:
@@ -143,10 +143,6 @@ def endpoint_down(s: Services) -> None:
 
 def endpoints_down(s: Services) -> None:
     s.first.down = s.second.down = True
-
-
-def endpoints_slow(s: Services) -> None:
-    s.first.slow_s = s.second.slow_s = 1.5
 
 
 def endpoints_well(s: Services) -> None:
@@ -215,11 +211,11 @@ def watcher_restarts(s: Services) -> None:
         s.watcher.start()
         until(lambda: started_at() > before, "the scrape of a start")
 
-    s.meanwhile("restarts", again)
+    s.acts.begin("restarts", again)
 
 
 def watcher_stays(s: Services) -> None:
-    s.at_ease("restarts")
+    s.acts.end("restarts")
 
 
 def files_run_out(s: Services) -> None:
@@ -241,11 +237,11 @@ def host_starves(s: Services) -> None:
         s.daemon.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
         time.sleep(0.5)
 
-    s.meanwhile("starve", starve)
+    s.acts.begin("starve", starve)
 
 
 def host_is_free(s: Services) -> None:
-    s.at_ease("starve")
+    s.acts.end("starve")
 
 
 def disk_full(s: Services) -> None:
@@ -402,13 +398,6 @@ CASES: tuple[Case[Services], ...] = (
         provoke=files_run_out,
         mended="the limit is raised",
         mend=files_suffice,
-    ),
-    Case(
-        alerts={"AmlCyclesLate": {}},
-        fault="both endpoints take a second and a half for each answer",
-        provoke=endpoints_slow,
-        mended="they answer at once again",
-        mend=endpoints_well,
     ),
     Case(
         alerts={"AmlLoopLag": {}},

@@ -139,6 +139,3 @@ def ended(stand: Stand) -> Iterator[None]:
     finally:
         stand.end()
         stand.prometheus.kill()
-
-
-__all__ = ["Stand", "ended", "quiet", "until"]
