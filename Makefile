@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export ETH_HASH_BACKEND := pysha3
 
-.PHONY: help demo test test-long check format lock bench clean env anvil drills chaos package sbom audit
+.PHONY: help demo test test-long check format lock bench clean env anvil drills rehearsal chaos package sbom audit
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ format: env ## Format the sources
 
 drills: env anvil ## Provoke every alert on running processes, follow its runbook, and write docs/drills.md
 	@$(BIN)/python -m tests.operations.drills
+
+rehearsal: env anvil ## Follow the operators' guide from an empty server to the end, in a layer over this machine (root)
+	@$(BIN)/python -m tests.operations.guide
 
 chaos: env anvil ## Deliver 2,000 decisions through deaths, rollbacks and a lying endpoint; print what became of each
 	@$(BIN)/python -m benchmarks.chaos
