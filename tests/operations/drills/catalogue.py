@@ -26,14 +26,9 @@ NOT_DRILLED = {
 
 # What is drilled, and has not come to its end yet; the page says so.
 UNFINISHED: dict[str, str] = {
-    "AmlBalanceLow": "its drill runs.",
     "AmlCyclesLate": "its drill runs with another fault.",
     "AmlFeatureDrift": "its drill runs.",
-    "AmlKeeperFails": "its drill runs again.",
-    "AmlLiquidationsWait": "its drill runs again.",
     "AmlModelAlarm": "its drill runs.",
-    "AmlRunwayShort": "its drill runs.",
-    "AmlWarningsStuck": "its drill runs again.",
 }
 
 

@@ -26,8 +26,7 @@ THURSDAY = datetime(2026, 1, 8, tzinfo=UTC)  # weeks of the monitors begin on Th
 CALM_BEFORE, DAYS = 4, 12
 MINUTES = 1_440
 DAY_MS = 24 * HOUR_MS
-BAR_MS = HOUR_MS // 4
-WILD_UNTIL, CALM_UNTIL, JUMPS_UNTIL = 4, 8, 9  # days
+WILD_UNTIL, CALM_UNTIL, JUMPS_UNTIL = 5, 8, 9  # days
 
 
 class Wild(Stand):
@@ -53,13 +52,13 @@ def wild(random: np.random.Generator, count: int) -> NDArray[np.float64]:
 def jump_at(hour: int) -> float:
     """Size the jump of an hour: first it doubles each half day, later it is there at once."""
     if hour < WILD_UNTIL * 24:
-        return min(0.08, 0.01 * 2.0 ** (hour // 12))
+        return min(0.1, 0.02 * 2.0 ** (hour // 12))
     return 0.06 if CALM_UNTIL * 24 <= hour < JUMPS_UNTIL * 24 else 0.0
 
 
-async def a_bar(stage: Stage) -> None:
-    """Decide a minute after the next quarter of an hour: a cycle sees what has ended then."""
-    await stage.pass_to((await stage.now_ms() // BAR_MS + 1) * BAR_MS + 60_000)
+async def an_hour(stage: Stage) -> None:
+    """Decide a minute after the next hour: a cycle sees what has ended then."""
+    await stage.pass_to((await stage.now_ms() // HOUR_MS + 1) * HOUR_MS + 60_000)
     await stage.cycle()
 
 
@@ -88,11 +87,11 @@ def market() -> Iterator[tuple[Wild, Prometheus]]:
 
 
 def until_day(day: int) -> Turn:
-    """Let bars pass until a day has begun; there time stands still."""
+    """Let hours pass until a day has begun; there time stands still."""
 
     async def turn(stage: Stage) -> None:
         if await stage.now_ms() < int(THURSDAY.timestamp()) * 1_000 + day * DAY_MS:
-            await a_bar(stage)
+            await an_hour(stage)
         else:
             await stage.cycle()
 
@@ -119,7 +118,7 @@ def market_calms(s: Wild) -> None:
 CASES: tuple[Case[Wild], ...] = (
     Case(
         alerts={"AmlFeatureDrift": {}},
-        fault="four days of jumps each hour, twice as large each half day, up to 8 %",
+        fault="five days of jumps each hour, twice as large each half day, up to 10 %",
         provoke=days_go_wild,
         mended="the market is calm again, and the next week begins",
         mend=next_week,
