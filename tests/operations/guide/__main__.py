@@ -1,6 +1,6 @@
 """Follow the operators' guide on this machine, from an empty server to the end; needs root.
 
-    python -m tests.operations.guide [--nice N] [--hold]
+    python -m tests.operations.guide [--nice N] [--hold] [--installed]
 
 The blocks run in order in a copy-on-write layer over this machine's root, with processes, loopback
 and /run of their own: nothing of it stays, and no process outlives it. What is not done word for
@@ -28,11 +28,11 @@ for each in dev sys; do mount --rbind "/$each" "$layer/root/$each"; done
 mount -t proc proc "$layer/root/proc"
 mount -t tmpfs none "$layer/root/run"
 mount -t tmpfs none "$layer/root/tmp"
-python=$1 manner=$2 root=$3
-shift 3
+python=$1 manner=$2 source=$3 root=$4
+shift 4
 exec chroot "$layer/root" /usr/bin/env -i -C "$root" HOME=/root LANG=C.UTF-8 TERM=dumb \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" \
-    "$python" -m tests.operations.guide.follow "$manner"
+    "$python" -m tests.operations.guide.follow "$manner" "$source"
 """
 
 
@@ -43,6 +43,9 @@ def main() -> int:
     parser.add_argument(
         "--hold", action="store_true", help="at a fault, wait for the page's mending"
     )
+    parser.add_argument(
+        "--installed", action="store_true", help="this checkout's environment will do"
+    )
     told = parser.parse_args()
     if os.geteuid() != 0:
         sys.stderr.write("the guide is followed as root, in namespaces of its own\n")
@@ -51,7 +54,8 @@ def main() -> int:
     index = [f"{name}={value}" for name, value in os.environ.items() if _OF_INDEX.match(name)]
     spaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
     manner = "hold" if told.hold else "end"
-    inside = ("bash", "-c", LAYER, "layer", sys.executable, manner, str(ROOT), *index)
+    source = "checkout" if told.installed else "wheel"
+    inside = ("bash", "-c", LAYER, "layer", sys.executable, manner, source, str(ROOT), *index)
     return subprocess.run([*spaces, *inside], cwd=ROOT, check=False).returncode
 
 
