@@ -21,7 +21,7 @@ class Prepared:
 
     settings: Settings
     network: Network
-    source: str = LOCAL  # the name or the file that the settings were read from
+    source: str  # the name or the file that the settings were read from, and are read from again
 
 
 def prepare(
@@ -68,8 +68,7 @@ def require_world(network: str, state: Path, *, keys: bool = True) -> Prepared:
     """
     settings = load_settings(network)
     if settings.network.name != LOCAL:
-        return Prepared(settings=settings, network=live_network(settings, state, keys=keys))
-    return Prepared(
-        settings=settings,
-        network=_with_spares(local_network(client.status(state).state, state), settings),
-    )
+        told = live_network(settings, state, keys=keys)
+    else:
+        told = _with_spares(local_network(client.status(state).state, state), settings)
+    return Prepared(settings=settings, network=told, source=network)

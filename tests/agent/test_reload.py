@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from agent.cli.setup import Prepared, prepare, require_world
 from agent.config import Settings, load_settings
 from agent.ground import Part
 from agent.relaying import of_relay
@@ -181,3 +183,17 @@ def test_threshold__raised_while_it_runs__drops_what_is_below() -> None:
     with pytest.raises(structlog.DropEvent):
         threshold(None, "info", {"event": "a"})
     assert threshold(None, "exception", {"event": "a"}) == {"event": "a"}
+
+
+@pytest.mark.parametrize("find", [prepare, require_world])
+def test_reload__of_any_process__reads_the_file_that_it_was_started_with(
+    tmp_path: Path, find: Callable[[str, Path], Prepared]
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'extends = "local"\n[network]\nname = "mine"\nrpc_url = "http://127.0.0.1:1"\n'
+        '[[venues]]\nid = "a"\nccxt_class = "okx"\n'
+        '[[markets]]\nsymbol = "BTC"\nclass_id = 1\n'
+        '[markets.listings.a]\nsymbol = "BTC/USDT:USDT"\n'
+    )
+    assert find(str(file), tmp_path).source == str(file)
