@@ -76,7 +76,8 @@ async def lease_of(
     await asyncio.to_thread(migrations.upgrade, url)
     role = "decider" if part is Part.AGENT else "sender"
     name = f"{role}:{deployment.chain_id}:{deployment.price_feed}"
-    async with open_lease(url, name, times_of(settings.lease or LeaseSettings())) as lease:
+    times = times_of(settings.lease or LeaseSettings())
+    async with open_lease(url, name, times, by=part.value) as lease:
         yield lease
 
 
@@ -123,6 +124,7 @@ async def hold_lease(
     keeping = asyncio.create_task(lease.keep())
     keeping.add_done_callback(lambda _: ground.lost.set())
     stack.push_async_callback(_hand_over, lease, keeping)
+    await require_apart(lease, ground.part)
     structlog.get_logger("aml").info("leading", lease=lease.name, term=lease.term)
     return lease
 
@@ -139,6 +141,34 @@ async def highest_rounds(ground: Ground) -> dict[str, int]:
         )
         for contract in (deployment.price_feed, deployment.risk_oracle)
     }
+
+
+async def require_apart(lease: Lease, part: Part) -> None:
+    """Refuse a whole daemon beside an agent half, and the other way round: two would decide.
+
+    Each asks after it has taken its own lease, so that of two that start at once one is refused at
+    least. What a process that was killed still holds is waited for.
+
+    Raises
+    ------
+    ConfigError
+        The other one is at work.
+    """
+    _, _, contracts = lease.name.partition(":")
+    other = {Part.WHOLE: f"decider:{contracts}", Part.AGENT: f"sender:{contracts}"}.get(part)
+    if other is None:
+        return
+    for _ in range(2 + round(lease.times.lasts_s / lease.times.heartbeat_s)):
+        holder = await lease.holder_of(other) or ""
+        if not holder or (part is Part.AGENT and not holder.startswith(f"{Part.WHOLE}:")):
+            return
+        await asyncio.sleep(lease.times.heartbeat_s)
+    who = ", process ".join(holder.split(":")[1:3])
+    if part is Part.WHOLE:
+        said = f"an `aml agent` decides over this database (host {who}): stop it, or start"
+        raise ConfigError(f"{said} `aml relay` here, not `aml run` (docs/halves.md)")
+    said = f"an `aml run` decides over this database (host {who}): stop it, and start"
+    raise ConfigError(f"{said} `aml relay` in its place, or leave this agent off (docs/halves.md)")
 
 
 async def _wait_for(

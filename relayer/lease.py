@@ -61,6 +61,7 @@ class Lease:
         name: str,
         times: LeaseTimes,
         boot_clock_s: Callable[[], float],
+        by: str = "",
     ) -> None:
         self._database = database
         self._boot_clock_s = boot_clock_s
@@ -68,7 +69,8 @@ class Lease:
         self._shown: LeaseMetrics | None = None
         self.name = name
         self.times = times
-        self.holder = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+        process = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.holder = f"{by}:{process}" if by else process
         self.term: int | None = None
         self.takes = 0
 
@@ -76,6 +78,19 @@ class Lease:
     def held(self) -> bool:
         """Tell whether this process is certain to hold the lease at this moment."""
         return self.term is not None and self._boot_clock_s() < self._until_s
+
+    async def holder_of(self, name: str) -> str | None:
+        """Give who holds a lease of this database now; None: nobody.
+
+        Raises
+        ------
+        StorageFailed
+            The database did not answer.
+        """
+        standing = sa.select(leases.c.holder).where(leases.c.name == name)
+        standing = standing.where(leases.c.expires_at > _NOW)
+        found: str | None = await self._database.read(lambda c: c.execute(standing).scalar())
+        return found
 
     def require(self) -> None:
         """Refuse to go on where another process may hold the lease.
@@ -202,9 +217,15 @@ class LeaseMetrics:
 
 @asynccontextmanager
 async def open_lease(
-    url: URL, name: str, times: LeaseTimes, boot_clock_s: Callable[[], float] = boot_clock_s
+    url: URL,
+    name: str,
+    times: LeaseTimes,
+    boot_clock_s: Callable[[], float] = boot_clock_s,
+    by: str = "",
 ) -> AsyncIterator[Lease]:
     """Open a lease over connections of its own: a slow write must not cost the term.
+
+    `by`: what kind of process asks; others read it in `Lease.holder_of`.
 
     Raises
     ------
@@ -215,7 +236,7 @@ async def open_lease(
         raise Misconfigured("a lease needs PostgreSQL: set storage.url, or drop [lease]")
     waits = Waits(statement_s=times.lasts_s, socket_s=times.lasts_s + times.heartbeat_s)
     database = Database(create_engine(url, waits))
-    lease = Lease(database, name, times, boot_clock_s)
+    lease = Lease(database, name, times, boot_clock_s, by)
     try:
         yield lease
     finally:
