@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from agent.coherence import disagreements
+from agent.coherence import Fault, disagreements
 from agent.derive_settings import DeriveSettings
 from agent.impact import ImpactSettings
 from agent.judge import Rules
@@ -267,7 +268,33 @@ def settings_of(layers: Layered) -> Settings:
     settings: Settings = validated(Settings, layers.tables, source=layers.source, origin=origin)
     venues = {venue.id for venue in settings.venues}
     classes = {str(number) for number in settings.rules.policy.classes}
-    faults = disagreements(settings, settings.markets, venues, classes)
+    faults = [*disagreements(settings, settings.markets, venues, classes), *_quorums(settings)]
     if faults:
         raise refusal(layers.source, faults, origin)
     return settings
+
+
+def _quorums(settings: Settings) -> Iterator[Fault]:
+    """Find thresholds that the signers who are named can never reach."""
+    if settings.deployment is None:
+        return
+    for kind in ("price", "risk"):
+        named = _named_signers(settings, kind)
+        threshold = getattr(settings.deployment, f"{kind}_threshold")
+        if 0 < named < threshold:
+            yield ("deployment", f"{kind}_threshold"), too_few(kind, threshold, named)
+
+
+def _named_signers(settings: Settings, kind: str) -> int:
+    """Count the signers of a kind: processes of their own, else keys; 0 where none is named."""
+    if settings.signers is not None:
+        return len(settings.signers.peers)
+    return 0 if settings.keys is None else len(getattr(settings.keys, f"{kind}_signers"))
+
+
+def too_few(kind: str, threshold: int, signers: int) -> str:
+    """Say that a quorum can never come together."""
+    return (
+        f"{threshold} have to sign, and there are {signers} {kind} signers; "
+        "name more [[signers.peers]], or lower it"
+    )

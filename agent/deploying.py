@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Literal
 
-from agent.config import ClassSettings, DeploymentSettings, Settings
+from agent.config import ClassSettings, DeploymentSettings, Settings, too_few
 from agent.errors import ConfigError
 from agent.files import write_whole
 from agent.network import LOCAL, Network, local_role
@@ -91,10 +91,8 @@ def require_quorums(plan: DeploymentPlan) -> None:
     }
     for kind, (signers, threshold) in quorums.items():
         if len(signers) < threshold:
-            raise ConfigError(
-                f"deployment.{kind}_threshold: {threshold} have to sign, and there are "
-                f"{len(signers)} {kind} signers; name more [[signers.peers]], or lower it"
-            )
+            said = too_few(kind, threshold, len(signers))
+            raise ConfigError(f"deployment.{kind}_threshold: {said}")
 
 
 async def require_token(endpoint: ChainEndpoint, plan: DeploymentPlan) -> None:

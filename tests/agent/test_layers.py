@@ -110,6 +110,23 @@ def test_layers__values_that_disagree__are_all_named(tmp_path: Path) -> None:
     assert "markets.1.symbol: BTC is there twice" in said
 
 
+PEER = '[[signers.peers]]\nurl = "https://signer.example"\n'
+
+
+def test_layers__fewer_signers_than_must_sign__is_refused(tmp_path: Path) -> None:
+    said = refused(write(tmp_path, "mine.toml", 'extends = "megaeth"\n' + PEER))
+    assert "deployment.price_threshold: 2 have to sign, and there are 1 price signers" in said
+    assert "deployment.risk_threshold: 2 have to sign" in said
+    load_settings(write(tmp_path, "mine.toml", 'extends = "megaeth"\n' + PEER * 2))
+
+
+def test_layers__fewer_keys_than_must_sign__is_refused(tmp_path: Path) -> None:
+    keys = '[keys]\ngas_payer = "a"\nprice_signers = ["b"]\n'
+    said = refused(write(tmp_path, "mine.toml", 'extends = "megaeth"\n' + keys))
+    assert "deployment.price_threshold: 2 have to sign" in said
+    assert "risk_threshold" not in said  # none is named: they are elsewhere, or it is a dry run
+
+
 def test_layers__key_written_into_the_file__is_refused_and_not_repeated(tmp_path: Path) -> None:
     secret = "ab" * 32
     text = f'extends = "megaeth"\n[keys]\ngas_payer = "0x{secret}"\nrisk_signers = ["{secret}"]\n'
