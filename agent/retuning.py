@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -54,7 +53,7 @@ def channels_of(settings: WarnSettings) -> Channels:
     if settings.channels_file is None:
         return Channels([])
     try:
-        return Channels.read(Path(settings.channels_file))
+        return Channels.read(settings.channels_file)
     except RelayerError as fault:
         raise ConfigError(str(fault)) from fault
 

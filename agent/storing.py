@@ -30,5 +30,5 @@ def database_url(settings: StorageSettings, state: Path) -> URL:
     if settings.password_file is None:
         return url
     file = file_of(settings.password_file)
-    require_private(file)
+    require_private(file, "storage.password_file", "write the password into it, and chmod 600 it")
     return url.set(password=file.read_text("utf-8").rstrip("\r\n"))

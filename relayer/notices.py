@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import apprise
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from relayer.errors import Misconfigured
+from relayer.errors import KeyRefused, Misconfigured
+from relayer.signing.keys import require_private
+from relayer.signing.keys_source import file_of
 from relayer.storage import Database, notices
 
 TIMEOUT_S: Final = 20.0
@@ -32,12 +33,22 @@ class Channels:
                 raise Misconfigured(f"warnings.channels_file: line {number} is no Apprise address")
 
     @classmethod
-    def read(cls, path: Path) -> Channels:
-        """Read a file with one address a line; empty lines and `#` are passed over."""
+    def read(cls, source: str) -> Channels:
+        """Read a file, or credential:NAME, with one address a line; `#` begins a remark.
+
+        Raises
+        ------
+        Misconfigured
+            It is missing, open to others, or a line of it is no address.
+        """
         try:
+            path = file_of(source)
+            require_private(path, "file", "write it, an Apprise address a line, and chmod 600 it")
             lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as fault:
-            raise Misconfigured(f"warnings.channels_file: {fault.strerror}") from None
+        except KeyRefused as fault:
+            raise Misconfigured(f"warnings.channels_file: {fault}") from None
+        except (OSError, UnicodeDecodeError):
+            raise Misconfigured(f"warnings.channels_file: {source} cannot be read") from None
         return cls([line.strip() for line in lines if line.strip() and line.strip()[0] != "#"])
 
     async def send(self, title: str, body: str, urgency: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from agent.ground import Ground, Part, open_endpoint
 from agent.leading import led
@@ -115,6 +114,6 @@ def _warner(ground: Ground, index: Index) -> Warner | None:
     if not settings.enabled or margin is None:
         return None
     file = settings.channels_file
-    channels = Channels([]) if file is None else Channels.read(Path(file))
+    channels = Channels([]) if file is None else Channels.read(file)
     store = NoticeStore(ground.database, ground.deployment.chain_id, margin.engine)
     return Warner(index, settings, channels, store)

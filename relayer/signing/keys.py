@@ -108,28 +108,32 @@ def load(path: Path, password_path: Path | None = None) -> Key:
         The file or its password file is missing, open to others, too large or not readable as a
         key; the message names the file and what mends it.
     """
-    for file in filter(None, (path, password_path)):
-        require_private(file)
+    require_private(path)
+    if password_path is not None:
+        require_private(password_path, "password file", "`aml keys new` writes one beside the key")
     outcome = _open(path, password_path)
     if isinstance(outcome, str):
         raise KeyRefused(f"key file {path}: {outcome}")
     return outcome
 
 
-def require_private(path: Path) -> None:
-    """Refuse a secret's file that is missing, not a file, or open to anyone but its owner."""
+def require_private(path: Path, what: str = "key file", absent: str = _HOW_TO_MAKE_ONE) -> None:
+    """Refuse a secret's file that is missing, not a file, or open to anyone but its owner.
+
+    `what` it is, and how one comes by it where it is `absent`.
+    """
     try:
         status = path.stat()
     except OSError as exc:
         reason = exc.strerror or "cannot be read"
-        raise KeyRefused(f"key file {path}: {reason}; {_HOW_TO_MAKE_ONE}") from None
+        raise KeyRefused(f"{what} {path}: {reason}; {absent}") from None
     if not stat.S_ISREG(status.st_mode):
-        raise KeyRefused(f"key file {path}: is not a regular file")
+        raise KeyRefused(f"{what} {path}: is not a regular file")
     if status.st_mode & forbidden_bits(owner=status.st_uid, user=os.geteuid()):
         mode = stat.S_IMODE(status.st_mode)
-        raise KeyRefused(f"key file {path}: mode {mode:04o} lets others read it; chmod 600 {path}")
+        raise KeyRefused(f"{what} {path}: mode {mode:04o} lets others read it; chmod 600 {path}")
     if status.st_size > _LARGEST_KEY_FILE:
-        raise KeyRefused(f"key file {path}: has {status.st_size} bytes; that is no key")
+        raise KeyRefused(f"{what} {path}: has {status.st_size} bytes; that is none")
 
 
 def forbidden_bits(*, owner: int, user: int) -> int:

@@ -198,7 +198,7 @@ def test_signer__running_and_aborted__leaks_nothing(planted: Planted) -> None:
     own = "".join(
         f'{kind}_key = "credential:{kind}-1"\n' for kind in ("price", "risk", "transport")
     )
-    table = f'[signers]\nrelays = ["{of("relay")}"]\n{peer}[signers.own]\n{own}\n[keys]\n'
+    table = f'[signers]\nrelays = ["{of("relay")}"]\n{peer * 2}[signers.own]\n{own}\n[keys]\n'
     config = planted.other("signer", ("[keys]\n", table))
     text = config.read_text()
     keys = text[text.index("price_signers") : text.index("risk_signers")]
@@ -275,9 +275,9 @@ def test_channels__refused_and_turned_away__the_token_is_not_said(tmp_path: Path
             "from agent.cli.session import configure_logging\n"
             "from relayer.notices import Channels\n"
             "configure_logging(10)\n"
-            "path = Path(sys.argv[1]); lines = path.read_text().splitlines()\n"
+            "path = Path(sys.argv[1]); path.chmod(0o600); lines = path.read_text().splitlines()\n"
             "print(asyncio.run(Channels(lines[:2]).send('title', 'body', 3)))\n"
-            "Channels.read(path)\n"
+            "Channels.read(sys.argv[1])\n"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, str(file)], capture_output=True, timeout=400, check=False
