@@ -18,6 +18,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from agent.proof.journals import open_journal
 from agent.quoting.history import trades_from
 from contracts.book_words import Account, decode_flow
 from models.accounts import (
@@ -41,7 +42,7 @@ from relayer.chain.index_ledger import FLOW, Table
 from relayer.chain.index_lives import COUNT_SLOT, OPEN, SLOT_BITS, TRADES_KEPT, PastTrade
 from relayer.chain.index_store import IndexStore
 from relayer.outcomes import MS, Outcomes, Watched
-from relayer.storage import Database, index_rows
+from relayer.storage import index_rows
 
 Owner = tuple[int, str]
 
@@ -161,7 +162,7 @@ def _read(url: str) -> dict[Owner, tuple[tuple[Watched, ...], Index]]:
     """Read a journal's watched positions and index, by engine."""
 
     async def read() -> dict[Owner, tuple[tuple[Watched, ...], Index]]:
-        database = Database.open(url if "://" in url else f"sqlite:///{url}")
+        database = open_journal(url)
         try:
             columns = (index_rows.c.chain_id, index_rows.c.contract)
             query = sa.select(*columns).distinct().order_by(*columns)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agent.proof.journals import open_journal
 from models.backtests import qlike
 from models.dataset import Rows
 from models.features import FeatureVector
 from models.samples import HOUR_HORIZONS_S, MINUTE_HORIZONS_S, Recorded
 from models.tails import LEVELS, pinball_losses
 from relayer.forecasts import ForecastRow, Forecasts
-from relayer.storage import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def read_outcomes(url: str) -> tuple[ForecastRow, ...]:
     """Read every outcome of a journal: the URL of a database, or the path of a SQLite file."""
 
     async def read() -> tuple[ForecastRow, ...]:
-        database = Database.open(url if "://" in url else f"sqlite:///{url}")
+        database = open_journal(url)
         try:
             return await Forecasts(database).outcomes()
         finally:
