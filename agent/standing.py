@@ -43,6 +43,7 @@ class MarketStanding:
     why_not: str
     not_since_s: UnixS | None = None  # where the contract says since when
     until_s: UnixS | None = None  # where what stops it ends by itself
+    ever_signed: bool = True  # no: its values are the owner's first, which open nothing
 
     def row(self) -> tuple[str, ...]:
         """Write the market as a row of a table."""
@@ -55,7 +56,7 @@ class MarketStanding:
             f"{self.cap_e2 / 100:.2f}x",
             f"{self.maintenance_ppm / 10_000:.3f}%",
             f"{self.open_interest_cap_usdc:,}",
-            str(self.expires_in_s),
+            left(self.expires_in_s, ever=self.ever_signed),
             "open" if self.opens else self.why_not,
         )
 
@@ -128,7 +129,15 @@ def market_standing(
         why_not=reason(price, expired=state.expired(now_s), priced=priced),
         not_since_s=since(price, feed.rules[price.class_id], state, now_s, priced=priced),
         until_s=stopped_until(oracle.controls, guard, now_s),
+        ever_signed=state.valid_until_ms > 0,
     )
+
+
+def left(seconds: int, *, ever: bool) -> str:
+    """Write how long signed values are still valid, or how long no more."""
+    if not ever:
+        return "none yet"
+    return str(seconds) if seconds >= 0 else f"{-seconds} ago"
 
 
 def since(
@@ -139,7 +148,8 @@ def since(
         return None
     if not priced:
         return UnixS((price.observed_at_ms + rules.new_risk_age_ms) // 1_000)
-    return UnixS(state.valid_until_ms // 1_000) if state.expired(now_s) else None
+    ended = state.valid_until_ms > 0 and state.expired(now_s)  # 0: they never began
+    return UnixS(state.valid_until_ms // 1_000) if ended else None
 
 
 def stopped_until(controls: Controls, guard: MarketGuard, now_s: UnixS) -> UnixS | None:

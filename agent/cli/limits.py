@@ -67,6 +67,8 @@ def _show(report: LimitsReport) -> None:
 
 
 def _row(symbol: str, market: MarketLimits, now_s: int) -> tuple[str, ...]:
+    from agent.standing import left
+
     bounds = market.bounds
     ramp = "" if market.ramp_ends_s is None else f" ramping, {market.ramp_ends_s - now_s} s"
     return (
@@ -78,6 +80,6 @@ def _row(symbol: str, market: MarketLimits, now_s: int) -> tuple[str, ...]:
         str(market.looser_at_s - now_s),
         f"{market.drift_left_ppm / 10_000:.1f}%",
         f"{market.maintenance_ppm / 10_000:.3f}%",
-        str(market.expires_at_s - now_s),
+        left(market.expires_at_s - now_s, ever=market.expires_at_s > 0),
         (market.why_not or "live") + ramp,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from agent.standing import MarketStanding, Standing
+from agent.standing import MarketStanding, Standing, left
 from agent.wellbeing import recent_turns, wellbeing
 from contracts.units import UnixS
 from relayer.journal import CycleEntry, HoldEntry
@@ -107,3 +107,13 @@ async def test_recent_turns__no_database__is_not_made(tmp_path: Path, name: str)
     url = URL.create("sqlite", database=str(tmp_path / name))
     assert await recent_turns(url) is None
     assert not any(tmp_path.rglob("*"))  # noqa: ASYNC240 - a folder of the test's own
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ever", "shown"),
+    [(800, True, "800"), (-12, True, "12 ago"), (-1_700_000_000, False, "none yet")],
+)
+def test_left__never_signed_or_lapsed__is_no_negative_number(
+    seconds: int, ever: bool, shown: str
+) -> None:
+    assert left(seconds, ever=ever) == shown
