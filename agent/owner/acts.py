@@ -108,14 +108,22 @@ def resume_everything(owned: Owned, oracle: OracleState, now_s: UnixS) -> Calls:
 
 def pause(owned: Owned, what: PauseScope | MarketId, seconds: int) -> Calls:
     """Stop something for longer than the guardian may."""
-    if not 0 < seconds <= MAX_OWNER_PAUSE_S:
-        raise ConfigError(f"--for: the owner's pause lasts at most {MAX_OWNER_PAUSE_S // 86_400} d")
+    _require_pause(seconds)
     function = "pause" if isinstance(what, PauseScope) else "pause_market"
     return (owned.call(ORACLE, function, int(what), seconds),)
 
 
+def _require_pause(seconds: int) -> None:
+    if not 0 < seconds <= MAX_OWNER_PAUSE_S:
+        raise ConfigError(f"--for: the owner's pause lasts at most {MAX_OWNER_PAUSE_S // 86_400} d")
+
+
 def add_market(owned: Owned, market: Market, count: int, wanted: DeploymentSettings) -> Calls:
     """Add the next market of the configuration to feed, oracle and engine."""
+    if market.market < count:
+        raise ConfigError(
+            f"market {market.symbol}: is on the contracts already, as {market.market}"
+        )
     if market.market != count:
         raise ConfigError(
             f"market {market.symbol}: is table {market.market} of [[markets]], and the contracts "
@@ -143,6 +151,7 @@ def margin_rules(class_id: int, wanted: DeploymentSettings) -> MarketRules:
 
 def reduce_only(owned: Owned, oracle: OracleState, market: MarketId, seconds: int) -> Calls:
     """Take no new positions in a market; its live cap stands beside it as the limit's."""
+    _require_pause(seconds)
     values = oracle.markets[market].values
     limit = (market, int(values.cap_e2), pack_amount(values.open_interest_cap_usdc), True, seconds)
     return (owned.call(ORACLE, "tighten_market", *limit),)
@@ -187,6 +196,8 @@ def _rules(
 
 def signers(owned: Owned, change: SignerChange, config: Configuration) -> Calls:
     """Add first, then the threshold, then remove: at no moment are there fewer than needed."""
+    if not change.add and not change.remove and change.threshold is None:
+        raise ConfigError("signers: say what is to change: --add, --remove or --threshold")
     standing = set(config.signers)
     added, removed = set(change.add), set(change.remove)
     if fault := next((a for a in change.add if a in standing), None):
