@@ -26,6 +26,7 @@ def write(deployment: Deployment, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".writing")
     temporary.write_text(json.dumps(asdict(deployment), indent=2) + "\n", "utf-8")
+    temporary.chmod(0o644)  # public, and written by root for units that run as other users
     temporary.replace(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,15 @@ def test_deployment_file__written__reads_back(tmp_path: Path) -> None:
     deployments.write(DEPLOYMENT, path)
     assert deployments.read(path) == DEPLOYMENT
     assert [item.name for item in path.parent.iterdir()] == ["deployment.json"]
+
+
+def test_deployment_file__written_under_a_close_umask__is_for_every_user(tmp_path: Path) -> None:
+    path, before = tmp_path / "deployment.json", os.umask(0o077)
+    try:
+        deployments.write(DEPLOYMENT, path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize(
