@@ -26,9 +26,9 @@ NOT_DRILLED = {
 
 # What is drilled, and has not come to its end yet; the page says so.
 UNFINISHED: dict[str, str] = {
-    "AmlCyclesLate": "its drill runs with another fault.",
-    "AmlFeatureDrift": "its drill runs.",
     "AmlModelAlarm": "its drill runs.",
+    "AmlRestarting": "its drill runs again, at a pace that a busy machine keeps.",
+    "AmlVenueFaults": "its drill runs again, at a pace that a busy machine keeps.",
 }
 
 

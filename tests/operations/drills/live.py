@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from relayer.local import client
+from relayer.local.state import WorldState
 from relayer.signing.keys import address
 from tests.agent import test_live as live_network
 from tests.operations.drills.gate import Gate
@@ -31,6 +32,7 @@ class Live:
     home: Path
     node: Anvil
     gate: Gate
+    world: WorldState
     payer: str
     prometheus: Prometheus
     port: int
@@ -69,13 +71,13 @@ def live() -> Iterator[tuple[Live, Prometheus]]:
             client.stop(folder / "world")
 
 
-def _start(folder: Path, node: Anvil, world: object, prometheus: Prometheus) -> Live:
+def _start(folder: Path, node: Anvil, world: WorldState, prometheus: Prometheus) -> Live:
     node.call("evm_setTime", int(time.time()))  # a busy machine starts it late, its clock too
     keys = {role: live_network.write_key(folder, role) for role in live_network.ROLES}
     for path in keys.values():
         node.call("anvil_setBalance", address(path), hex(100 * ETHER))
     port, gate = free_port(), Gate(node.url).start()
-    text = live_network.configuration(node, world, keys)  # type: ignore[arg-type]
+    text = live_network.configuration(node, world, keys)
     text = text.replace(node.url, gate.url)
     text = text.replace("[metrics]\nport = 0", f"[metrics]\nport = {port}")
     text = text.replace("every_s = 2", "every_s = 10") + "\n[payer]\nevery_s = 2.0\n"
@@ -92,7 +94,7 @@ def _start(folder: Path, node: Anvil, world: object, prometheus: Prometheus) -> 
         )
         for name in ("mine", "dry")
     ]
-    made = Live(folder, node, gate, address(keys["gas"]), prometheus, port, *processes)
+    made = Live(folder, node, gate, world, address(keys["gas"]), prometheus, port, *processes)
     made.daemon.start()
     prometheus.scrape("aml", [port])
     made.wait_for_round()
@@ -147,6 +149,40 @@ def blocks_take_us(s: Live) -> None:
     s.node.call("evm_mine")
 
 
+def exchange_down(s: Live) -> None:
+    """Cycles are close, since each counts once: more than five in the range of the rule."""
+    client.switch_venue(s.world, 2, "down")
+    _cycle_every(s, 2)
+
+
+def exchange_well(s: Live) -> None:
+    client.switch_venue(s.world, 2, "ok")
+
+
+def cycles_as_before(s: Live) -> None:
+    _cycle_every(s, 10)
+
+
+def daemon_restarts(s: Live) -> None:
+    """It ends by itself each time, as soon as it runs; the service manager starts it again."""
+
+    def started_at() -> float:
+        found = s.prometheus.value('process_start_time_seconds{job="aml"}')
+        return max((float(each["value"][1]) for each in found), default=0.0)
+
+    def again() -> None:
+        before = started_at()
+        s.daemon.kill()
+        s.daemon.start(wait=False)
+        until(lambda: started_at() > before, "the scrape of a start")
+
+    s.acts.begin("restarts", again)
+
+
+def daemon_stays(s: Live) -> None:
+    s.acts.end("restarts")
+
+
 def cycles_are_too_close(s: Live) -> None:
     s.gate.slow_s = 3.0
     _cycle_every(s, 2)
@@ -158,7 +194,7 @@ def cycles_are_further_apart(s: Live) -> None:
 
 def endpoint_is_quick(s: Live) -> None:
     s.gate.mend()
-    _cycle_every(s, 10)
+    cycles_as_before(s)
 
 
 def _cycle_every(s: Live, seconds: int) -> None:
@@ -206,6 +242,23 @@ CASES: tuple[Case[Live], ...] = (
         mended="it is restarted with them",
         mend=keys_are_given,
         patience_s=260.0,
+    ),
+    Case(
+        alerts={"AmlVenueFaults": {"venue": "local-2"}},
+        fault="an exchange drops every connection",
+        provoke=exchange_down,
+        mended="the exchange answers again",
+        mend=exchange_well,
+        after=cycles_as_before,
+        patience_s=400.0,
+    ),
+    Case(
+        alerts={"AmlRestarting": {"job": "aml"}},
+        fault="the daemon ends each time that it is started",
+        provoke=daemon_restarts,
+        mended="it stays",
+        mend=daemon_stays,
+        patience_s=400.0,
     ),
     Case(
         alerts={"AmlCyclesLate": {}},

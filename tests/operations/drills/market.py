@@ -1,4 +1,4 @@
-"""Drills on the models: a market that grows wilder by the day, is calm, and jumps once more."""
+"""Drills on the models: a market that hardly moves for days, and one that jumps each hour."""
 
 from __future__ import annotations
 
@@ -23,37 +23,33 @@ from tests.relayer.local.walks import TWO, write_walks
 FACTOR = 60.0
 HOUR_MS = 3_600_000
 THURSDAY = datetime(2026, 1, 8, tzinfo=UTC)  # weeks of the monitors begin on Thursdays
-CALM_BEFORE, DAYS = 4, 12
+BEFORE, DAYS = 4, 12
 MINUTES = 1_440
 DAY_MS = 24 * HOUR_MS
-WILD_UNTIL, CALM_UNTIL, JUMPS_UNTIL = 5, 8, 9  # days
+DULL_UNTIL, USUAL_UNTIL, JUMPS_UNTIL = 5, 8, 9  # days
+USUAL, DULL, JUMP = 0.0004, 0.000027, 0.06  # a minute, and an hour
 
 
-class Wild(Stand):
-    """A stand over the wild market."""
+class Odd(Stand):
+    """A stand over the odd market."""
 
 
 def write_candles(path: Path) -> None:
-    """Make two markets up: calm until Thursday, then wild, calm and wild days."""
-    first = THURSDAY - timedelta(days=CALM_BEFORE)
-    times = 60_000 * np.arange((CALM_BEFORE + DAYS) * MINUTES, dtype=np.int64)
-    write_walks(path, int(first.timestamp()) * 1_000 + times, 11, wild, TWO)
+    """Make two markets up: usual days until Thursday, dull days, usual ones, and one of jumps."""
+    first = THURSDAY - timedelta(days=BEFORE)
+    times = 60_000 * np.arange((BEFORE + DAYS) * MINUTES, dtype=np.int64)
+    write_walks(path, int(first.timestamp()) * 1_000 + times, 11, odd, TWO)
 
 
-def wild(random: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Give steps that jump up or down over five minutes of each hour."""
-    steps = random.normal(0.0, 0.0004, count)
-    for hour in range(DAYS * 24):
-        place = CALM_BEFORE * MINUTES + hour * 60 + 30
-        steps[place : place + 5] += random.choice((-1.0, 1.0)) * jump_at(hour) / 5
+def odd(random: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """Give steps of which those of some days are far too small, and those of one jump each hour."""
+    steps = random.normal(0.0, USUAL, count)
+    dull = slice(BEFORE * MINUTES, (BEFORE + DULL_UNTIL) * MINUTES)
+    steps[dull] *= DULL / USUAL
+    for hour in range(USUAL_UNTIL * 24, JUMPS_UNTIL * 24):
+        place = BEFORE * MINUTES + hour * 60 + 30
+        steps[place : place + 5] += random.choice((-1.0, 1.0)) * JUMP / 5
     return steps
-
-
-def jump_at(hour: int) -> float:
-    """Size the jump of an hour: first it doubles each half day, later it is there at once."""
-    if hour < WILD_UNTIL * 24:
-        return min(0.1, 0.02 * 2.0 ** (hour // 12))
-    return 0.06 if CALM_UNTIL * 24 <= hour < JUMPS_UNTIL * 24 else 0.0
 
 
 async def an_hour(stage: Stage) -> None:
@@ -63,13 +59,13 @@ async def an_hour(stage: Stage) -> None:
 
 
 @contextlib.contextmanager
-def market() -> Iterator[tuple[Wild, Prometheus]]:
+def market() -> Iterator[tuple[Odd, Prometheus]]:
     with TemporaryDirectory(prefix="aml-drill-") as name:
         folder = Path(name)
-        write_candles(folder / "wild.parquet")
+        write_candles(folder / "odd.parquet")
         world = client.start(
             folder / "state",
-            replay=folder / "wild.parquet",
+            replay=folder / "odd.parquet",
             start_at=THURSDAY,
             chain_time=True,
         )
@@ -77,7 +73,7 @@ def market() -> Iterator[tuple[Wild, Prometheus]]:
             settings = quiet(load_settings("local"), free_port())
             prometheus = Prometheus.start(folder / "prometheus", FACTOR)
             gate = Gate(world.rpc_url).start()
-            made = Wild(folder / "state", world, settings, prometheus, gate)
+            made = Odd(folder / "state", world, settings, prometheus, gate)
             with ended(made):
                 made.start()
                 made.do(made.stage.cycle())  # type: ignore[union-attr]
@@ -98,37 +94,37 @@ def until_day(day: int) -> Turn:
     return turn
 
 
-def days_go_wild(s: Wild) -> None:
-    s.turn = until_day(WILD_UNTIL)
+def days_are_dull(s: Odd) -> None:
+    s.turn = until_day(DULL_UNTIL)
 
 
-def next_week(s: Wild) -> None:
-    """Calm days follow; the next week begins."""
-    s.turn = until_day(CALM_UNTIL)
+def next_week(s: Odd) -> None:
+    """Usual days follow; the next week begins."""
+    s.turn = until_day(USUAL_UNTIL)
 
 
-def market_jumps(s: Wild) -> None:
+def market_jumps(s: Odd) -> None:
     s.turn = until_day(JUMPS_UNTIL)
 
 
-def market_calms(s: Wild) -> None:
+def market_calms(s: Odd) -> None:
     s.turn = until_day(DAYS - 1)
 
 
-CASES: tuple[Case[Wild], ...] = (
+CASES: tuple[Case[Odd], ...] = (
     Case(
         alerts={"AmlFeatureDrift": {}},
-        fault="five days of jumps each hour, twice as large each half day, up to 10 %",
-        provoke=days_go_wild,
-        mended="the market is calm again, and the next week begins",
+        fault="five days in which the markets move by a fifteenth of what is usual",
+        provoke=days_are_dull,
+        mended="they move as usual again, and the next week begins",
         mend=next_week,
         patience_s=1_200.0,
     ),
     Case(
         alerts={"AmlModelAlarm": {}},
-        fault="out of calm days the market jumps by 6 % each hour, which no forecast has foreseen",
+        fault="out of usual days the markets jump by 6 % each hour, which no forecast has foreseen",
         provoke=market_jumps,
-        mended="nothing: the forecasts widen by themselves, and the market calms",
+        mended="nothing: the forecasts widen by themselves, and the markets calm",
         mend=market_calms,
         patience_s=600.0,
     ),

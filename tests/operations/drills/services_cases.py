@@ -16,7 +16,6 @@ from relayer.signing.server import PATH
 from tests.operations.drills import gate as gates
 from tests.operations.drills.house import view
 from tests.operations.drills.script import Case, Scene
-from tests.operations.drills.server import until
 from tests.operations.drills.services import FACTOR, LEAKS, Services, configure, services
 
 DAEMON = {"job": "aml"}
@@ -198,26 +197,6 @@ def watcher_starts(s: Services) -> None:
     s.watcher.start()
 
 
-def watcher_restarts(s: Services) -> None:
-    """It ends by itself each time, as soon as it runs; the service manager starts it again."""
-
-    def started_at() -> float:
-        found = s.prometheus.value('process_start_time_seconds{job="aml-watcher"}')
-        return max((float(each["value"][1]) for each in found), default=0.0)
-
-    def again() -> None:
-        before = started_at()
-        s.watcher.kill()
-        s.watcher.start()
-        until(lambda: started_at() > before, "the scrape of a start")
-
-    s.acts.begin("restarts", again)
-
-
-def watcher_stays(s: Services) -> None:
-    s.acts.end("restarts")
-
-
 def files_run_out(s: Services) -> None:
     """The limit is lowered to what is nearly open."""
     opened = int(s.prometheus.value('process_open_fds{job="aml"}')[0]["value"][1])
@@ -314,7 +293,7 @@ CASES: tuple[Case[Services], ...] = (
         mend=exchanges_well,
     ),
     Case(
-        alerts={"AmlVenueLost": {}, "AmlVenueFaults": {}, "AmlFewVenues": {}},
+        alerts={"AmlVenueLost": {}, "AmlFewVenues": {}},
         fault="an exchange drops every connection",
         provoke=exchange_down,
         mended="the exchange answers again",
@@ -469,13 +448,6 @@ WATCHER: tuple[Case[Services], ...] = (
         provoke=watcher_dies,
         mended="it is started",
         mend=watcher_starts,
-    ),
-    Case(
-        alerts={"AmlRestarting": {"job": "aml-watcher"}},
-        fault="the watcher ends each time that it is started",
-        provoke=watcher_restarts,
-        mended="it stays",
-        mend=watcher_stays,
     ),
 )
 LEAK: tuple[Case[Services], ...] = (
