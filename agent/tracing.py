@@ -1,7 +1,8 @@
 """Hands whose every call is a span: where a turn's time goes, without a word of it in the turn.
 
 The root span is the section in which the clock is held, which is the whole turn; what lies in it
-between two calls of ports is judgement.
+between two calls of ports is judgement. What is logged from its beginning until the next turn of
+the same loop carries its trace's id.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
+
+from structlog.contextvars import bind_contextvars
 
 from agent.config import TracingSettings
 from agent.ports import Attestation, Clock, Delivery, Evidence, Hands, World
@@ -65,6 +68,7 @@ class TracedClock:
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[None]:
         with self._tracer.span("turn"):
+            bind_contextvars(trace_id=self._tracer.trace_id())
             async with self._clock.hold():
                 yield
 

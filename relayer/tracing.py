@@ -17,6 +17,10 @@ class Tracer(Protocol):
         """Open a span; an error that passes through it is recorded with it."""
         ...
 
+    def trace_id(self) -> str:
+        """Name the trace of the span that is open here, as a collector shows it."""
+        ...
+
     def close(self) -> None:
         """Send what is left."""
         ...
@@ -33,6 +37,7 @@ class OtlpTracer:
             from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
             from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
             from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+            from opentelemetry.trace import get_current_span  # noqa: PLC0415
         except ImportError:
             raise Misconfigured(
                 "[tracing] needs the extra: pip install 'autonomous-margin-layer[tracing]'"
@@ -43,10 +48,15 @@ class OtlpTracer:
             BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_S))
         )
         self._tracer = self._provider.get_tracer("aml")
+        self._current = get_current_span
 
     def span(self, name: str) -> AbstractContextManager[Any]:
         """Open a span below the one that is open here."""
         return self._tracer.start_as_current_span(name)
+
+    def trace_id(self) -> str:
+        """Name the trace that is open here."""
+        return f"{self._current().get_span_context().trace_id:032x}"
 
     def close(self) -> None:
         """Send what is left, and stop the thread."""

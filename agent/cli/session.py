@@ -23,7 +23,7 @@ from agent.leading import STANDING_BY, lease_of, own_files
 from agent.liveness import Liveness
 from agent.loops import Loops
 from agent.network import LOCAL, NO_KEYS
-from agent.relaying import of_relay, relay
+from agent.relaying import Relay, of_relay, relay
 from agent.reload import Reloader
 from agent.retuning import Threshold, Tunable
 from models.artifact import LoadedModel
@@ -96,27 +96,33 @@ async def _lead_again(place: tuple[Prepared, Part], signals: Signals, turn: Turn
 
 async def _relay_once(prepared: Prepared, signals: Signals, lease: Lease | None) -> bool:
     """Relay from when the lease is taken until it is lost (False) or it was told to end."""
-    stopper, stopping = signals.stopper, asyncio.Event()
+    stopper = signals.stopper
     told = (signals.progress, partial(signals.liveness.beat, "relay"))
     try:
         async with relay(prepared.network, prepared.settings, told, lease) as running:
-            losing = asyncio.create_task(_stop_when(running.ground.lost, stopping.set))
-            stopper.lets(stopping.set)
-            signals.liveness.service.ready("relaying")
-            report("relaying: what is proposed is signed, posted and read back")
-            try:
-                with signals.liveness.expecting(RELAY_WITHIN_S), signals.reloads(running.tunable):
-                    await running.working.run(stopping)
-            finally:
-                losing.cancel()
-                if lease is not None:
-                    await lease.release()
-            report(f"stopped after {running.working.ended} proposals")
+            await _relay_on(running, signals, lease)
             return stopper.asked or not running.ground.lost.is_set()
     except NotLeading:
         return stopper.asked
     finally:
         stopper.lets(None)
+
+
+async def _relay_on(running: Relay, signals: Signals, lease: Lease | None) -> None:
+    """Relay until stopped or no longer leading; then hand the lease over."""
+    stopping = asyncio.Event()
+    losing = asyncio.create_task(_stop_when(running.ground.lost, stopping.set))
+    signals.stopper.lets(stopping.set)
+    signals.liveness.service.ready("relaying")
+    report("relaying: what is proposed is signed, posted and read back")
+    try:
+        with signals.liveness.expecting(RELAY_WITHIN_S), signals.reloads(running.tunable):
+            await running.working.run(stopping)
+    finally:
+        losing.cancel()
+        if lease is not None:
+            await lease.release()
+    report(f"stopped after {running.working.ended} proposals")
 
 
 async def _lead_once(
@@ -256,6 +262,7 @@ def configure_logging(level: str | int = "info") -> Threshold:
     structlog.configure(
         processors=[
             threshold,
+            structlog.contextvars.merge_contextvars,  # the turn's trace, where spans are sent
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

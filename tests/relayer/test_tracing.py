@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from relayer.tracing import OtlpTracer
 
@@ -24,17 +25,29 @@ class Collector(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
-    def spans(self) -> dict[str, str]:
-        """Return each span's name by its parent's; a root's is empty."""
-        spans = [
+    def all(self) -> list[Span]:
+        """Return every span that has come."""
+        return [
             span
             for request in self.taken
             for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
         ]
-        names = {span.span_id: span.name for span in spans}
-        return {span.name: names.get(span.parent_span_id, "") for span in spans}
+
+    @property
+    def spans(self) -> dict[str, str]:
+        """Return each span's name by its parent's; a root's is empty."""
+        names = {span.span_id: span.name for span in self.all}
+        return {span.name: names.get(span.parent_span_id, "") for span in self.all}
+
+    @property
+    def traces(self) -> dict[str, set[str]]:
+        """Return the names of each trace's spans."""
+        found: dict[str, set[str]] = {}
+        for span in self.all:
+            found.setdefault(span.trace_id.hex(), set()).add(span.name)
+        return found
 
 
 class _Handler(BaseHTTPRequestHandler):
