@@ -100,10 +100,8 @@ async def daemon(
     """
     async with AsyncExitStack() as stack:
         ground = await ground_of((network, part), settings, model, lease, stack)
-        server = serve_metrics(ground.metrics, settings.metrics)
-        stack.callback(server.close)
+        port = serve_metrics(ground.metrics, settings.metrics, stack, progress)
         payer = watch_payer(ground, stack) if part is Part.WHOLE else None
-        progress(f"metrics at http://{settings.metrics.host}:{server.port}/metrics")
         serving = _serving(ground, model)
         hands = await lead(ground, await _hands(ground, stack, progress, serving), stack, progress)
         await hands.delivery.resume()
@@ -124,7 +122,7 @@ async def daemon(
             mind=mind_of(model, settings, serving),
             metrics=ground.metrics,
             telemetry=Telemetry(ground.metrics, tuple(m.symbol for m in network.markets)),
-            metrics_port=server.port,
+            metrics_port=port,
             positions=positions,
             judged=judged,
             tunable=Tunable(positions=positions, desk=desk, payer=payer),

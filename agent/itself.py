@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from agent.config import MetricsSettings, Settings
 from agent.decisions import HoldReason
 from agent.errors import ConfigError
+from agent.ground import Progress
 from agent.network import Network
 from agent.signing import signer_names
 from models.artifact import LoadedModel
-from relayer.metrics import Metrics, MetricsServer, Vocabulary
+from relayer.metrics import Metrics, Vocabulary
 from relayer.signing.values import RefusalReason
 
 PACKAGES = ("agent", "contracts", "models", "relayer")
@@ -56,12 +58,20 @@ def metrics_of(network: Network, settings: Settings, model: LoadedModel | None) 
     return metrics
 
 
-def serve_metrics(metrics: Metrics, settings: MetricsSettings) -> MetricsServer:
-    """Serve the metrics before anything slow, so that a taken port is found out first."""
+def serve_metrics(
+    metrics: Metrics, settings: MetricsSettings, stack: AsyncExitStack, progress: Progress
+) -> int:
+    """Serve the metrics as long as the stack stands, say where, and give the port.
+
+    It comes before anything slow, so that a taken port is found out first.
+    """
     host, port = settings.host, settings.port
     try:
-        return metrics.serve(port, host)
+        server = metrics.serve(port, host)
     except OSError as fault:
         raise ConfigError(
             f"metrics {host}:{port}: {fault.strerror}; take another port, or 0"
         ) from fault
+    stack.callback(server.close)
+    progress(f"metrics at http://{host}:{server.port}/metrics")
+    return server.port

@@ -57,10 +57,8 @@ async def relay(
     progress, looked = told
     async with AsyncExitStack() as stack:
         ground = await ground_of((network, Part.RELAY), settings, None, lease, stack)
-        server = serve_metrics(ground.metrics, settings.metrics)
-        stack.callback(server.close)
+        port = serve_metrics(ground.metrics, settings.metrics, stack, progress)
         payer = watch_payer(ground, stack)
-        progress(f"metrics at http://{settings.metrics.host}:{server.port}/metrics")
         held = await hold_lease(ground, None, stack, progress)
         mind = await _mind(ground, stack)
         signers, delivery = await signing_hands(ground, stack, mind)
@@ -83,7 +81,7 @@ async def relay(
             ground=ground,
             working=Working(ports, looked),
             tunable=Tunable(payer=payer),
-            metrics_port=server.port,
+            metrics_port=port,
         )
 
 

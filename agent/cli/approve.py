@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.local import DEFAULT_STATE, StateOption
-from agent.cli.run import NetworkOption
+from agent.cli.options import PLACE, JsonOption, Place, grouped
 
 if TYPE_CHECKING:
     from agent.cli.setup import Prepared
@@ -18,23 +18,33 @@ EXIT_WAITING = 1
 SHOWN = 50
 
 
-def approve(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Who releases, and why."""
+
+    why: Annotated[str, typer.Option("--why", help="The reason, for the journal.")] = ""
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who approves; the user's name if not given.")
+    ] = None
+
+
+NOBODY = Release()
+
+
+@grouped
+def approve(
     number: Annotated[
         int | None, typer.Argument(metavar="[ID]", help="The number of a held decision.")
     ] = None,
-    why: Annotated[str, typer.Option("--why", help="The reason, for the journal.")] = "",
-    by: Annotated[
-        str | None, typer.Option("--by", help="Who approves; the user's name if not given.")
-    ] = None,
+    release: Release = NOBODY,
     listed: Annotated[
         bool, typer.Option("--list", help="Show what waits, and the newest of what is over.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: JsonOption = False,
     signer: Annotated[
         int | None, typer.Option("--signer", help="At this signer of this host, not the daemon.")
     ] = None,
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
+    place: Place = PLACE,
 ) -> None:
     """Release a decision that the impact budget holds; the daemon posts it in its next cycle.
 
@@ -51,14 +61,15 @@ def approve(  # noqa: PLR0913, PLR0917 - the options of a command are its parame
     from agent.cli.setup import require_world
     from agent.errors import ConfigError
 
-    prepared = require_world(network, state, keys=False)
+    prepared = require_world(place.network, place.state, keys=False)
     if listed or number is None:
         rows, now_ms = asyncio.run(_rows(prepared, signer))
         _show(rows, now_ms, as_json=as_json)
         if any(row.state == "awaiting" for row in rows):
             raise typer.Exit(EXIT_WAITING)
         return
-    done = asyncio.run(_approved(prepared, signer, number, (by or getpass.getuser(), why)))
+    who = (release.by or getpass.getuser(), release.why)
+    done = asyncio.run(_approved(prepared, signer, number, who))
     if isinstance(done, str):
         raise ConfigError(done)
     if as_json:

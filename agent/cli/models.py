@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.options import grouped
 from agent.cli.progress import count
 
 if TYPE_CHECKING:
@@ -37,10 +39,22 @@ HashArgument = Annotated[str, typer.Argument(help="Model hash, as `aml models li
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is journalled.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """How the fits are done."""
+
+    seed: Annotated[int, typer.Option("--seed", help="The same inputs give the same model.")] = 0
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Fits at a time, in processes.")] = 1
+
+
+FITTING = Fitting()
+
+
 @app.command(
     "train", epilog="Example: aml models train --data hours.parquet --data minutes.parquet"
 )
-def train(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+@grouped
+def train(
     data: Annotated[
         list[Path], typer.Option("--data", help="Candle file (parquet); give several.")
     ],
@@ -50,8 +64,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
     before: Annotated[
         str, typer.Option("--before", help="Only bars that open before this are learned from.")
     ] = "2020-01-01",
-    seed: Annotated[int, typer.Option("--seed", help="The same inputs give the same model.")] = 0,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Fits at a time, in processes.")] = 1,
+    fitting: Fitting = FITTING,
     from_journal: Annotated[
         list[str] | None,
         typer.Option("--from-journal", help="URL of a daemon's journal: its outcomes join."),
@@ -73,9 +86,9 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command are its paramete
     model = training.train(
         data,
         before=cutoff,
-        recipe=training.Recipe(seed=seed),
+        recipe=training.Recipe(seed=fitting.seed),
         recorded=_recorded(from_journal or (), int(cutoff.timestamp() * 1_000)),
-        jobs=jobs,
+        jobs=fitting.jobs,
         progress=count,
     )
     folder = _written(model, walked, out)
