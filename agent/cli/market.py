@@ -30,18 +30,26 @@ def add(
 ) -> None:
     """Add the next [[markets]] table to feed, oracle and engine, with its class's first values.
 
-    Timelocked. It starts expired: nothing opens before the first signed update.
+    Timelocked. It starts expired: nothing opens before the first signed update. Once the contracts
+    have it, the command writes it into the deployment file, which each process needs a copy of.
 
     Example: aml market add SOL --network mine.toml
     """
     from agent.cli.batches import batches
     from agent.owner import acts
+    from agent.owner.adding import with_added
     from agent.quoting.inputs import market as found
+    from relayer.chain import deployments
 
     async def build(office: Office, prepared: Prepared) -> Calls:
         markets = {each.market: each for each in prepared.network.markets}
         wanted = found(symbol, {number: each.symbol for number, each in markets.items()})
         count = len(office.state.oracle.markets)
+        grown = with_added(office.deployment, office.state, markets[wanted])
+        if grown is not None:
+            deployments.write(grown, prepared.network.deployment_file)
+            typer.echo(f"written to {prepared.network.deployment_file}: market {wanted}", err=True)
+            return ()
         return acts.add_market(office.owned, markets[wanted], count, planned(prepared))
 
     batches(f"market-add-{symbol.upper()}", written, build)

@@ -11,12 +11,14 @@ from agent.deploying import policy_hash
 from agent.errors import ConfigError
 from agent.owner import acts
 from agent.owner.acts import ENGINE, FEED, ORACLE, SignerChange
+from agent.owner.adding import with_added
 from agent.owner.steps import steps
 from contracts.book_words import decode_rules
 from contracts.fields import checksummed
 from contracts.halts import DecisionKind, PauseScope
 from contracts.refusals import Refusal
 from contracts.units import MarketId
+from relayer.chain.values import DeployedMarket, Deployment
 from relayer.market.values import Market
 from tests.agent.owner.offices import Stand
 from tests.contracts.chain import RefusedError
@@ -63,10 +65,47 @@ def test_add_market__announced_then_executed__stands_in_all_three(stand: Stand) 
     assert stand.state.oracle.markets[count].expired(stand.now_s)
 
 
+def test_with_added__the_contracts_have_it__the_deployment_file_gets_it(stand: Stand) -> None:
+    before = stand.state
+    count = len(before.oracle.markets)
+    market = Market(market=MarketId(count), symbol="NEW", class_id=CLASS, listings=())
+    file = deployment(count)
+    assert with_added(file, before, market) is None
+    stand.carry_out(acts.add_market(stand.owned, market, count, WANTED))
+    grown = with_added(file, stand.state, market)
+    assert grown is not None
+    assert (grown.markets[count].symbol, grown.markets[count].class_id) == ("NEW", CLASS)
+    assert with_added(grown, stand.state, market) is None
+    with pytest.raises(ConfigError, match="contracts have class"):
+        with_added(file, stand.state, replace(market, class_id=CLASS + 1))
+    with pytest.raises(ConfigError, match="before it first"):
+        with_added(deployment(count - 1), stand.state, market)
+
+
+def deployment(count: int) -> Deployment:
+    markets = [
+        DeployedMarket(market=MarketId(n), symbol=f"M{n}", class_id=CLASS) for n in range(count)
+    ]
+    return Deployment(
+        chain_id=1,
+        price_feed=NEW,
+        risk_oracle=NEW,
+        block_number=1,
+        markets=tuple(markets),
+    )
+
+
 def test_add_market__not_the_next_table__is_refused(stand: Stand) -> None:
     market = Market(market=MarketId(7), symbol="NEW", class_id=CLASS, listings=())
     with pytest.raises(ConfigError, match="is table 7"):
         acts.add_market(stand.owned, market, 3, WANTED)
+    with pytest.raises(ConfigError, match="is on the contracts already"):
+        acts.add_market(stand.owned, market, 8, WANTED)
+
+
+def test_reduce_only__longer_than_the_contract_takes__is_refused(stand: Stand) -> None:
+    with pytest.raises(ConfigError, match="at most 30 d"):
+        acts.reduce_only(stand.owned, stand.state.oracle, MarketId(1), 31 * 86_400)
 
 
 def test_reduce_only__executed__nothing_opens_and_the_cap_stays(stand: Stand) -> None:
@@ -125,6 +164,7 @@ def test_signers__only_removed__is_at_once(stand: Stand) -> None:
         ({"add": "standing"}, "is a signer of PriceFeed already"),
         ({"remove": (NEW,)}, "is no signer"),
         ({"threshold": 9}, "signers would be left"),
+        ({}, "--add, --remove or --threshold"),
     ],
 )
 def test_signers__impossible_change__is_refused_before_it_is_written(

@@ -154,8 +154,9 @@ def ran(block: Block) -> str | None:
     for each in table.INSTEAD:
         text = text.replace(each.guide, each.here)
     if text.startswith(table.EACH_SIGNER):
-        turns = [f"N={n}\n" for n in table.SIGNERS]
-        text = "".join(turn + text.removeprefix(table.EACH_SIGNER) for turn in turns)
+        each = text.removeprefix(table.EACH_SIGNER)
+        turns = [f"(\nN={n}\n{each}) & turns+=($!)\n" for n in table.SIGNERS]  # hosts of their own
+        text = f"turns=()\n{''.join(turns)}for turn in ${{turns[@]}}; do wait $turn; done\n"
     return _run(text, block)
 
 

@@ -98,6 +98,11 @@ PROMISES: Final[tuple[tuple[str, str, str], ...]] = (
     ("Contracts", "aml deploy", r"PriceFeed +0x"),
     ("Contracts", "aml owner accept", r"accept-ownership\.at-once\.json"),
     ("Contracts", "aml market add", r"1-announce"),
+    (
+        "Contracts",
+        "# rehearsal: a day later",
+        r"written to /var/lib/aml/deployment\.json: market 5",
+    ),
     ("Contracts", "aml check", r"is at revision None"),
     (
         "Run under systemd",
@@ -116,5 +121,5 @@ PROMISES: Final[tuple[tuple[str, str, str], ...]] = (
     ("Stop, and go on", "# rehearsal\nsafe_sends /var/lib/aml/safe/resume", r"ALL WELL"),
     ("Stop, and go on", "aml market reduce-only", r"market-reduce-only-PEBL"),
     ("Retire a market", "systemctl stop", r"1-announce"),
-    ("Retire a market", "# rehearsal", r"nothing to do"),
+    ("Retire a market", "# rehearsal", r"WOULD BE REFUSED NOW: .*(SETTLED|CLOSED)"),
 )
