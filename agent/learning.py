@@ -8,6 +8,7 @@ from datetime import datetime
 
 from contracts.units import MarketId
 from models.artifact import LoadedModel
+from models.drift import drifted, words_of
 from models.features import Candles, FeatureVector
 from models.heads import HORIZONS_S
 from models.live import Raised, Terms, Watch, drift_ratio, new_watch, seen, shares, watched
@@ -61,6 +62,15 @@ class Track:
         self.factors: dict[int, MarketFactors] = {}
         self.terms = terms
         self.watch = new_watch(terms)
+        self._told: frozenset[str] = frozenset()
+
+    def strays(self) -> str | None:
+        """Name the features that have left training this week, each time that one has joined."""
+        week, reference = self.watch.week, self.terms.reference
+        found = () if week is None or reference is None else drifted(reference, week)
+        names, told = frozenset(each.name for each in found), self._told
+        self._told = names
+        return words_of(found) if names - told else None
 
     def standing(self, alarms: tuple[Raised, ...]) -> Standing:
         """Say what its monitors see."""

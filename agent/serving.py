@@ -109,6 +109,8 @@ class Serving:
                 continue
             endings[role] = tuple(lesson.endings)
             standings[role] = track.standing(lesson.alarms)
+            if far := track.strays():
+                notices = (*notices, f"this week is unlike training for the {role}: {far}")
         risks = self._tracks[CHAMPION].model.risks
         return Learned(endings=endings, standings=standings, notices=notices, risks=risks)
 

@@ -131,6 +131,12 @@ def drifted(reference: Reference, week: Week) -> tuple[Drifted, ...]:
     return tuple(sorted(over, key=lambda each: (-each.ratio, each.name)))
 
 
+def words_of(found: Sequence[Drifted]) -> str:
+    """Name the furthest of some features, and how many more there are."""
+    names = ", ".join(f"{each.name} ({each.ratio:.1f} times the level)" for each in found[:5])
+    return names + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
 def reference_of(hours: Rows, minutes: Rows | None = None) -> Reference:
     """Measure the market-weeks of training: the hours family on its rows, the minutes on theirs."""
     parts = [_family(hours, [n for n in hours.names if n.startswith(HOURS) and n not in LEFT_OUT])]
