@@ -25,11 +25,7 @@ NOT_DRILLED = {
 
 
 # What is drilled, and has not come to its end yet; the page says so.
-UNFINISHED: dict[str, str] = {
-    "AmlModelAlarm": "its drill runs.",
-    "AmlRestarting": "its drill runs again, at a pace that a busy machine keeps.",
-    "AmlVenueFaults": "its drill runs again, at a pace that a busy machine keeps.",
-}
+UNFINISHED: dict[str, str] = {}
 
 
 def drilled() -> dict[str, str]:
