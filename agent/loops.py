@@ -90,6 +90,7 @@ class Loops:
         self._fault: BaseException | None = None
         self._positions: PositionLoop | None = None
         self._ended_turn: Callable[[str], None] = lambda _: None
+        self._counted: Callable[[int, int], None] = lambda _done, _of: None
         self.cycles_done = 0
 
     def follow(self, positions: PositionLoop | None) -> Loops:
@@ -100,6 +101,10 @@ class Loops:
     def tells(self, ended: Callable[[str], None]) -> None:
         """Tell somebody each time that a loop has ended a turn, or found none due."""
         self._ended_turn = ended
+
+    def counts(self, counted: Callable[[int, int], None]) -> None:
+        """Tell somebody after each cycle how many of how many are done, where an end is set."""
+        self._counted = counted
 
     def retune(self, every_s: int, prices: PriceSettings, impact: ImpactSettings) -> None:
         """Take other paces and budgets; a turn under way ends with what it began with."""
@@ -204,8 +209,10 @@ class Loops:
         await self._guarded("risk", self._cycle)
         self._ended_turn("risk")
         self.cycles_done += 1
-        if self._settings.cycles is not None and self.cycles_done >= self._settings.cycles:
-            self.stop()
+        if self._settings.cycles is not None:
+            self._counted(self.cycles_done, self._settings.cycles)
+            if self.cycles_done >= self._settings.cycles:
+                self.stop()
 
     async def _cycle(self) -> None:
         result: CycleResult = await risk_cycle(self._hands, self._mind, self._marks_seen)

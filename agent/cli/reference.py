@@ -16,7 +16,7 @@ Written from the commands by `python -m agent.cli.reference`; a test keeps it so
 
 | exit code | means |
 |---|---|
-| 0 | done, and all is well |
+| 0 | done, and all is well; of a process that serves: told to end by Ctrl-C or SIGTERM, and ended |
 | 1 | not so: one sentence on standard error says what to do, or the command's own answer is no |
 | 2 | the command was not understood |
 | 130 | stopped by Ctrl-C; what was in flight is found by the next start |

@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 
 from agent import app
-from agent.cli.progress import report
+from agent.cli.progress import PARTS, report
 from agent.cli.setup import Prepared
 from agent.config import Settings
 from agent.deploying import deploy_network
@@ -156,6 +156,7 @@ async def _run_loops(running: app.Daemon, loops: Loops, signals: Signals) -> Non
     """Run until stopped or no longer leading; then hand the lease over."""
     losing = asyncio.create_task(_stop_when(running.lost, loops.stop))
     signals.stopper.lets(loops.stop)
+    loops.counts(_counted)
     signals.liveness.service.ready("running")
     if running.http is not None:
         where = running.http.url
@@ -167,6 +168,12 @@ async def _run_loops(running: app.Daemon, loops: Loops, signals: Signals) -> Non
         if running.lease is not None:
             await running.lease.release()  # before anything is closed: the next one waits for it
     report(f"stopped after {loops.cycles_done} risk cycles")
+
+
+def _counted(done: int, total: int) -> None:
+    """Say how far a run with an end has come: ten times at most, in lines between the log's."""
+    if done * PARTS // total != (done - 1) * PARTS // total:
+        report(f"{done} of {total} risk cycles")
 
 
 async def _stop_when(lost: asyncio.Event, stop: Callable[[], None]) -> None:

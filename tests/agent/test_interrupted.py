@@ -115,6 +115,32 @@ def test_reading_the_chain__interrupted__leaves_what_was_there(
     assert earlier.read_text() == "whole"
 
 
+def test_run__interrupted_while_its_history_is_filled__the_next_start_fills_the_rest(
+    folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "local"\n[metrics]\nport = 0\n[http]\nport = 0\n')
+    command = ["run", "--network", str(file), "--state", str(folder), "--cycles", "1"]
+    running = started(command)
+    assert running.stdout is not None
+    said = ""
+    for line in running.stdout:
+        said += line
+        if line.startswith("history 1/"):
+            break
+    running.send_signal(signal.SIGINT)
+    rest, _ = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 0, said + rest  # a daemon that was told to end has done so
+    assert "Traceback" not in rest
+    assert rest.splitlines()[-1] == "stopped"
+    again = subprocess.run(
+        [*AML, *command], check=False, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert again.returncode == 0, again.stderr
+    assert "1 of 1 risk cycles" in again.stderr
+    assert "stopped after 1 risk cycles" in again.stderr
+
+
 def test_evaluate__interrupted__leaves_the_report_of_before(tmp_path: Path) -> None:
     candles, out = tmp_path / "c.parquet", tmp_path / "r.json"
     frame("NEW/X", HOUR_MS, 24 * 400, seed=1).pipe(pd.DataFrame.to_parquet, candles)
