@@ -13,10 +13,12 @@ from sqlalchemy.engine import URL
 from agent.standing import PAUSED, MarketStanding, Standing
 from contracts.units import UnixS
 from relayer.journal import CycleEntry, Journal
+from relayer.signing.values import RefusalReason
 from relayer.storage import Database
 
 LOOKS_BACK = 2_000  # journal rows: a day of cycles of a minute, and more
 GOOD = frozenset({"effective", "idle"})
+BEYOND = RefusalReason.IMPACT_BEYOND_BUDGET.value
 LATE = 3  # so many cycles without one is no chance
 
 
@@ -95,6 +97,9 @@ def _turns(turns: Sequence[CycleEntry], late_s: int, now_s: UnixS) -> list[Troub
     what = (
         f"{len(bad)} {turns[0].kind} turns without effect: {turns[0].result}, {', '.join(reasons)}"
     )
+    beyond = [hold.detail for hold in turns[0].holds if BEYOND in hold.detail]
+    if beyond:
+        what += f": {beyond[0]}; aml approve --list --signer N at each of these signers"
     return [Trouble(what=what, since_s=UnixS(bad[-1].started_at_ms // 1_000))]
 
 

@@ -117,3 +117,12 @@ def test_left__never_signed_or_lapsed__is_no_negative_number(
     seconds: int, ever: bool, shown: str
 ) -> None:
     assert left(seconds, ever=ever) == shown
+
+
+def test_wellbeing__signers_hold_what_was_approved__says_where_and_what_to_do() -> None:
+    detail = "impact of market 2: signer-1: impact_beyond_budget: 30 accounts"
+    hold = HoldEntry(market=None, reason="no_quorum", detail=detail)
+    held = replace(turn(5, "held"), holds=(hold,))
+    (trouble,) = wellbeing(STANDING, (held,), 60).troubles
+    assert detail in trouble.what
+    assert "aml approve --list --signer" in trouble.what
