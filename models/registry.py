@@ -121,13 +121,22 @@ def gates(report: Mapping[str, Any], champion: Mapping[str, Any] | None = None) 
 
 
 def reports_of(model: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Read reports, each of which must be of this model."""
+    """Read reports, each of which must be of this model; what was not measured is not a number."""
     found = []
     for path in paths:
         report, _ = _report(path)
         _require_of(report, model, path)
-        found.append(report)
+        found.append(_measured(report))
     return found
+
+
+def _measured(value: Any) -> Any:  # noqa: ANN401 - JSON's values
+    """Put NaN for each null: JSON has no other way to say that a figure could not be measured."""
+    if isinstance(value, dict):
+        return {name: _measured(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_measured(each) for each in value]
+    return float("nan") if value is None else value
 
 
 class Registry:
