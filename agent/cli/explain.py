@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.local import DEFAULT_STATE, StateOption
-from agent.cli.run import NetworkOption
+from agent.cli.options import POSTED, Posted, grouped
 
 if TYPE_CHECKING:
     from agent.proof.explain import Told
 
 
+@grouped
 def explain(
     what: Annotated[str, typer.Argument(metavar="ROUND|TX", help="A round or a transaction.")],
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    price: Annotated[
-        bool, typer.Option("--price", help="The round is one of the price feed.")
-    ] = False,
-    evidence: Annotated[
-        Path | None, typer.Option("--evidence", help="Folder of the evidence, if elsewhere.")
-    ] = None,
     market: Annotated[
         str | None, typer.Option("--market", help="Only this market, by its symbol.")
     ] = None,
+    posted: Posted = POSTED,
 ) -> None:
     """Say what a decision changed for each market, why, and by which features.
 
@@ -42,24 +34,37 @@ def explain(
     from agent.proof.explaining import explain_posted
     from agent.quoting.inputs import market as found
 
-    prepared = require_world(network, state)
+    prepared = require_world(posted.network, posted.state, keys=False)
     symbols = {each.market: each.symbol for each in prepared.network.markets}
     only = None if market is None else symbols[found(market, symbols)]
-    folder = evidence or prepared.network.evidence
+    folder = posted.evidence or prepared.network.evidence
     acted = asyncio.run(explain_acted(prepared.network, what, folder))
     if acted is not None:
         decided = moment(acted.posted.message.observed_at_ms)
-        _tell(acted.told, f"decided at {decided}, in block {acted.posted.block_number}")
+        where = f"decided at {decided}, in block {acted.posted.block_number}"
+        _json(where, [acted.told]) if posted.as_json else _tell(acted.told, where)
         return
-    explained = asyncio.run(explain_posted(prepared.network, what, price=price, evidence=folder))
-    posted = explained.posted
-    typer.echo(
-        f"{posted.event.kind} round {posted.message.round}, decided at "
-        f"{moment(posted.message.observed_at_ms)}, in block {posted.block_number}"
+    asked = explain_posted(prepared.network, what, price=posted.price, evidence=folder)
+    explained = asyncio.run(asked)
+    there = explained.posted
+    where = (
+        f"{there.event.kind} round {there.message.round}, decided at "
+        f"{moment(there.message.observed_at_ms)}, in block {there.block_number}"
     )
-    for told in explained.markets:
-        if only in (None, told.symbol):
-            _tell(told)
+    shown = [told for told in explained.markets if only in (None, told.symbol)]
+    if posted.as_json:
+        _json(where, shown)
+        return
+    typer.echo(where)
+    for told in shown:
+        _tell(told)
+
+
+def _json(where: str, told: list[Told]) -> None:
+    import json
+    from dataclasses import asdict
+
+    typer.echo(json.dumps({"what": where, "markets": [asdict(each) for each in told]}, indent=1))
 
 
 def _tell(told: Told, where: str = "") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.options import grouped
+from agent.cli.options import JsonOption, grouped
 from agent.cli.progress import count
 
 if TYPE_CHECKING:
@@ -155,24 +155,38 @@ def evaluate(
 
 
 @app.command("list", epilog="Example: aml models list")
-def list_models(folder: FolderOption = DEFAULT_FOLDER) -> None:
+def list_models(folder: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = False) -> None:
     """List the models, each checked (* the champion), and the steps that led there."""
-    from models.artifact import SCRATCH, ArtifactRefused, default_artifact, load
+    from models.artifact import SCRATCH, default_artifact
     from models.registry import Registry
 
     registry = Registry(folder)
     champion, shipped = registry.champion(), default_artifact()
     own = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     own = [path for path in own if path.name != shipped.name and SCRATCH not in path.name]
-    for path in [shipped, *own]:
-        try:
-            manifest = load(path).manifest
-            facts = f"trained {manifest.trained_from[:10]} to {manifest.trained_before[:10]}"
-        except ArtifactRefused as fault:
-            facts = f"REFUSED: {fault}"
-        typer.echo(f"{'*' if path.name == champion.name else ' '} {path.name}  {facts}")
-    for step in registry.steps():
-        typer.echo(_step_line(step))
+    found = [
+        {"model": path.name, "champion": path.name == champion.name, "says": _trained(path)}
+        for path in [shipped, *own]
+    ]
+    steps = [_step_line(step) for step in registry.steps()]
+    if as_json:
+        typer.echo(json.dumps({"models": found, "steps": steps}, indent=1))
+        return
+    for each in found:
+        typer.echo(f"{'*' if each['champion'] else ' '} {each['model']}  {each['says']}")
+    for line in steps:
+        typer.echo(line)
+
+
+def _trained(path: Path) -> str:
+    """Check an artifact and say what it was trained on."""
+    from models.artifact import ArtifactRefused, load
+
+    try:
+        manifest = load(path).manifest
+    except ArtifactRefused as fault:
+        return f"REFUSED: {fault}"
+    return f"trained {manifest.trained_from[:10]} to {manifest.trained_before[:10]}"
 
 
 @app.command("card", epilog="Example: aml models card --report report.json --out card.html")
@@ -259,11 +273,17 @@ def challenge(
 @app.command("shadow", epilog="Example: aml models shadow --database sqlite:////srv/aml/aml.db")
 def shadow(
     database: Annotated[str, typer.Option("--database", help="URL of the daemon's journal.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the models of the journal on the live outcomes that all of them forecast."""
+    from dataclasses import asdict
+
     from agent.proof.recorded import read_outcomes, side_by_side
 
     lines = side_by_side(read_outcomes(database))
+    if as_json:
+        typer.echo(json.dumps([asdict(line) for line in lines], indent=1))
+        return
     if not lines:
         typer.echo("no outcomes yet: the first come fifteen minutes after the daemon's start")
     for line in lines:

@@ -63,6 +63,19 @@ class Written(Place):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Posted(Place):
+    """Where a decision is looked for, and how what is found is shown."""
+
+    price: Annotated[bool, typer.Option("--price", help="The round is one of the price feed.")] = (
+        False
+    )
+    evidence: Annotated[
+        Path | None, typer.Option("--evidence", help="Folder of the evidence, if elsewhere.")
+    ] = None
+    as_json: JsonOption = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sent(Place):
     """Who sends what is the guardian's, and how it is shown."""
 
@@ -72,7 +85,7 @@ class Sent(Place):
 
 
 # What stands where none of a table's options was given; typer always gives them.
-PLACE, MANNER, WRITTEN, SENT = Place(), Manner(), Written(), Sent()
+PLACE, MANNER, WRITTEN, SENT, POSTED = Place(), Manner(), Written(), Sent(), Posted()
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

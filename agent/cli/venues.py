@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.local import DEFAULT_STATE, StateOption
+from agent.cli.options import JsonOption
 from agent.cli.run import NetworkOption
+
+if TYPE_CHECKING:
+    from agent.venue_report import VenueReport
 
 FollowOption = Annotated[
     float, typer.Option("--follow", help="Seconds to follow the streams before looking.", min=0)
@@ -23,6 +27,7 @@ def venues(
     state: StateOption = DEFAULT_STATE,
     follow: FollowOption = 0.0,
     books: BooksOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the configured exchanges: capabilities, health, weight and disagreement.
 
@@ -39,6 +44,28 @@ def venues(
     report = asyncio.run(
         report_venues(prepared.network, prepared.settings.marks, follow, books=books)
     )
+    if as_json:
+        _json(report)
+    else:
+        _show(report)
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+def _json(report: VenueReport) -> None:
+    """Print each table as rows by its header's names."""
+    import json
+
+    tables = {
+        name: [dict(zip(["name", *table[0][1:]], row, strict=True)) for row in table[1:]]
+        for name in ("capabilities", "health", "disagreement", "books")
+        if (table := getattr(report, name))
+    }
+    body = {"sound": report.sound, "notices": report.notices, **tables}
+    typer.echo(json.dumps(body, indent=1))
+
+
+def _show(report: VenueReport) -> None:
     _print("what each gives, by REST call and by websocket stream", report.capabilities)
     _print("how each does now", report.health)
     _print("distance of each from the mark, in ppm, after conversion to USDC", report.disagreement)
@@ -46,8 +73,6 @@ def venues(
         _print("one book of each market, in its quote currency", report.books)
     for notice in report.notices:
         typer.echo(notice)
-    if not report.sound:
-        raise typer.Exit(1)
 
 
 def _print(title: str, rows: Sequence[Sequence[str]]) -> None:

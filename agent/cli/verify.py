@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.local import DEFAULT_STATE, StateOption
-from agent.cli.run import NetworkOption
+from agent.cli.options import POSTED, Posted, grouped
 
 if TYPE_CHECKING:
     from agent.proof.acting import ActionReport
@@ -18,19 +16,13 @@ if TYPE_CHECKING:
 EXIT_DIFFERS = 1
 
 
+@grouped
 def verify(
     what: Annotated[str, typer.Argument(metavar="ROUND|TX|HASH", help="A round, a transaction.")],
-    network: NetworkOption = "local",
-    state: StateOption = DEFAULT_STATE,
-    price: Annotated[
-        bool, typer.Option("--price", help="The round is one of the price feed.")
-    ] = False,
     terms: Annotated[
         bool, typer.Option("--terms", help="A position's terms, by the hash of their evidence.")
     ] = False,
-    evidence: Annotated[
-        Path | None, typer.Option("--evidence", help="Folder of the evidence, if elsewhere.")
-    ] = None,
+    posted: Posted = POSTED,
 ) -> None:
     """Fetch a decision from the chain, recompute it from its evidence, compare field by field.
 
@@ -41,26 +33,49 @@ def verify(
     import asyncio
 
     from agent.cli.setup import require_world
-    from agent.proof.acting import verify_acted
-    from agent.proof.terms import verify_kept
+    from agent.proof.acting import ActionReport, verify_acted
+    from agent.proof.terms import TermsReport, verify_kept
     from agent.proof.verifying import verify_posted
 
-    prepared = require_world(network, state)
-    folder = evidence or prepared.network.evidence
+    prepared = require_world(posted.network, posted.state, keys=False)
+    network, settings = prepared.network, prepared.settings
+    folder = posted.evidence or network.evidence
+    report: Report | ActionReport | TermsReport | None
     if terms:
-        kept = verify_kept(prepared.settings, evidence_hash(what), folder)
-        show_terms(kept)
-        raise typer.Exit(0 if kept.reproduces else EXIT_DIFFERS)
-    acted = asyncio.run(verify_acted(prepared.network, prepared.settings, what, folder))
-    if acted is not None:
-        show_action(acted)
-        raise typer.Exit(0 if acted.reproduces else EXIT_DIFFERS)
-    report = asyncio.run(
-        verify_posted(prepared.network, prepared.settings, what, price=price, evidence=folder)
-    )
-    show(report)
+        report = verify_kept(settings, evidence_hash(what), folder)
+    else:
+        report = asyncio.run(verify_acted(network, settings, what, folder))
+    if report is None:
+        asked = verify_posted(network, settings, what, price=posted.price, evidence=folder)
+        report = asyncio.run(asked)
+    if posted.as_json:
+        _json(report)
+    elif isinstance(report, TermsReport):
+        show_terms(report)
+    elif isinstance(report, ActionReport):
+        show_action(report)
+    else:
+        show(report)
     if not report.reproduces:
         raise typer.Exit(EXIT_DIFFERS)
+
+
+def _json(report: Report | ActionReport | TermsReport) -> None:
+    import json
+
+    body = {
+        "reproduces": report.reproduces,
+        "broken": report.broken,
+        "differences": [
+            {
+                "field": each.field,
+                "recorded": str(each.recorded),
+                "recomputed": str(each.recomputed),
+            }
+            for each in report.differences
+        ],
+    }
+    typer.echo(json.dumps(body, indent=1))
 
 
 def evidence_hash(what: str) -> bytes:

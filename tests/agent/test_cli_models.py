@@ -57,6 +57,9 @@ def test_models__evaluate_card_promote_rollback__as_an_operator_does(tmp_path: P
     assert forced.exit_code == 0, forced.output
     assert "FAIL rows" in forced.stdout
     assert " force " in aml("list", *registry).stdout
+    listed = json.loads(aml("list", "--json", *registry).stdout)
+    assert [each["model"] for each in listed["models"] if each["champion"]] == [shipped]
+    assert len(listed["steps"]) == 1
     assert aml("rollback", "--reason", "t", *registry).exit_code == 0
     again = aml("rollback", "--reason", "t", *registry)
     assert "no promotion to go back from" in said(again)
