@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import structlog
 
 from agent.serving import Learned
@@ -34,9 +32,8 @@ class ModelTelemetry:
         for role, standing in learned.standings.items():
             for (horizon, kind), share in standing.shares.items():
                 self._metrics.evidence_ratio[role, horizon, kind].set(share)
-            drift = standing.drift_ratio if standing.drift_watched else math.nan
             aging(self._metrics.age_seconds[role], (at_ms - standing.trained_before_ms) / MS)
-            self._metrics.drift_ratio[role].set(drift)
+            self._metrics.drift_ratio[role].set(standing.drift_ratio)
             self._metrics.drift_watched[role].set(standing.drift_watched)
             for alarm in standing.alarms:
                 self._metrics.alarms[role, alarm.monitor].inc()

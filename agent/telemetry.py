@@ -200,15 +200,16 @@ class Telemetry:
         if kind == "risk":
             ages = self._metrics.markets.decision_age_seconds
         for posting in postings:
-            if isinstance(posting.outcome, Effective):
-                self._metrics.onchain_round[kind].set(posting.message.round)
-                left_out = {item.market for item in posting.outcome.skipped}
-                for market, observed_ms in _brought(posting.message).items():
-                    if market not in left_out and market < len(self._symbols):
-                        aging(ages[self._symbols[market]], (now_ms - observed_ms) / MS)
-                if kind == "price":
-                    stamp = posting.message.observed_at_ms / MS
-                    self._metrics.last_success_timestamp_seconds["price_round"].set(stamp)
+            if not isinstance(posting.outcome, Effective):
+                continue
+            self._metrics.onchain_round[kind].set(posting.message.round)
+            left_out = {item.market for item in posting.outcome.skipped}
+            for market, observed_ms in _brought(posting.message).items():
+                if market not in left_out and market < len(self._symbols):
+                    aging(ages[self._symbols[market]], (now_ms - observed_ms) / MS)
+            if kind == "price":
+                stamp = posting.message.observed_at_ms / MS
+                self._metrics.last_success_timestamp_seconds["price_round"].set(stamp)
 
 
 def _brought(message: PriceRound | RiskUpdate) -> dict[MarketId, int]:

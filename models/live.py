@@ -10,6 +10,7 @@ Four monitors, each with at most one false alarm a year on average:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -154,10 +155,10 @@ def shares(watch: Watch) -> dict[tuple[str, str], float]:
 
 
 def drift_ratio(watch: Watch, terms: Terms) -> float:
-    """Return how far the week's furthest feature lies, over its level; 0 while it is unknown."""
+    """Return how far the week's furthest feature lies, over its level; NaN while it is unknown."""
     if watch.week is None or terms.reference is None:
-        return 0.0
-    return max(ratios(terms.reference, watch.week).values(), default=0.0)
+        return math.nan
+    return max(ratios(terms.reference, watch.week).values(), default=math.nan)
 
 
 def state_of_watch(watch: Watch) -> dict[str, Any]:

@@ -55,16 +55,7 @@ async def open_positions(
         evidence=hands.evidence,
     )
     chain = Chain(endpoint=endpoint, deployment=deployment, witnesses=tuple(witnesses))
-    vocabulary = PositionVocabulary(
-        tasks=tuple(kind.value for kind in TaskKind),
-        sums=tuple(each.value for each in Sum),
-        levels=tuple(level.label for level in LEVELS),
-        notices=("taken", "refused"),
-        actions=tuple(kind.name.lower() for kind in ActionKind),
-        action_results=RESULTS,
-        withheld=tuple(each.value for each in Withheld),
-    )
-    telemetry = PositionTelemetry(PositionMetrics(ground.metrics.registry, vocabulary))
+    telemetry = PositionTelemetry(PositionMetrics(ground.metrics.registry, vocabulary()))
     warner = _warner(ground, reader.index)
     actor = _actor(ground, hands, code)
     positions = Positions(chain, reader, ports, settings.keeper, warner, actor)
@@ -74,6 +65,19 @@ async def open_positions(
     outcomes = Outcomes(ground.database, deployment.chain_id, engine, oracle)
     feedback = Feedback(outcomes, ChanceTelemetry(ChanceMetrics(ground.metrics.registry)))
     return PositionLoop(positions, telemetry, guardian, hands.delivery, feedback)
+
+
+def vocabulary() -> PositionVocabulary:
+    """Give every label value that metrics of positions can have."""
+    return PositionVocabulary(
+        tasks=tuple(kind.value for kind in TaskKind),
+        sums=tuple(each.value for each in Sum),
+        levels=tuple(level.label for level in LEVELS),
+        notices=("taken", "refused"),
+        actions=tuple(kind.name.lower() for kind in ActionKind),
+        action_results=RESULTS,
+        withheld=tuple(each.value for each in Withheld),
+    )
 
 
 async def guardian_of(ground: Ground) -> Transactor | None:
