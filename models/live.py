@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 
 from models.artifact import LoadedModel
-from models.drift import Reference, Week, drifted, ratios, state_of_week, week_from, week_of
+from models.drift import (
+    Reference,
+    Week,
+    drifted,
+    ratios,
+    state_of_week,
+    week_from,
+    week_of,
+    words_of,
+)
 from models.features import HOUR_MS, FeatureVector
 from models.heads import HORIZONS_S
 from models.monitors import (
@@ -227,7 +236,5 @@ def _drift_alarms(reference: Reference, week: Week) -> tuple[Raised, ...]:
     found = drifted(reference, week)
     if not found:
         return ()
-    names = ", ".join(f"{each.name} ({each.ratio:.1f} times the level)" for each in found[:5])
-    rest = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    words = f"features left what training knew over a week: {names}{rest}"
+    words = f"features left what training knew over a week: {words_of(found)}"
     return (Raised(monitor=DRIFT, key=str(week.number), words=words),)
