@@ -80,7 +80,7 @@ EXIT_STOPPED = 130
 def main() -> None:
     """Run the command; a fault that we know is one sentence, not a traceback."""
     try:
-        app()
+        app(prog_name="aml")  # however it was started: completion goes by this name
     except AgentError as fault:
         fail(str(fault))
     except KeyboardInterrupt:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +59,34 @@ def test_completion__beginning_of_a_command__is_completed(shell: str) -> None:
         check=False,
     )
     assert "watcher" in ran.stdout, ran.stderr
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_completion__tab_in_an_interactive_bash__completes_the_command(tmp_path: Path) -> None:
+    """As `aml --install-completion bash` sets it up, in a terminal."""
+    commands_here = tmp_path / "bin"
+    commands_here.mkdir()
+    (commands_here / "aml").write_text(f'#!/bin/sh\nexec {sys.executable} -m agent.cli.main "$@"\n')
+    (commands_here / "aml").chmod(0o755)
+    path = f"{commands_here}:{os.environ['PATH']}"
+    given = {**os.environ, "HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT)}
+    install = ["aml", "--install-completion", "bash"]
+    subprocess.run(install, env=given, check=True, capture_output=True, timeout=240)
+    pid, terminal = pty.fork()
+    if pid == 0:  # the shell in the terminal
+        os.chdir(tmp_path)
+        os.execvpe("bash", ["bash", "-i"], given)
+    seen, deadline = b"", time.monotonic() + 240
+    try:
+        os.write(terminal, b"aml ma\t")
+        while b"aml market " not in seen and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 1.0)[0]:
+                seen += os.read(terminal, 4_096)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+    assert b"aml market " in seen
 
 
 def test_help__imports_nothing_heavy() -> None:
