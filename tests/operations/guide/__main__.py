@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -56,7 +57,12 @@ def main() -> int:
     manner = "hold" if told.hold else "end"
     source = "checkout" if told.installed else "wheel"
     inside = ("bash", "-c", LAYER, "layer", sys.executable, manner, source, str(ROOT), *index)
-    return subprocess.run([*spaces, *inside], cwd=ROOT, check=False).returncode
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    layer = subprocess.Popen([*spaces, *inside], cwd=ROOT)
+    try:
+        return layer.wait()
+    finally:
+        layer.kill()  # and with it every process inside
 
 
 if __name__ == "__main__":

@@ -137,15 +137,18 @@ def written(block: Block) -> str | None:
     """Write a file that the page shows, with the addresses that were printed."""
     named = re.match(r"# (/etc/aml/\S+)\n", block.text)
     text = block.text
-    for each in table.IN_FILES:
-        text = text.replace(each.guide, each.here)
-    for address, told in table.ADDRESSES.items():
-        text = text.replace(address, told)
+    for words in table.IN_FILES:
+        text = text.replace(words.guide, words.here)
+    asked = ""
+    for number, (address, told) in enumerate(table.ADDRESSES.items()):
+        if address in text:
+            asked += f"told{number}={told}\n"  # apart, so that one that fails ends the block
+            text = text.replace(address, f"$told{number}")
     file = named[1] if named else "/etc/aml/aml.toml"
     numbers = table.SIGNERS if "signer-1" in file else (1,)
     files = [(file.replace("signer-1", f"signer-{n}"), text) for n in numbers]
     script = "".join(f"cat > {to} <<END\n{body}END\n" for to, body in files)
-    return _run(script, block)
+    return _run(asked + script, block)
 
 
 def ran(block: Block) -> str | None:
@@ -154,8 +157,8 @@ def ran(block: Block) -> str | None:
     for each in table.INSTEAD:
         text = text.replace(each.guide, each.here)
     if text.startswith(table.EACH_SIGNER):
-        each = text.removeprefix(table.EACH_SIGNER)
-        turns = [f"(\nN={n}\n{each}) & turns+=($!)\n" for n in table.SIGNERS]  # hosts of their own
+        rest = text.removeprefix(table.EACH_SIGNER)
+        turns = [f"(\nN={n}\n{rest}) & turns+=($!)\n" for n in table.SIGNERS]  # hosts of their own
         text = f"turns=()\n{''.join(turns)}for turn in ${{turns[@]}}; do wait $turn; done\n"
     return _run(text, block)
 
