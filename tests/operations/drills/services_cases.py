@@ -1,396 +1,129 @@
-"""What happens to the services, and what ends it: sections of docs/runbooks.md, followed."""
+"""The drills on the services: each fault, the alerts that it raises, and what mends it."""
 
 from __future__ import annotations
 
-import contextlib
-import re
-import resource
-import signal
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-
-from relayer.signing.server import PATH
-from tests.operations.drills import gate as gates
-from tests.operations.drills.house import view
+from tests.operations.drills import services_faults as do
 from tests.operations.drills.script import Case, Scene
-from tests.operations.drills.services import FACTOR, LEAKS, Services, configure, services
+from tests.operations.drills.services import FACTOR, Services, services
 
 DAEMON = {"job": "aml"}
-
-
-def nothing(s: Services) -> None:
-    """It fires already."""
-
-
-def prometheus_dies(s: Services) -> None:
-    """Nothing is said while it is dead: what waits for the watchdog notices."""
-    s.prometheus.kill()
-
-
-def prometheus_starts(s: Services) -> None:
-    s.prometheus.begin()
-
-
-def daemon_dies(s: Services) -> None:
-    s.daemon.kill()
-
-
-def daemon_starts(s: Services) -> None:
-    s.daemon.start()
-
-
-def exchanges_apart(s: Services) -> None:
-    s.venue(0, "off", factor=0.99)
-    s.venue(2, "off", factor=1.01)
-
-
-def exchange_down(s: Services) -> None:
-    s.venue(2, "down")
-
-
-def two_exchanges_down(s: Services) -> None:
-    s.venue(1, "down")
-    s.venue(2, "down")
-
-
-def market_stale(s: Services) -> None:
-    s.all_venues("stale", symbol=s.world.markets[-1].symbol)
-
-
-def exchanges_well(s: Services) -> None:
-    for market in (None, *(each.symbol for each in s.world.markets)):
-        for number in range(len(s.world.venues)):
-            s.venue(number, "ok", **({} if market is None else {"symbol": market}))
-
-
-def a_price_falls_at_once(s: Services) -> None:
-    _fall(s, symbol=s.world.markets[-1].symbol)
-
-
-def all_prices_fall_at_once(s: Services) -> None:
-    _fall(s)
-
-
-def _fall(s: Services, **where: str) -> None:
-    """All exchanges fall together, again and again, faster than the contract's band."""
-    factors = [0.82, 1.0]
-
-    def fall() -> None:
-        factors.reverse()
-        s.all_venues("off", factor=factors[0], **where)
-
-    s.acts.begin("fall", fall, 4.0)
-
-
-def prices_calm(s: Services) -> None:
-    s.acts.end("fall")
-    exchanges_well(s)
-
-
-def signers_die(s: Services) -> None:
-    s.processes["signer-2"].kill()
-    s.processes["signer-3"].kill()
-
-
-def signers_start(s: Services) -> None:
-    for name in ("signer-2", "signer-3"):
-        s.processes[name].start()
-
-
-def stranger_asks_signer(s: Services) -> None:
-    """Somebody who is not the daemon asks for a signature."""
-
-    def ask() -> None:
-        url = f"http://127.0.0.1:{s.ports['door-1']}{PATH}"
-        with contextlib.suppress(urllib.error.URLError):
-            urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=5)
-
-    s.acts.begin("ask", ask, 1.0)
-
-
-def stranger_is_shut_out(s: Services) -> None:
-    s.acts.end("ask")
-
-
-def signer_sees_other_prices(s: Services) -> None:
-    """A signer whose way to two exchanges is cut."""
-    nowhere = "http://127.0.0.1:9"
-    venues = tuple(
-        each
-        if number == 0
-        else type(each)(
-            id=each.id, ccxt_class=each.ccxt_class, url=nowhere, ws_url="ws://127.0.0.1:9"
-        )
-        for number, each in enumerate(s.world.venues)
-    )
-    where = view(s.home, "cut-off", venues=venues)
-    signer = s.processes["signer-3"]
-    signer.restart((*signer.command[:-1], str(where)))
-
-
-def signer_sees_the_market(s: Services) -> None:
-    signer = s.processes["signer-3"]
-    signer.restart((*signer.command[:-1], str(s.home)))
-
-
-def endpoint_down(s: Services) -> None:
-    s.second.down = True
-
-
-def endpoints_down(s: Services) -> None:
-    s.first.down = s.second.down = True
-
-
-def endpoints_well(s: Services) -> None:
-    s.first.mend()
-    s.second.mend()
-
-
-def endpoint_lies(s: Services) -> None:
-    s.second.fault = gates.lies_about_state
-
-
-def endpoint_is_taken_out(s: Services) -> None:
-    """Out of [network], and the daemon restarted."""
-    _restart_with(s, lambda text: text.replace(_spare(s), "spare_rpc_urls = []"))
-
-
-def endpoint_is_taken_back(s: Services) -> None:
-    s.second.mend()
-    _restart_with(s, lambda text: text.replace("spare_rpc_urls = []", _spare(s)))
-
-
-def _spare(s: Services) -> str:
-    return f'spare_rpc_urls = ["{s.second.url}"]'
-
-
-def _restart_with(s: Services, change: Callable[[str], str]) -> None:
-    path = s.home / "daemon.toml"
-    path.write_text(change(path.read_text()))
-    s.daemon.restart()
-
-
-def endpoints_refuse_logs(s: Services) -> None:
-    s.first.fault = s.second.fault = gates.refuses_logs
-
-
-def watched_down(s: Services) -> None:
-    s.watched.down = True
-
-
-def watched_stands(s: Services) -> None:
-    s.watched.fault = gates.stands_still
-
-
-def watched_well(s: Services) -> None:
-    s.watched.mend()
-
-
-def watcher_dies(s: Services) -> None:
-    s.watcher.kill()
-
-
-def watcher_starts(s: Services) -> None:
-    s.watcher.start()
-
-
-def files_run_out(s: Services) -> None:
-    """The limit is lowered to what is nearly open."""
-    opened = int(s.prometheus.value('process_open_fds{job="aml"}')[0]["value"][1])
-    s.daemon.limit(resource.RLIMIT_NOFILE, opened + opened // 5)
-
-
-def files_suffice(s: Services) -> None:
-    s.daemon.limit(resource.RLIMIT_NOFILE, 4_096)
-
-
-def host_starves(s: Services) -> None:
-    """The daemon gets a fifth of the processor, in pieces."""
-
-    def starve() -> None:
-        s.daemon.process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
-        time.sleep(2.5)
-        s.daemon.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
-        time.sleep(0.5)
-
-    s.acts.begin("starve", starve)
-
-
-def host_is_free(s: Services) -> None:
-    s.acts.end("starve")
-
-
-def disk_full(s: Services) -> None:
-    """No file may grow: as on a full disk, each write is refused."""
-    s.daemon.limit(resource.RLIMIT_FSIZE, 0)
-
-
-def disk_free(s: Services) -> None:
-    s.daemon.limit(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
-
-
-def database_stops(s: Services) -> None:
-    s.database.stop()
-
-
-def database_starts(s: Services) -> None:
-    s.database.start()
-
-
-def second_database(s: Services) -> None:
-    """A second instance whose configuration names another database."""
-    configure(s, "other")
-    path = s.home / "other.toml"
-    text = path.read_text()
-    mine, other = s.ports["daemon"], s.ports["other"]
-    path.write_text(re.sub(rf"port = {mine}\b", f"port = {other}", text))
-    s.add("other", s.command("other", "run"), "metrics at").start()
-    s.prometheus.scrape("aml", [s.ports["daemon"], other])
-
-
-def second_database_corrected(s: Services) -> None:
-    s.processes["other"].stop()
-    s.prometheus.scrape("aml", [s.ports["daemon"]])
-
-
-def memory_leaks(s: Services) -> None:
-    """A process with a planted leak of a megabyte a second."""
-    watcher = s.command("daemon", "watcher")[3:]
-    path = s.home / "leaking.toml"
-    text = (s.home / "daemon.toml").read_text()
-    path.write_text(text.replace(f"port = {s.ports['watcher']}", f"port = {s.ports['leaking']}"))
-    command = (sys.executable, "-c", LEAKS, *watcher)
-    command = tuple(str(path) if each.endswith("daemon.toml") else each for each in command)
-    s.add("leaking", command, "metrics at").start()
-    s.prometheus.scrape("aml-leaking", [s.ports["leaking"]])
-
-
-def leak_is_restarted(s: Services) -> None:
-    leaking = s.processes["leaking"]
-    leaking.restart(
-        [e.replace("kept.append(bytearray(1_000_000))", "pass") for e in leaking.command]
-    )
-
 
 CASES: tuple[Case[Services], ...] = (
     Case(
         alerts={"AmlWatchdog": {}},
         fault="none: it always fires",
-        provoke=nothing,
+        provoke=do.nothing,
         mended="it ends with Prometheus alone, which is killed and started",
-        mend=prometheus_dies,
-        after=prometheus_starts,
+        mend=do.prometheus_dies,
+        after=do.prometheus_starts,
         always=True,
     ),
     Case(
         alerts={"AmlVenuesDisperse": {}},
         fault="one exchange quotes 1 % below the second, another 1 % above it",
-        provoke=exchanges_apart,
+        provoke=do.exchanges_apart,
         mended="they quote alike again",
-        mend=exchanges_well,
+        mend=do.exchanges_well,
     ),
     Case(
         alerts={"AmlVenueLost": {}, "AmlFewVenues": {}},
         fault="an exchange drops every connection",
-        provoke=exchange_down,
+        provoke=do.exchange_down,
         mended="the exchange answers again",
-        mend=exchanges_well,
+        mend=do.exchanges_well,
     ),
     Case(
         alerts={"AmlNoEffectiveCycle": {}, "AmlNoPriceRound": {}},
         fault="two of three exchanges drop every connection",
-        provoke=two_exchanges_down,
+        provoke=do.two_exchanges_down,
         mended="they answer again",
-        mend=exchanges_well,
+        mend=do.exchanges_well,
     ),
     Case(
         alerts={"AmlItemsSkipped": {}},
         fault="one market falls by 18 % at all exchanges, and rises again, every few seconds",
-        provoke=a_price_falls_at_once,
+        provoke=do.a_price_falls_at_once,
         mended="its price moves within the contract's band again",
-        mend=prices_calm,
+        mend=do.prices_calm,
     ),
     Case(
         alerts={"AmlSignerSilent": {}, "AmlQuorumThin": {}, "AmlNoQuorum": {}},
         fault="two of three signers are killed",
-        provoke=signers_die,
+        provoke=do.signers_die,
         mended="both are started",
-        mend=signers_start,
+        mend=do.signers_start,
     ),
     Case(
         alerts={"AmlSignerAttacked": {}},
         fault="a stranger asks a signer for a signature",
-        provoke=stranger_asks_signer,
+        provoke=do.stranger_asks_signer,
         mended="the stranger is shut out",
-        mend=stranger_is_shut_out,
+        mend=do.stranger_is_shut_out,
     ),
     Case(
         alerts={"AmlSignersDisagree": {}},
         fault="a signer is cut off from two of three exchanges",
-        provoke=signer_sees_other_prices,
+        provoke=do.signer_sees_other_prices,
         mended="its way to them is mended, and it is restarted",
-        mend=signer_sees_the_market,
+        mend=do.signer_sees_the_market,
     ),
     Case(
         alerts={"AmlEndpointOut": {}},
         fault="the second endpoint answers 503",
-        provoke=endpoint_down,
+        provoke=do.endpoint_down,
         mended="it answers again",
-        mend=endpoints_well,
+        mend=do.endpoints_well,
     ),
     Case(
         alerts={"AmlEndpointFaults": {}},
         fault="both endpoints answer 503",
-        provoke=endpoints_down,
+        provoke=do.endpoints_down,
         mended="they answer again",
-        mend=endpoints_well,
+        mend=do.endpoints_well,
     ),
     Case(
         alerts={"AmlEndpointsDiffer": {}},
         fault="the second endpoint changes a bit of what contracts say",
-        provoke=endpoint_lies,
+        provoke=do.endpoint_lies,
         mended="it is taken out of `[network]`, and the daemon is restarted",
-        mend=endpoint_is_taken_out,
-        after=endpoint_is_taken_back,
+        mend=do.endpoint_is_taken_out,
+        after=do.endpoint_is_taken_back,
     ),
     Case(
         alerts={"AmlIndexBehind": {}},
         fault="both endpoints refuse every range of logs",
-        provoke=endpoints_refuse_logs,
+        provoke=do.endpoints_refuse_logs,
         mended="they give logs again",
-        mend=endpoints_well,
+        mend=do.endpoints_well,
     ),
     Case(
         alerts={"AmlDeliveriesFail": {}},
         fault="all markets fall by 18 % at all exchanges, and rise again, every few seconds: the "
         "contract refuses each round",
-        provoke=all_prices_fall_at_once,
+        provoke=do.all_prices_fall_at_once,
         mended="prices move within the contract's band again",
-        mend=prices_calm,
+        mend=do.prices_calm,
     ),
     Case(
         alerts={"AmlFilesRunOut": DAEMON},
         fault="the daemon's limit of open files is lowered to little above what is open",
-        provoke=files_run_out,
+        provoke=do.files_run_out,
         mended="the limit is raised",
-        mend=files_suffice,
+        mend=do.files_suffice,
     ),
     Case(
         alerts={"AmlLoopLag": {}},
         fault="the host gives the daemon a sixth of a processor, in pieces",
-        provoke=host_starves,
+        provoke=do.host_starves,
         mended="the daemon has a processor again",
-        mend=host_is_free,
+        mend=do.host_is_free,
     ),
     Case(
         alerts={"AmlStorageFailed": {}},
         fault="no file of the daemon may grow, as on a full disk",
-        provoke=disk_full,
+        provoke=do.disk_full,
         mended="there is space again",
-        mend=disk_free,
+        mend=do.disk_free,
     ),
     Case(
         alerts={
@@ -401,62 +134,62 @@ CASES: tuple[Case[Services], ...] = (
             "AmlHoldsLast": {},
         },
         fault="one market stands still at all exchanges",
-        provoke=market_stale,
+        provoke=do.market_stale,
         mended="it trades again",
-        mend=exchanges_well,
+        mend=do.exchanges_well,
     ),
     Case(
         alerts={"AmlNobodyLeads": DAEMON},
         fault="PostgreSQL is ended",
-        provoke=database_stops,
+        provoke=do.database_stops,
         mended="PostgreSQL is started",
-        mend=database_starts,
+        mend=do.database_starts,
     ),
     Case(
         alerts={"AmlTwoLead": DAEMON},
         fault="a second instance is configured with another database",
-        provoke=second_database,
+        provoke=do.second_database,
         mended="it is stopped",
-        mend=second_database_corrected,
+        mend=do.second_database_corrected,
     ),
     Case(
         alerts={"AmlDown": DAEMON, "AmlAbsent": {}},
         fault="the daemon is killed",
-        provoke=daemon_dies,
+        provoke=do.daemon_dies,
         mended="it is started",
-        mend=daemon_starts,
+        mend=do.daemon_starts,
     ),
 )
 WATCHER: tuple[Case[Services], ...] = (
     Case(
         alerts={"AmlWatcherBlind": {}},
         fault="the watcher's endpoint answers 503",
-        provoke=watched_down,
+        provoke=do.watched_down,
         mended="it answers again",
-        mend=watched_well,
+        mend=do.watched_well,
     ),
     Case(
         alerts={"AmlChainStands": {}},
         fault="the watcher's endpoint shows the same newest block for ever",
-        provoke=watched_stands,
+        provoke=do.watched_stands,
         mended="it follows the chain again",
-        mend=watched_well,
+        mend=do.watched_well,
     ),
     Case(
         alerts={"AmlWatcherAbsent": {}},
         fault="the watcher is killed",
-        provoke=watcher_dies,
+        provoke=do.watcher_dies,
         mended="it is started",
-        mend=watcher_starts,
+        mend=do.watcher_starts,
     ),
 )
 LEAK: tuple[Case[Services], ...] = (
     Case(
         alerts={"AmlMemoryGrows": {"job": "aml-leaking"}},
         fault="a watcher with a planted leak of 1 MB a second",
-        provoke=memory_leaks,
+        provoke=do.memory_leaks,
         mended="it is restarted, without the leak",
-        mend=leak_is_restarted,
+        mend=do.leak_is_restarted,
         patience_s=900.0,
     ),
 )
