@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from eth_abi.abi import encode
@@ -61,25 +61,28 @@ async def endpoint(place: Place, office: Office, now_ms: int) -> list[Finding]:
         findings.append(fault("clock", says, "timedatectl set-ntp true; chronyc tracking"))
     else:
         findings.append(well("clock", f"{age_s:.1f} s after the chain's newest block"))
+    findings += [await _look(url, opened.chain_id, warning) for url in place.network.spare_rpc_urls]
     witnesses = place.settings.network.witness_rpc_urls
     return findings + [await _witness(url, office) for url in witnesses]
 
 
 async def bare(place: Place) -> list[Finding]:
     """Look at each endpoint by itself, where it is not known which contracts to ask it for."""
-    findings: list[Finding] = []
-    for url in (*place.network.rpc_urls, *place.settings.network.witness_rpc_urls):
-        try:
-            opened = await ChainEndpoint.open(url, chain_id=place.settings.network.chain_id)
-        except RelayerError as refused:
-            mend = "correct [network] rpc_url or chain_id, or start the node"
-            findings.append(fault("endpoint", str(refused), mend))
-            continue
-        findings.append(
-            well("endpoint", f"{opened.name}: chain {opened.chain_id}, {opened.sends_by}")
-        )
-        await opened.close()
-    return findings
+    urls = (*place.network.rpc_urls, *place.settings.network.witness_rpc_urls)
+    return [await _look(url, place.settings.network.chain_id, fault) for url in urls]
+
+
+async def _look(
+    url: str, chain_id: int | None, grave: Callable[[str, str, str], Finding]
+) -> Finding:
+    """Look at one endpoint by itself; `grave`: what it is where it cannot be used."""
+    try:
+        opened = await ChainEndpoint.open(url, chain_id=chain_id)
+    except RelayerError as refused:
+        mend = "correct [network] rpc_url, its spares or chain_id, or start the node"
+        return grave("endpoint", str(refused), mend)
+    await opened.close()
+    return well("endpoint", f"{opened.name}: chain {opened.chain_id}, {opened.sends_by}")
 
 
 async def _witness(url: str, office: Office) -> Finding:

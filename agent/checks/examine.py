@@ -10,7 +10,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from agent.checks import chain, compared, here
-from agent.checks.findings import Finding, fault, skipped, warning, well
+from agent.checks.findings import Finding, Grade, fault, skipped, warning, well
 from agent.config import Settings, load_settings
 from agent.errors import AgentError
 from agent.ground import open_venues
@@ -32,7 +32,7 @@ async def examine(network: str, state: Path, *, venues: bool) -> tuple[Finding, 
     findings = [well("config", f"{network}: every key is known and fits")]
     held, about_keys = await asyncio.to_thread(here.keys, settings)
     findings += about_keys
-    findings += await asyncio.to_thread(lambda: list(here.model(settings)))
+    findings += await asyncio.to_thread(lambda: [*here.model(settings), *here.channels(settings)])
     try:
         found = _network(settings, state)
     except (AgentError, RelayerError) as refused:
@@ -73,8 +73,10 @@ async def _chain(place: chain.Place) -> list[Finding]:
         mend = f"aml deploy {place.here}, or bring the deployment file here"
         return [*await chain.bare(place), fault("contracts", str(refused), mend)]
     except RelayerError as refused:
-        mend = "correct [network] rpc_url, or start the node"
-        return [fault("endpoint", str(refused), mend), skipped("contracts", "no endpoint")]
+        looked = await chain.bare(place)
+        if all(each.grade is not Grade.FAULT for each in looked):  # it fails in between
+            looked.append(fault("endpoint", str(refused), f"aml check {place.here}, once more"))
+        return [*looked, skipped("contracts", "no endpoint")]
 
 
 async def _venues(place: chain.Place) -> list[Finding]:

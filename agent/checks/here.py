@@ -15,16 +15,21 @@ from agent.config import Settings
 from agent.errors import AgentError
 from agent.network import LOCAL, local_keys
 from agent.storing import database_url
+from agent.succession import first_of
 from models.artifact import ArtifactRefused
 from models.registry import RegistryError
 from relayer import migrations
 from relayer.errors import RelayerError, SchemaOutdated
+from relayer.notices import Channels
 from relayer.signing.keys_source import open_key
 from relayer.storage import create_engine
 
 GIB = 2**30
 LEAST_FREE = 1 * GIB  # a day of 200 markets' evidence and bars with room
 LOW_FREE = 5 * GIB
+
+
+MEND_DATABASE = "systemctl restart postgresql where it runs, or correct [storage] url"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,9 @@ def _local() -> tuple[Held, tuple[Finding, ...]]:
 def _mend_key(says: str, source: str) -> str:
     if "chmod" in says:
         return says[says.index("chmod") :]
+    if "$CREDENTIALS_DIRECTORY is not set" in says:
+        lies = f"or wherever the file {source.partition(':')[2]} lies"
+        return f"export CREDENTIALS_DIRECTORY=/etc/aml/keys, {lies}; a unit has LoadCredential"
     # `aml keys new` takes a path, and would make a file of this very name.
     made = source.replace("credential:", "$CREDENTIALS_DIRECTORY/", 1)
     return f"aml keys new {made}, or name the right one; aml keys address {source}"
@@ -111,15 +119,31 @@ def _apart(addresses: Mapping[str, str]) -> Iterator[Finding]:
         first.setdefault(address, field)
 
 
+def channels(settings: Settings) -> Iterator[Finding]:
+    """Read whom warnings go to, where somebody is named; nothing is sent."""
+    file = settings.warnings.channels_file
+    if file is None:
+        return
+    try:
+        Channels.read(file)
+    except RelayerError as refused:
+        _, _, mode = str(refused).partition("lets others read it; ")
+        yield fault("channels", str(refused), mode or f"correct {file}, or channels_file")
+    else:
+        yield well("channels", f"{file}: every line is an address; none was tried")
+
+
 def model(settings: Settings) -> Iterator[Finding]:
     """Open the model in service as the daemon does, and say by what it came to be in charge."""
+    registry = registry_of(settings)
     try:
-        loaded = load_model(settings)
-        registry = registry_of(settings)
+        loaded, passed_over = (load_model(settings), ()) if registry is None else first_of(registry)
         steps = () if registry is None else registry.steps()
     except (ArtifactRefused, RegistryError) as refused:
-        says = f"{type(refused).__name__}: {refused}"
-        yield fault("model", says, "aml models list; aml models rollback --reason TEXT")
+        yield fault("model", f"{type(refused).__name__}: {refused}", _mend_model(settings))
+        return
+    if passed_over:
+        yield from (fault("model", each, _mend_model(settings)) for each in passed_over)
         return
     name = loaded.model_hash.hex()[:12]
     served = [step for step in steps if step.model == loaded.model_hash.hex()]
@@ -130,6 +154,12 @@ def model(settings: Settings) -> Iterator[Finding]:
         return
     by = "its gates passed" if last is not None else "named, or shipped with the package"
     yield well("model", f"{name}, {by}")
+
+
+def _mend_model(settings: Settings) -> str:
+    if registry_of(settings) is None:
+        return "correct [model] folder and hash, or bring the artifact here anew; aml models list"
+    return f"aml models rollback --reason TEXT --models {settings.model.registry}"
 
 
 def disk(state: Path) -> Iterator[Finding]:
@@ -170,6 +200,6 @@ def database(settings: Settings, state: Path) -> Iterator[Finding]:
         yield fault("database", str(refused), "[storage] url and password_file; chmod 600 FILE")
     except SQLAlchemyError as refused:
         says = str(refused).splitlines()[0]
-        yield fault("database", f"cannot be reached: {says}", "systemctl status postgresql")
+        yield fault("database", f"cannot be reached: {says}", MEND_DATABASE)
     else:
         yield well("database", f"{name}: reached, tables are this version's")

@@ -109,7 +109,7 @@ def test_examine__as_deployed__all_is_well(place: Place) -> None:
             "aml owner signers price --threshold 3",
         ),
         (
-            f'[[signers.peers]]\nurl = "http://127.0.0.1:9301"\nprice = "{STRANGER}"\n',
+            f'[[signers.peers]]\nurl = "http://127.0.0.1:9301"\nprice = "{STRANGER}"\n' * 2,
             "signers",
             "is no price signer",
             "aml owner signers price --add",

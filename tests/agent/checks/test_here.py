@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import sqlalchemy as sa
 from agent.checks import here
 from agent.checks.findings import Finding, Grade, is_well, skipped, warning, well
 from agent.config import Settings, load_settings
+from models.artifact import default_artifact, load, save
+from models.manifest import TrainedModel
+from models.registry import Registry
 from relayer import migrations
 
 
@@ -59,6 +63,70 @@ def test_keys__a_missing_credential__is_made_where_it_is_looked_for(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     _, findings = here.keys(keyed(tmp_path, gas_payer="credential:gas"))
     assert graver(findings)[0].mend.startswith("aml keys new $CREDENTIALS_DIRECTORY/gas,")
+
+
+def test_keys__the_credentials_folder_unset__is_what_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    _, findings = here.keys(keyed(tmp_path, gas_payer="credential:gas"))
+    (found,) = graver(findings)
+    assert found.mend.startswith("export CREDENTIALS_DIRECTORY=")
+    assert "aml keys new" not in found.mend
+
+
+def warned(folder: Path, file: Path) -> Settings:
+    mine = folder / "mine.toml"
+    mine.write_text(f'extends = "local"\n[warnings]\nchannels_file = "{file}"\n')
+    return load_settings(str(mine))
+
+
+def test_channels__of_addresses_and_private__is_well_and_none_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "channels"
+    file.touch(0o600)
+    file.write_text("json://127.0.0.1:9/planted\n# a remark\n")
+    (found,) = here.channels(warned(tmp_path, file))
+    assert found.grade is Grade.WELL
+    assert "planted" not in found.says
+    assert list(here.channels(load_settings("local"))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "mend"),
+    [("", 0o644, "chmod 600 "), ("planted\n", 0o600, "correct "), (None, 0, "correct ")],
+    ids=["open", "no-address", "absent"],
+)
+def test_channels__that_cannot_be_used__are_a_fault_with_its_mend(
+    tmp_path: Path, text: str | None, mode: int, mend: str
+) -> None:
+    file = tmp_path / "channels"
+    if text is not None:
+        file.write_text(text)
+        file.chmod(mode)
+    (found,) = here.channels(warned(tmp_path, file))
+    assert found.grade is Grade.FAULT
+    assert found.mend.startswith(f"{mend}{file}")
+    assert "planted" not in found.says
+
+
+def test_model__champion_damaged__is_a_fault_though_the_one_before_it_serves(
+    tmp_path: Path,
+) -> None:
+    shipped = load(default_artifact())
+    manifest = dataclasses.replace(shipped.manifest, seed=99)
+    twin = TrainedModel(fitted=shipped.scorer._model, manifest=manifest)
+    champion = save(twin, tmp_path / "models")
+    Registry(tmp_path / "models").promote(champion.name, None, reason="x", at_ms=1, force=True)
+    model = next(champion.glob("*.skops"))
+    model.write_bytes(model.read_bytes() + b"\x00")
+    mine = tmp_path / "mine.toml"
+    mine.write_text(f'extends = "local"\n[model]\nregistry = "{tmp_path}/models"\n')
+    (found,) = here.model(load_settings(str(mine)))
+    assert found.grade is Grade.FAULT
+    assert found.mend == f"aml models rollback --reason TEXT --models {tmp_path}/models"
+    Registry(tmp_path / "models").rollback(reason="as it says", at_ms=2)
+    (found,) = here.model(load_settings(str(mine)))
+    assert found.grade is Grade.WELL
 
 
 def test_keys__two_roles_of_one_key__is_a_fault(tmp_path: Path) -> None:
