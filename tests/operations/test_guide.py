@@ -10,6 +10,7 @@ import pytest
 
 from tests.operations.files import program
 from tests.operations.guide import table
+from tests.operations.guide.__main__ import NEEDED
 from tests.operations.guide.page import PAGE, ROOT, blocks
 
 FOLLOWED_S = 3_600
@@ -38,7 +39,7 @@ def test_table__each_word_that_is_replaced_stands_in_the_page() -> None:
 @pytest.mark.loopback
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and users of their own need root")
 def test_guide__followed_from_an_empty_server_to_the_end__does_what_it_says() -> None:
-    for name in ("prometheus", "promtool", "unshare", "nsenter", "curl", "pg_createcluster"):
+    for name in NEEDED:
         program(name)
     command = [sys.executable, "-m", "tests.operations.guide"]
     followed = subprocess.run(

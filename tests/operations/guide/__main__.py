@@ -12,12 +12,21 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 
 from tests.operations.guide.page import ROOT
 
+NEEDED = {
+    "unshare": "util-linux",
+    "ip": "iproute2",
+    "curl": "curl",
+    "pg_createcluster": "postgresql",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+}
 _OF_INDEX = re.compile(r"PIP_|(?i:(https?|no)_proxy)$|SSL_CERT_")  # how packages are reached
 LAYER = r"""
 set -euo pipefail
@@ -48,8 +57,10 @@ def main() -> int:
         "--installed", action="store_true", help="this checkout's environment will do"
     )
     told = parser.parse_args()
-    if os.geteuid() != 0:
-        sys.stderr.write("the guide is followed as root, in namespaces of its own\n")
+    missing = [f"{name} ({of})" for name, of in NEEDED.items() if shutil.which(name) is None]
+    if os.geteuid() != 0 or missing:
+        wanted = f"; not installed: {', '.join(missing)}" if missing else ""
+        sys.stderr.write(f"the guide is followed as root, in a layer of its own{wanted}\n")
         return 1
     os.nice(told.nice)
     index = [f"{name}={value}" for name, value in os.environ.items() if _OF_INDEX.match(name)]
