@@ -5,8 +5,9 @@ Looks only at what the watch finds near and at what the board has; the rest is n
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import nsmallest
 
 from agent.positions.ahead import Ahead
 from agent.positions.assess import Assessor
@@ -29,6 +30,7 @@ from contracts.units import MarketId
 from relayer.chain.index import Index
 
 CURED_AT_ONCE = 50  # warnings whose cure is worked out in one turn, the most urgent first
+URGENT_PART = 4  # of a turn that cannot look at all: this part is of the most urgent
 LOOKED_AT_ONCE = 20_000
 """Positions judged in one turn, about 2 s; the next look at who is liquidatable waits for it."""
 
@@ -60,19 +62,12 @@ class Warner:
 
     def current(self) -> tuple[Warned, ...]:
         """Give every warning that stands, the most urgent first."""
-        return tuple(
-            sorted(
-                self.board.standing.values(),
-                key=lambda each: (-each.level, each.found.distance, each.found.key),
-            )
-        )
+        return tuple(sorted(self.board.standing.values(), key=_urgency))
 
     def urgent(self, limit: int) -> tuple[PositionId, ...]:
         """Name the positions of the warnings that stand, the most urgent first, up to a number."""
         found: list[PositionId] = []
-        for each in self.current():
-            if len(found) >= limit:
-                break
+        for each in nsmallest(limit, self.board.standing.values(), _urgency):
             found += self._assessor.positions_of(each.found)
         return tuple(found[:limit])
 
@@ -103,16 +98,21 @@ class Warner:
         return await self._speaker.say(now_ms)
 
     def _next(self, near: list[PositionId]) -> list[PositionId]:
-        """Choose whom to look at in this turn: all, or the next whole accounts of too many."""
+        """Choose whom to look at in this turn: all, or of too many the most urgent and the next.
+
+        The most urgent are a quarter of a turn, in every turn; the others take turns. Accounts are
+        whole, since what one position does counts for the others.
+        """
         if len(near) <= self._looked_at_once:
             return near
+        urgent = _with_their_accounts(near, self.urgent(self._looked_at_once // URGENT_PART))
         first = bisect_right(near, self._judged_to) % len(near)
-        end = first + self._looked_at_once
+        end = first + max(1, self._looked_at_once - len(urgent))
         while end < len(near) and _account(near[end]) == _account(near[end - 1]):
             end += 1
         chosen = near[first:end]
         self._judged_to = chosen[-1]
-        return chosen
+        return sorted(urgent.union(chosen))
 
     def _unseen(self, looked_at: Sequence[PositionId]) -> set[str]:
         """Name what stands on the board and has to wait for its turn."""
@@ -123,6 +123,23 @@ class Warner:
     def _positions_on_board(self) -> Iterable[PositionId]:
         for each in self.board.standing.values():
             yield from self._assessor.positions_of(each.found)
+
+
+def _with_their_accounts(near: Sequence[PositionId], some: Iterable[PositionId]) -> set[PositionId]:
+    """Give some of the sorted positions with all that are of the same accounts."""
+    found: set[PositionId] = set()
+    for each in some:
+        account, at = _account(each), bisect_left(near, each)
+        while at > 0 and _account(near[at - 1]) == account:
+            at -= 1
+        while at < len(near) and _account(near[at]) == account:
+            found.add(near[at])
+            at += 1
+    return found
+
+
+def _urgency(each: Warned) -> tuple[int, float, str]:
+    return -each.level, each.found.distance, each.found.key
 
 
 def _account(identity: PositionId) -> int:

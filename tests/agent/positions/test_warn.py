@@ -161,7 +161,7 @@ async def store(tmp_path: Path) -> AsyncIterator[NoticeStore]:
 class Storm:
     """Positions of one market that all are a little above liquidation, and a price that falls."""
 
-    def __init__(self, count: int, store: NoticeStore) -> None:
+    def __init__(self, count: int, store: NoticeStore, nearest: int = -1) -> None:
         self.prices = [100 * E18] * 50
         rows = [
             Drawn(
@@ -171,7 +171,7 @@ class Storm:
                 long=True,
                 notional_usdc=1_000.0,
                 leverage=10.0,
-                spare=0.05,
+                spare=0.045 if n == nearest else 0.05,
             )
             for n in range(count)
         ]
@@ -235,10 +235,23 @@ async def test_turn__more_near_than_one_turn_takes__all_have_theirs_and_none_is_
     for turn in range(6):
         await storm.at(96.0, NOW_MS + turn * calm_ms)
         counts.append(len(storm.warner.current()))
-    assert counts == [10, 20, 25, 25, 25, 25]  # whoever waits for a look stands as before
+    assert counts == [10, 18, 25, 25, 25, 25]  # whoever waits for a look stands as before
     for turn in range(6, 15):
         await storm.at(100.0, NOW_MS + turn * calm_ms)
     assert storm.warner.current() == ()
+
+
+async def test_turn__more_near_than_one_turn_takes__the_most_endangered_is_in_every_turn(
+    store: NoticeStore,
+) -> None:
+    storm = Storm(25, store, nearest=20)
+    storm.warner = Warner(storm.index, SETTINGS, storm.outbox, store, looked_at_once=10)
+    distances = []
+    for turn in range(8):
+        await storm.at(96.0 - 0.02 * turn, NOW_MS + turn * 1_000)
+        distances.append(storm.warner.current()[0].found.distance)
+    seen = distances[2:]  # from then on everybody is on the board
+    assert seen == sorted(set(seen), reverse=True)
 
 
 async def test_turn__after_a_restart__what_was_just_said_is_not_repeated(
