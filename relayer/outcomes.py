@@ -87,7 +87,7 @@ class Outcome:
 class Watched:
     """How a position or cross account stood after a cycle, and what became of it within a day.
 
-    `facts`: account, market, is_cross, side, level, distance, deviations and chances.
+    `facts`: model, account, market, is_cross, side, level, distance, deviations and chances.
     """
 
     watched_as: str

@@ -36,6 +36,7 @@ class Ahead:
     """
 
     as_of_ms: int = 0
+    chain_s: int = 0  # the time of the block that it was decided at
     markets: Mapping[MarketId, Foresight] = field(default_factory=lambda: MappingProxyType({}))
     cross: CrossMarkets | None = None
     model_hash: bytes = b""
@@ -58,6 +59,7 @@ def ahead_of(result: CycleResult) -> Ahead:
     posted = [each.message.evidence_hash for each in result.postings]
     return Ahead(
         as_of_ms=seen.as_of_ms,
+        chain_s=int(seen.limits.timestamp_s),
         markets={MarketId(each.market): foresight_of(each) for each in scores},
         cross=cross_markets(seen.histories, judged, seen.as_of_ms),
         model_hash=result.model_hash,

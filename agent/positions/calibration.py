@@ -4,7 +4,8 @@ For each horizon one look in so long a time is taken, so that outcomes do not ov
 positions are one step of two sequential tests (`models.monitors`): that more were liquidated than
 1.2 times what was said, and that fewer than half were. Who closed first counts against an alarm in
 either test: as spared in the first, not at all in the second. So neither alarms more often than
-stated, whoever closes when.
+stated, whoever closes when. Tests are of one model: with the first look of another they begin anew,
+since what is left of the evidence against the one would alarm of the other.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """The tests, by horizon and kind, and the look that each horizon is at."""
+    """The tests, by horizon and kind, and the look that each horizon is at; all of one model."""
 
+    model: str = ""
     detectors: Mapping[str, Detector] = field(default_factory=dict)
     steps: Mapping[int, Step] = field(default_factory=dict)
 
@@ -75,6 +77,7 @@ def judged(before: Calibration, settled: Sequence[Watched]) -> Judged:
         chances = _chances(row)
         if chances is None:
             continue
+        calibration = _of_model(calibration, str(row.facts.get("model", "")))
         for horizon_s, chance in zip(HORIZONS_S, chances, strict=True):
             calibration, raised, counts = _opened(calibration, row.at_ms, horizon_s)
             alarms += [(horizon_s, kind) for kind in raised]
@@ -100,6 +103,7 @@ def shares(calibration: Calibration) -> dict[tuple[int, str], float]:
 def state_of(calibration: Calibration) -> dict[str, Any]:
     """Write it as JSON values."""
     return {
+        "model": calibration.model,
         "detectors": {
             key: [each.steps, *each.levels] for key, each in sorted(calibration.detectors.items())
         },
@@ -124,7 +128,12 @@ def calibration_from(content: Mapping[str, Any]) -> Calibration:
         )
         for horizon, (at_ms, count, low, high, known) in content.get("steps", {}).items()
     }
-    return Calibration(detectors=detectors, steps=steps)
+    return Calibration(model=str(content.get("model", "")), detectors=detectors, steps=steps)
+
+
+def _of_model(calibration: Calibration, model: str) -> Calibration:
+    """Begin anew where another model speaks."""
+    return calibration if calibration.model == model else Calibration(model=model)
 
 
 def _opened(
@@ -143,7 +152,7 @@ def _opened(
                 after = after.restarted()
             detectors[f"{horizon_s}/{kind}"] = after
     steps = {**calibration.steps, horizon_s: Step(at_ms=at_ms)}
-    return Calibration(detectors=detectors, steps=steps), raised, True
+    return replace(calibration, detectors=detectors, steps=steps), raised, True
 
 
 def _excesses(step: Step) -> list[tuple[str, float]]:

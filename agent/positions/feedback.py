@@ -57,6 +57,8 @@ class Feedback:
         rows = [watched_of(each, index, ahead, now_ms) for each in stand]
         await self._outcomes.watched([each for each in rows if each is not None])
         await self._outcomes.join(now_ms, JOINED_A_CYCLE)
+        # Turns look at no block while nobody has a position; days of those before end all the same.
+        self._chain_s = max(self._chain_s, ahead.chain_s)
         before_ms = (self._chain_s - DAY_S) * MS
         over = await self._outcomes.settling(before_ms, SETTLED_A_CYCLE)
         ended = [replace(each, closed_s=closed_s(each, index)) for each in over]
@@ -80,6 +82,7 @@ def watched_of(found: Assessed, index: Index, ahead: Ahead, now_ms: int) -> Watc
     if deviations is None or found.liquidation_price is None:
         return None
     facts: dict[str, Any] = {
+        "model": ahead.model_hash.hex(),
         "account": found.account,
         "market": found.market,
         "is_cross": found.is_cross,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,19 @@ def test_judged__twice_as_many_liquidated__alarms_low_within_two_months() -> Non
 def test_judged__hardly_anybody_liquidated__alarms_high() -> None:
     kinds = {kind for _, kind in walk(0.6, 0.05, 90, 1).alarms}
     assert kinds == {HIGH}
+
+
+def test_judged__another_model_speaks__tests_begin_anew() -> None:
+    rows = [row(START_S + day * DAY_S, (0.05,) * 4, liquidated=500) for day in range(5)]
+    before = judged(Calibration(), rows).calibration
+    assert shares(before)[HORIZONS_S[0], LOW] > 0.0
+    said = {**row(START_S, (0.9,) * 4).facts, "model": "other"}
+    fresh = replace(row(START_S + 5 * DAY_S), facts=said)
+    after = judged(before, [fresh]).calibration
+    assert set(shares(after).values()) == {0.0}
+    assert {step.count for step in after.steps.values()} == {1}
+    kept = calibration_from(json.loads(json.dumps(state_of(after))))
+    assert judged(kept, [replace(fresh, watched_as="b")]).calibration.steps[900].count == 2
 
 
 def test_state__written_and_read__goes_on_as_if_never_stopped() -> None:

@@ -117,6 +117,14 @@ async def test_cycle__a_long_board__writes_the_most_urgent_only() -> None:
     assert noting.before_ms == NOW_MS - DAY_S * 1_000
 
 
+async def test_cycle__nobody_has_a_position_any_more__days_end_by_the_block_of_the_cycle() -> None:
+    noting, chain_s = Noting(), NOW_MS // 1_000
+    feedback = Feedback(noting)
+    await feedback.looked(None)
+    await feedback.after_cycle((), Index(), replace(AHEAD, chain_s=chain_s), NOW_MS)
+    assert noting.before_ms == (chain_s - DAY_S) * 1_000
+
+
 def traded(*closed: int) -> Index:
     ledger, account = Ledger(), 7
     for number, at_s in enumerate(closed):
