@@ -121,5 +121,5 @@ PROMISES: Final[tuple[tuple[str, str, str], ...]] = (
     ("Stop, and go on", "# rehearsal\nsafe_sends /var/lib/aml/safe/resume", r"ALL WELL"),
     ("Stop, and go on", "aml market reduce-only", r"market-reduce-only-PEBL"),
     ("Retire a market", "systemctl stop", r"1-announce"),
-    ("Retire a market", "# rehearsal", r"WOULD BE REFUSED NOW: .*(SETTLED|CLOSED)"),
+    ("Retire a market", "# rehearsal", r'(?s)("status":"0x1".*){2}'),
 )
