@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 from agent.config import Settings
 from agent.errors import ConfigError, EvidenceError
 from agent.network import Network
-from agent.proof.verify import Difference, verify_price, verify_risk
-from contracts.messages import PriceRound
+from agent.proof.verify import Difference, differing, verify_price, verify_risk
+from contracts.messages import Domain, PriceRound, digest
 from models.artifact import LoadedModel, default_artifact, load
 from relayer.chain import deployments
 from relayer.chain.endpoints import ChainEndpoint
@@ -57,13 +57,17 @@ async def verify_posted(
     EvidenceError
         Its evidence is not there.
     """
-    async with posted_on(network, what, price=price) as (_, _, posted):
+    async with posted_on(network, what, price=price) as (_, deployment, posted):
         pass
     store = EvidenceStore(evidence)
     bundle = bundle_of(store, posted.message.evidence_hash)
     broken = check(bundle, posted.message.evidence_hash)
     try:
-        differences = compare(unpack(bundle), posted, settings, store)
+        fields = unpack(bundle)
+        differences = (
+            *compare(fields, posted, settings, store),
+            *verify_hash(fields, posted, deployment),
+        )
     except UNREADABLE as fault:
         if not broken:
             raise
@@ -133,6 +137,27 @@ def compare(
             raise EvidenceError(f"history chunk {name.hex()}: {fault}") from fault
 
     return verify_risk(fields, message, model.scorer, get_blob)
+
+
+def verify_hash(
+    fields: Mapping[str, Any], posted: PostedUpdate, deployment: Deployment
+) -> Iterator[Difference]:
+    """Hash an update again as it was signed, and hold the contract's event against it.
+
+    Chain and contract are the deployment's; only the configuration's digest is taken from the
+    evidence, and a false one leads to another hash. A price's evidence is without that digest.
+    """
+    if isinstance(posted.message, PriceRound):
+        return
+    *place, config_digest = fields["chain"]["domain"]
+    domain = Domain(
+        chain_id=deployment.chain_id,
+        contract=deployment.risk_oracle,
+        config_digest=bytes.fromhex(config_digest),
+    )
+    yield from differing("chain.domain", place, [str(domain.chain_id), domain.contract])
+    again = digest(posted.message, domain).hex()
+    yield from differing("event.message_hash", posted.event.message_hash.hex(), again)
 
 
 def model_of(model_hash: bytes, settings: Settings) -> LoadedModel:
