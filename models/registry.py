@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from models.artifact import default_artifact, load
+from models.side_by_side import read_back
 
 JOURNAL = "promotions.jsonl"
 REPORT_LIMIT = 20_000_000
@@ -126,17 +127,8 @@ def reports_of(model: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
     for path in paths:
         report, _ = _report(path)
         _require_of(report, model, path)
-        found.append(_measured(report))
+        found.append(read_back(report))
     return found
-
-
-def _measured(value: Any) -> Any:  # noqa: ANN401 - JSON's values
-    """Put NaN for each null: JSON has no other way to say that a figure could not be measured."""
-    if isinstance(value, dict):
-        return {name: _measured(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_measured(each) for each in value]
-    return float("nan") if value is None else value
 
 
 class Registry:

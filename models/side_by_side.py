@@ -45,6 +45,15 @@ def writable(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def read_back(value: Any) -> Any:  # noqa: ANN401 - JSON's values
+    """Return what `writable` wrote: None is a figure that could not be measured."""
+    if isinstance(value, dict):
+        return {key: read_back(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [read_back(each) for each in value]
+    return float("nan") if value is None else value
+
+
 def mean_loss(judged: Judged) -> float:
     """Mean QLIKE of the forecasts of variance."""
     return float(qlike(judged.variance, np.exp(judged.forecast)).mean())
