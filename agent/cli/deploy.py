@@ -12,7 +12,7 @@ def deploy(
     network: NetworkOption = "local",
     state: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Deploy PriceFeed and RiskOracle, add the markets, launch, and read everything back.
+    """Deploy all contracts, add the markets, launch, offer ownership, read everything back.
 
     Also writes the compiler's standard JSON of each, for verification by an explorer.
 

@@ -227,6 +227,7 @@ def show(
     from agent.cli.setup import require_world
     from agent.owner.acts import Owned
     from agent.owner.safe import decode, read, tables
+    from contracts.calls import TIMELOCKED
     from relayer.chain import deployments
 
     content = read(file)  # what was typed is judged before anybody is asked
@@ -239,4 +240,6 @@ def show(
         return
     typer.echo(f"{batch.name}: chain {batch.chain_id}, of {batch.safe}")
     for call in batch.calls:
-        typer.echo(f"  {call}\n    announced as 0x{call.operation.hex()}")
+        typer.echo(f"  {call}")
+        if call.function in TIMELOCKED:  # `schedule` names it by this
+            typer.echo(f"    announced as 0x{call.operation.hex()}")
