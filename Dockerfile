@@ -24,8 +24,8 @@ COPY relayer relayer
 COPY agent agent
 COPY config config
 RUN /opt/build/bin/python -m build --no-isolation --outdir dist . && /opt/aml/bin/python -m pip install --quiet --no-deps --no-index dist/*.whl
-# compiled here: without bytecode each start costs seconds, and the files are read-only later
-RUN /opt/aml/bin/python -m compileall -q /opt/aml/lib && /opt/aml/bin/python -m pip uninstall --quiet --yes pip && /opt/aml/bin/aml config check
+# pip has compiled all of it: without bytecode each start would cost seconds, and the files are read-only later
+RUN /opt/aml/bin/python -m pip uninstall --quiet --yes pip && /opt/aml/bin/aml config check
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Autonomous Margin Layer" org.opencontainers.image.licenses="Apache-2.0"

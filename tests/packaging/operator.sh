@@ -4,7 +4,7 @@ set -euo pipefail
 rpc=http://127.0.0.1:8545
 systemd-run --quiet --unit=chain anvil --host 127.0.0.1 --port 8545 --chain-id 6343 --block-time 1 --mixed-mining \
     --base-fee 1000000 --gas-limit 10000000000 --code-size-limit 524288 --hardfork prague --silent
-systemd-run --quiet --unit=exchanges -p Type=forking -p TimeoutStartSec=10min /opt/aml/bin/aml local up --state /srv/world --now
+systemd-run --quiet --unit=exchanges /opt/aml/bin/python -m relayer.local.server --state /srv/world --now
 
 ask() { curl -sf $rpc -H 'content-type: application/json' -d "{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"$1\", \"params\": $2}"; }
 umask 077
@@ -66,7 +66,7 @@ guardian = "0x5555555555555555555555555555555555555555"
 token = "$token"
 
 T
-until aml local exchanges --state /srv/world >exchanges.toml 2>/dev/null; do sleep 1; done
+until aml local exchanges --state /srv/world >exchanges.toml 2>/dev/null; do systemctl --quiet is-active exchanges; done
 cat exchanges.toml >>aml.toml
 aml config check aml.toml
 CREDENTIALS_DIRECTORY=$PWD/keys aml deploy --network aml.toml --state /var/lib/aml
