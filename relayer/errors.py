@@ -321,7 +321,8 @@ def _by_type(exc: Exception) -> type[RelayerError]:
 
 def _first_line(exc: Exception) -> str:
     lines = redact_addresses(str(exc)).splitlines()
-    return lines[0][:300] if lines else "no message"
+    silent = "nothing came in time" if isinstance(exc, TimeoutError) else "no message"
+    return lines[0][:300] if lines else silent
 
 
 def redact_addresses(text: str) -> str:
