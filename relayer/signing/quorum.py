@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -49,6 +50,9 @@ class Quorum:
         self._needed = needed
         self._needs.set(needed)
         self._registered = frozenset(registered)
+        # Who is not asked any more is not silent.
+        for gone in (each for each in self._signers if each.address not in self._registered):
+            self._metrics.signer_last_answer_timestamp_seconds[gone.name].set(math.nan)
 
     async def collect(self, proposal: Proposal) -> SignedMessage | NoQuorum:
         """Collect exactly the needed signatures, or say who refused and why."""

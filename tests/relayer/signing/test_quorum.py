@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -164,3 +165,18 @@ async def test_collect__every_signer_is_asked_at_once() -> None:
     signers = [FakeSigner(number, silent) for number in range(3)]
     await Quorum(signers, 2, 0.01, b.metrics()).collect(b.price_proposal())
     assert [signer.asked for signer in signers] == [1, 1, 1]
+
+
+async def test_follow__signer_no_longer_registered__is_neither_asked_nor_silent() -> None:
+    metrics = b.metrics()
+    signers = [FakeSigner(number, honest) for number in range(3)]
+    made = Quorum(signers, 2, 5.0, metrics)
+    ages = metrics.signer_last_answer_timestamp_seconds
+    await made.collect(b.price_proposal())
+    await made.close()
+    assert ages["signer-0"]._value.get() > 0
+    made.follow(2, [each.address for each in signers[1:]])
+    assert math.isnan(ages["signer-0"]._value.get())
+    assert isinstance(await made.collect(b.price_proposal()), SignedMessage)
+    assert signers[0].asked == 1
+    await made.close()
