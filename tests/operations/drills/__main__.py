@@ -59,6 +59,9 @@ def run(scene: Scene[Any], only: set[str]) -> list[Row]:
     lanes = [[c for c in lane if not only or only & set(c.alerts)] for lane in scene.beside]
     if not cases and not any(lanes):
         return []
+    if lacking := scene.missing():
+        say(f"{scene.name} is left out: {lacking}")
+        return []
     began = time.monotonic()
     rows: list[Row] = []
     with scene.open() as (made, prometheus):

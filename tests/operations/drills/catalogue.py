@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tests.operations.drills.chances import SCENE as CHANCES
+from tests.operations.drills.disk import SCENE as DISK
 from tests.operations.drills.live import SCENE as LIVE
 from tests.operations.drills.market import SCENE as MARKET
 from tests.operations.drills.money import SCENE as MONEY
 from tests.operations.drills.script import Case, Labels, Scene
 from tests.operations.drills.services_cases import SCENE as SERVICES
 
-SCENES: tuple[Scene[Any], ...] = (SERVICES, MONEY, MARKET, LIVE)
-NOT_DRILLED = {
-    "AmlLoopStuck": "each wait of ours has a limit far below the minutes that count as stuck. "
-    "Endpoints, exchanges, signers, database and channels are drilled hanging or gone, and none "
-    "of them stops a loop. What is left is a system call that never returns, as on a remote disk "
-    "that is gone, and takes a kernel's help. The metric is tested with a loop that hangs "
-    "(`tests/agent/test_liveness.py`), the rule by promtool.",
-    "AmlChancesOff": "each outcome is of positions that were watched a day before, and a test "
-    "needs weeks of them. The tests and the metric are run on made-up months "
-    "(`tests/agent/positions/test_calibration.py`), the rule by promtool.",
-}
-
+SCENES: tuple[Scene[Any], ...] = (SERVICES, MONEY, MARKET, LIVE, DISK, CHANCES)
+NOT_DRILLED: dict[str, str] = {}
 
 # What is drilled, and has not come to its end yet; the page says so.
 UNFINISHED: dict[str, str] = {}

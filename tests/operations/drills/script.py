@@ -58,6 +58,7 @@ class Scene(Generic[S]):
     open: Callable[[], AbstractContextManager[tuple[S, Prometheus]]]
     cases: tuple[Case[S], ...]
     beside: tuple[tuple[Case[S], ...], ...] = ()  # each in turn, beside the rest
+    missing: Callable[[], str] = lambda: ""  # what a machine lacks for it
 
 
 @dataclass
