@@ -40,6 +40,9 @@ class PositionTelemetry:
             self._metrics.positions_screened.set(len(turn.look.screened))
             self._metrics.positions_at_risk.set(len(turn.look.weak))
             self._metrics.watch_seconds.observe(turn.look.took_s)
+        elif not len(index.ledger.tables[Table.POSITION]):
+            self._metrics.positions_screened.set(0)  # nobody to look at is known
+            self._metrics.positions_at_risk.set(0)
         self._metrics.warnings_sent["taken"].inc(turn.said.taken)
         self._metrics.warnings_sent["refused"].inc(turn.said.refused)
         for done in turn.done:
