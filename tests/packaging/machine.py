@@ -128,8 +128,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _remove(groups: Sequence[Path]) -> None:
-    """Take away the control groups, the innermost first; they are empty when all has ended."""
+    """Take away the control groups, the innermost first; what was killed is a while in them."""
+    deadline = time.monotonic() + BOOT_S
     for top in groups:
-        for folder in sorted(top.rglob("*/"), key=lambda each: -len(each.parts)):
-            folder.rmdir()
-        top.rmdir()
+        for folder in [*sorted(top.rglob("*/"), key=lambda each: -len(each.parts)), top]:
+            while not _removed(folder) and time.monotonic() < deadline:
+                time.sleep(0.5)
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

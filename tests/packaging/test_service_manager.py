@@ -156,7 +156,7 @@ def test_credential_that_is_absent__keeps_the_unit_from_starting(aml: Machine) -
 def test_halves__run_as_units_over_one_database(aml: Machine) -> None:
     aml.said("systemctl start aml-signer@3 && systemctl start aml-agent aml-relay")
     assert "credentials" not in aml.journal("aml-agent").lower()
-    until(lambda: "result='effective'" in aml.journal("aml-relay"), "a round of the halves")
+    until(lambda: "result='effective'" in aml.journal("aml-agent"), "a round of the halves")
     aml.said("systemctl stop aml-agent aml-relay")
     for unit in ("aml-agent", "aml-relay"):
         assert aml.shows(unit, "ExecMainStatus") == "0"
