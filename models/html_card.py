@@ -19,6 +19,7 @@ from models.manifest import Manifest
 from models.recorded_risks import ACCOUNTS
 from models.registry import PromotionRefused, gates
 from models.scorer import HORIZONS_S
+from models.side_by_side import read_back
 from models.walked import WALKED
 
 Report = Mapping[str, Any]
@@ -63,7 +64,7 @@ WALK_COLUMNS = ("horizon", "QLIKE", "side", "promised", "breaches", "average", "
 
 def html_card(model: LoadedModel, reports: Sequence[Report]) -> str:
     """Write the page."""
-    name = model.model_hash.hex()
+    name, reports = model.model_hash.hex(), [read_back(report) for report in reports]
     parts = [_head(name, model.manifest, reports)]
     parts += [_judged(report) for report in reports]
     if not reports:

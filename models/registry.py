@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from models.artifact import default_artifact, load
-from models.side_by_side import read_back
 
 JOURNAL = "promotions.jsonl"
 REPORT_LIMIT = 20_000_000
@@ -122,12 +121,12 @@ def gates(report: Mapping[str, Any], champion: Mapping[str, Any] | None = None) 
 
 
 def reports_of(model: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Read reports, each of which must be of this model; what was not measured is not a number."""
+    """Read reports, each of which must be of this model."""
     found = []
     for path in paths:
         report, _ = _report(path)
         _require_of(report, model, path)
-        found.append(read_back(report))
+        found.append(report)
     return found
 
 

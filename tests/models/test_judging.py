@@ -215,5 +215,13 @@ def test_card__plots__say_when_and_beside_what(page: str):
         assert baseline in page
 
 
+def test_card__a_figure_that_could_not_be_measured__is_written_as_nan(
+    model: LoadedModel, report: dict[str, Any]
+):
+    lines = report["sides"]["long"] | {"pinball": None}
+    page = html_card(model, [report | {"sides": report["sides"] | {"long": lines}}])
+    assert "<td>nan</td>" in page
+
+
 def test_card__without_reports__says_so(model: LoadedModel):
     assert "No evaluation was given" in html_card(model, [])

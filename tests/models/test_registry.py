@@ -187,13 +187,6 @@ def test_journal__a_line_changed_or_lost__is_noticed(folder: Path, damage: str):
         registry.champion()
 
 
-def test_reports__figure_that_could_not_be_measured__is_written_as_not_a_number(tmp_path: Path):
-    path = tmp_path / "r.json"
-    path.write_text(json.dumps(report("ab") | {"sides": [{"pinball": None}]}))
-    (found,) = reports_of("ab", [path])
-    assert f"{found['sides'][0]['pinball']:.2f}" == "nan"  # as the card writes it
-
-
 def test_reports__of_another_model_or_no_json__are_refused(tmp_path: Path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps(report("ab")))
