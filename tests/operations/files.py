@@ -36,11 +36,19 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
+def panels(dashboard: Path) -> list[dict[str, Any]]:
+    """Return a dashboard's panels."""
+    return list(json.loads(dashboard.read_text())["panels"])
+
+
+def asked(target: dict[str, str]) -> str:
+    """Return what a panel asks, with every variable set to all."""
+    return re.sub(r"\$(instance|market)", ".*", target["expr"])
+
+
 def expressions(dashboard: Path) -> list[str]:
-    """Return what a dashboard asks, with every variable set to all."""
-    panels = json.loads(dashboard.read_text())["panels"]
-    asked = [target["expr"] for panel in panels for target in panel["targets"]]
-    return [re.sub(r"\$(instance|market)", ".*", each) for each in asked]
+    """Return all that a dashboard asks."""
+    return [asked(target) for panel in panels(dashboard) for target in panel["targets"]]
 
 
 def metrics_in(expression: str) -> set[str]:
