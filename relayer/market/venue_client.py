@@ -198,7 +198,9 @@ class VenueClient:
                 return [*faults, *self._read(tops, known, received_at_ms, only=tops)]
             if len(self.link.symbols) > 1 and not any(x in tickers for x in self.link.symbols):
                 raise BadAnswer(f"{self.id}: an answer with none of our markets")
-            self._compare(tickers, streamed[0] if streamed else {})
+            lag_ms = self.settings.silent_after_s * 1_000
+            if behind := _behind(tickers, streamed[0] if streamed else {}, lag_ms):
+                self.streams.lagging(behind)
             return [*faults, *self._read(_newest(tickers, tops), known, received_at_ms)]
 
     def _streamed(self) -> tuple[Tickers, Tickers] | None:
@@ -210,26 +212,9 @@ class VenueClient:
 
     def _is_fresh(self, tops: Tickers, marks: Tickers, now_ms: int) -> bool:
         """Tell whether streams have all of our markets, of a moment ago."""
-        symbols = set(self.link.symbols)
         needed = [tops, marks] if self.streams.has("watchMarkPrices") else [tops]
-        return self.streams.is_live and all(
-            symbols <= kept.keys()
-            and all(now_ms - kept[each]["timestamp"] <= STREAM_FRESH_MS for each in symbols)
-            for kept in needed
-        )
-
-    def _compare(self, asked: Tickers, streamed: Tickers) -> None:
-        """Find streams that ended for one market alone: REST has long had newer prices."""
-        lag_ms = self.settings.silent_after_s * 1_000
-        behind = [
-            symbol
-            for symbol, entry in asked.items()
-            if symbol in streamed
-            and isinstance(entry.get("timestamp"), int)
-            and entry["timestamp"] - streamed[symbol]["timestamp"] > lag_ms
-        ]
-        if behind:
-            self.streams.lagging(behind)
+        wanted = self.link.symbols
+        return self.streams.is_live and all(_has_all(kept, wanted, now_ms) for kept in needed)
 
     def _read(
         self,
@@ -292,6 +277,24 @@ def _told_once(faults: Sequence[VenueFault]) -> tuple[VenueFault, ...]:
     """Leave out what several calls say of one connection."""
     of_all = {fault.reason: fault for fault in reversed(faults) if fault.reason in _OF_ALL_CALLS}
     return (*of_all.values(), *(each for each in faults if each.reason not in of_all))
+
+
+def _has_all(kept: Tickers, symbols: Sequence[str], now_ms: int) -> bool:
+    """Tell whether a stream has each symbol, of a moment ago."""
+    return all(
+        each in kept and now_ms - kept[each]["timestamp"] <= STREAM_FRESH_MS for each in symbols
+    )
+
+
+def _behind(asked: Tickers, streamed: Tickers, lag_ms: float) -> list[str]:
+    """Find streams that ended for one market alone: REST has long had newer prices."""
+    return [
+        symbol
+        for symbol, entry in asked.items()
+        if symbol in streamed
+        and isinstance(entry.get("timestamp"), int)
+        and entry["timestamp"] - streamed[symbol]["timestamp"] > lag_ms
+    ]
 
 
 def _recent(kept: Mapping[str, Ticker], now_ms: int) -> Tickers:

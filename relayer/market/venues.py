@@ -128,18 +128,7 @@ class VenuePool:
         """Compare the venues once at start, prices first, then sizes at those prices."""
         taken = await self.quotes()
         self._standings.judge(taken.quotes)
-        sizes: list[OpenInterest] = []
-        faults: list[VenueFault] = []
-        outcomes = await asyncio.gather(
-            *(venue.reads.open_interests() for venue in loaded), return_exceptions=True
-        )
-        for venue, outcome in zip(loaded, outcomes, strict=True):
-            if isinstance(outcome, RelayerError):
-                faults.append(venue_fault(venue.id, outcome))
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                sizes += outcome
+        sizes, faults = await _sizes(loaded)
         self._standings.judge_sizes(sizes, taken.quotes)
         return (*faults, *self._standings.faults())
 
@@ -252,6 +241,25 @@ class VenuePool:
             except RelayerError as fault:
                 faults.append(venue_fault(venue, fault))
         return None, faults
+
+
+async def _sizes(
+    venues: Sequence[VenueClient],
+) -> tuple[list[OpenInterest], list[VenueFault]]:
+    """Ask several venues at once for the open interest of each of their markets."""
+    outcomes = await asyncio.gather(
+        *(venue.reads.open_interests() for venue in venues), return_exceptions=True
+    )
+    sizes: list[OpenInterest] = []
+    faults: list[VenueFault] = []
+    for venue, outcome in zip(venues, outcomes, strict=True):
+        if isinstance(outcome, RelayerError):
+            faults.append(venue_fault(venue.id, outcome))
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        else:
+            sizes += outcome
+    return sizes, faults
 
 
 async def _pages(
