@@ -100,10 +100,9 @@ async def signer_process(
     network: Network, settings: Settings, place: Place, progress: Progress = silent
 ) -> AsyncIterator[SignerProcess]:
     """Build a signer, listen, and close it again."""
-    deployment = deployments.read(network.deployment_file)
-    signers = signers_of(settings)
-    network = _as_seen_by_it(network, signers)
     progress(f"contracts of {network.deployment_file}")
+    deployment, signers = deployments.read(network.deployment_file), signers_of(settings)
+    network = _as_seen_by_it(network, signers)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(network.clock.close)
         ground = Ground(
@@ -122,11 +121,8 @@ async def signer_process(
         mind = _mind(ground, place.number)
         ports = await signer_ports(ground, stack, mind, counts=True)
         price, risk = _both(keys, place.number, ports, signer_rules(ground))
-        door = Door(
-            name=f"signer-{place.number}",
-            key=keys["transport"],
-            senders=_senders(network, signers),
-        )
+        senders = _senders(network, signers)
+        door = Door(name=f"signer-{place.number}", key=keys["transport"], senders=senders)
         server = SignerServer(price, risk, door, ground.metrics)
         await server.start(place.host, place.port)
         stack.push_async_callback(server.close)
