@@ -55,7 +55,9 @@ async def _run(network: Network, settings: Settings) -> None:
         signal.SIGHUP, service.status, "reload refused: restart it"
     )
     async with watching(network, settings) as running:
-        typer.echo(f"metrics at http://{settings.metrics.host}:{running.metrics_port}", err=True)
+        typer.echo(
+            f"metrics at http://{settings.metrics.host}:{running.metrics_port}/metrics", err=True
+        )
         service.ready("watching")
         looking = asyncio.create_task(running.run(service))
         ending = asyncio.create_task(ended.wait())

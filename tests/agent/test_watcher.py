@@ -112,7 +112,7 @@ def test_watcher__endpoint_of_its_own_down__serves_and_counts(state: Path, tmp_p
         )
         try:
             assert running.stderr is not None
-            found = re.search(r":(\d+)$", running.stderr.readline().strip())
+            found = re.search(r":(\d+)/metrics$", running.stderr.readline().strip())
             assert found is not None
             text = until(int(found[1]), 'aml_watcher_reads_total{result="failed"}', 2)
             assert 0 < value(text, "aml_watcher_read_age_seconds") < PATIENCE_S

@@ -190,7 +190,7 @@ LEAK: tuple[Case[Services], ...] = (
         provoke=do.memory_leaks,
         mended="it is restarted, without the leak",
         mend=do.leak_is_restarted,
-        patience_s=900.0,
+        patience_s=1_500.0,
     ),
 )
 SCENE = Scene(name="services", factor=FACTOR, open=services, cases=CASES, beside=(WATCHER, LEAK))
