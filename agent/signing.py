@@ -235,11 +235,6 @@ def _signs_as(network: Network, peer: SignerPeerSettings, kind: str, number: int
     return checksummed(named or _local_only(network, f"signers.peers: {kind}", local).address)
 
 
-def _answers_as(network: Network, peer: SignerPeerSettings, number: int) -> str:
-    local = partial(_local_only, network, "signers.peers: transport", transport_role(number))
-    return checksummed(peer.transport or local().address)
-
-
 def transport_role(number: int) -> str:
     """Name the local role whose key seals a signer's answers."""
     return f"signer-transport-{number}"

@@ -33,17 +33,16 @@ class MarketStanding:
 
     symbol: str
     price_e18: int
-    price_age_s: int
+    price_age_s: int | None  # None: there never was a price
     confidence_ppm: int
     cap_e2: int
     maintenance_ppm: int
     open_interest_cap_usdc: int
-    expires_in_s: int
+    expires_in_s: int | None  # None: nothing was ever signed
     opens: bool
     why_not: str
     not_since_s: UnixS | None = None  # where the contract says since when
     until_s: UnixS | None = None  # where what stops it ends by itself
-    ever_signed: bool = True  # no: its values are the owner's first, which open nothing
 
     def row(self) -> tuple[str, ...]:
         """Write the market as a row of a table."""
@@ -51,12 +50,12 @@ class MarketStanding:
         return (
             self.symbol,
             price,
-            str(self.price_age_s) if self.price_e18 else "-",
+            "-" if self.price_age_s is None else str(self.price_age_s),
             str(self.confidence_ppm),
             f"{self.cap_e2 / 100:.2f}x",
             f"{self.maintenance_ppm / 10_000:.3f}%",
             f"{self.open_interest_cap_usdc:,}",
-            left(self.expires_in_s, ever=self.ever_signed),
+            left(self.expires_in_s),
             "open" if self.opens else self.why_not,
         )
 
@@ -119,23 +118,22 @@ def market_standing(
     return MarketStanding(
         symbol=symbol,
         price_e18=price.price_e18,
-        price_age_s=now_s - price.observed_at_ms // 1_000,
+        price_age_s=now_s - price.observed_at_ms // 1_000 if price.has_price else None,
         confidence_ppm=price.confidence_ppm,
         cap_e2=values.cap_e2,
         maintenance_ppm=effective_maintenance_ppm(state, now_s, oracle.controls),
         open_interest_cap_usdc=values.open_interest_cap_usdc,
-        expires_in_s=state.valid_until_ms // 1_000 - now_s,
+        expires_in_s=state.valid_until_ms // 1_000 - now_s if state.ever_signed else None,
         opens=bool(granted & Permissions.OPEN) and priced,
         why_not=reason(price, expired=state.expired(now_s), priced=priced),
         not_since_s=since(price, feed.rules[price.class_id], state, now_s, priced=priced),
         until_s=stopped_until(oracle.controls, guard, now_s),
-        ever_signed=state.valid_until_ms > 0,
     )
 
 
-def left(seconds: int, *, ever: bool) -> str:
+def left(seconds: int | None) -> str:
     """Write how long signed values are still valid, or how long no more."""
-    if not ever:
+    if seconds is None:
         return "none yet"
     return str(seconds) if seconds >= 0 else f"{-seconds} ago"
 
@@ -148,7 +146,7 @@ def since(
         return None
     if not priced:
         return UnixS((price.observed_at_ms + rules.new_risk_age_ms) // 1_000)
-    ended = state.valid_until_ms > 0 and state.expired(now_s)  # 0: they never began
+    ended = state.ever_signed and state.expired(now_s)
     return UnixS(state.valid_until_ms // 1_000) if ended else None
 
 

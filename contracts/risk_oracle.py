@@ -93,6 +93,11 @@ class MarketState:
         """When the parameters expire."""
         return UnixMs(self.observed_at_ms + self.validity_s * MS_PER_S)
 
+    @property
+    def ever_signed(self) -> bool:
+        """Tell whether an update was ever accepted; before it, values are the owner's first."""
+        return self.observed_at_ms > EPOCH_MS
+
     def expired(self, now_s: UnixS) -> bool:
         """Tell whether the parameters were not renewed in time: no new risk."""
         return self.valid_until_ms < now_s * MS_PER_S

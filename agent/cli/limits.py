@@ -80,6 +80,6 @@ def _row(symbol: str, market: MarketLimits, now_s: int) -> tuple[str, ...]:
         str(market.looser_at_s - now_s),
         f"{market.drift_left_ppm / 10_000:.1f}%",
         f"{market.maintenance_ppm / 10_000:.3f}%",
-        left(market.expires_at_s - now_s, ever=market.expires_at_s > 0),
+        left(None if market.expires_at_s is None else market.expires_at_s - now_s),
         (market.why_not or "live") + ramp,
     )

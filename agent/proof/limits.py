@@ -44,7 +44,7 @@ class MarketLimits:
     maintenance_ppm: Ppm
     target_ppm: Ppm
     ramp_ends_s: UnixS | None
-    expires_at_s: UnixS
+    expires_at_s: UnixS | None  # None: nothing was ever signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def _market(oracle: OracleState, market: MarketId, now_s: UnixS) -> MarketLimits
         maintenance_ppm=effective,
         target_ppm=target,
         ramp_ends_s=UnixS(state.changed_at_s + state.ramp_s) if effective != target else None,
-        expires_at_s=UnixS(state.valid_until_ms // 1_000),
+        expires_at_s=UnixS(state.valid_until_ms // 1_000) if state.ever_signed else None,
     )
 
 

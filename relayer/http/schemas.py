@@ -169,7 +169,7 @@ class MarketRow(Schema):
     class_id: int
     price_e18: UInt
     confidence_ppm: int
-    price_age_s: int
+    price_age_s: int | None
     opens: bool
     why_not: str
     cap_e2: int
@@ -177,7 +177,7 @@ class MarketRow(Schema):
     open_interest_cap_usdc: UInt
     long_e18: UInt
     short_e18: UInt
-    expires_in_s: int
+    expires_in_s: int | None
 
 
 class Markets(Schema):
@@ -204,7 +204,7 @@ class LimitRow(Schema):
     drift_left_ppm: int
     maintenance_ppm: int
     ramp_ends_s: int | None
-    expires_at_s: int
+    expires_at_s: int | None
 
 
 class Limits(Schema):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.proof.limits import live_limits
-from contracts.envelope import Configuration
+from contracts.envelope import EPOCH_MS, Configuration
 from contracts.halts import NO_CONTROLS, DecisionKind, decode_guard
 from contracts.refusals import Refusal
 from contracts.risk_bounds import judge_change
@@ -85,3 +85,10 @@ def test_limits__pause__is_shown_while_it_lasts() -> None:
     limits = live_limits(replace(oracle(), controls=controls), NOW_S)
     assert limits.paused_until_s == {"ai_input": NOW_S + 60}
     assert limits.decisions["risk_update"] is Refusal.AI_INPUT_PAUSED
+
+
+def test_limits__never_signed__expire_at_no_time() -> None:
+    (fresh,) = live_limits(oracle(observed_at_ms=EPOCH_MS, validity_s=0), NOW_S).markets
+    (signed,) = live_limits(oracle(), NOW_S).markets
+    assert fresh.expires_at_s is None
+    assert signed.expires_at_s is not None

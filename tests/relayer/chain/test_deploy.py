@@ -102,6 +102,7 @@ async def test_read_chain__deployed__holds_every_planned_value(
     assert state.oracle.bounds == {1: b.BOUNDS}
     assert len(state.feed.markets) == len(state.oracle.markets) == MARKETS
     assert not any(market.has_price for market in state.feed.markets)
+    assert not any(market.ever_signed for market in state.oracle.markets)
     assert [market.values for market in state.oracle.markets] == [b.market_values()] * MARKETS
     assert state.feed.config.signers == tuple(key.address for key in b.PRICE_KEYS)
     assert state.oracle.config.threshold == 2
