@@ -1,7 +1,7 @@
-"""From an empty chain to a trader's position: the documents on deploying, rotation, integrating.
+"""From an empty chain to settled positions: the documents on deploying, rotation and upgrading.
 
-docs/deploying.md, docs/key-ceremony.md and docs/integrating.md are gone through in this order, with
-daemon and signers as processes on a real node.
+docs/deploying.md, docs/key-ceremony.md, docs/integrating.md and docs/upgrading.md are gone through
+in this order, with daemon and signers as processes on a real node.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from eth_utils.crypto import keccak
 
 from contracts import artifacts
 from relayer.local import client
-from tests.agent.test_live import CHAIN_ID, wall_clock_world
+from tests.agent.test_live import CHAIN_ID, wall_clock_world, write_key
 from tests.operations.drills.server import until
 from tests.operations.followed.ground import DEADLINE_S, ROOT, Ground, configuration, own
-from tests.operations.followed.trader import POOL, USDC, Contracts, Trader
+from tests.operations.followed.trader import ISOLATED, POOL, USDC, Contracts, Trader
 from tests.relayer.anvil import running
 
 pytestmark = [pytest.mark.anvil, pytest.mark.loopback, pytest.mark.long]
@@ -47,7 +47,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
             client.stop(folder / "world")
 
 
-def test_documents__deployed_rotated_and_traded_on__as_they_say(ground: Ground) -> None:
+def test_documents__a_deployment_from_its_first_to_its_last_day(ground: Ground) -> None:
     at = deployed(ground)
     provider = Trader(ground=ground, at=at, address="0x" + "b0" * 20)
     trader = Trader(ground=ground, at=at, address="0x" + "a1" * 20)
@@ -61,6 +61,7 @@ def test_documents__deployed_rotated_and_traded_on__as_they_say(ground: Ground) 
     ground.catch_up()
     rotated(ground, at)
     traded(ground, trader)
+    moved(ground, at, trader, provider)
 
 
 def deployed(ground: Ground) -> Contracts:
@@ -169,3 +170,42 @@ def open_for(trader: Trader, symbol: str) -> bool:
 def _wish(trader: Trader) -> dict[str, Any]:
     wish = {"account": trader.address, "market": "BTC", "side": "long", "size_e18": str(10**16)}
     return wish | {"mode": "isolated"}
+
+
+def moved(ground: Ground, at: Contracts, trader: Trader, provider: Trader) -> None:
+    """docs/upgrading.md, moving to new contracts: until everybody has his money."""
+    (ground.folder / "new.toml").write_text(
+        configuration(ground, 4).replace("[keys]", f'[keys]\ndeployer = "{new_deployer(ground)}"')
+    )
+    ground.aml("deploy", network="new", state="new")
+    assert Contracts.of(ground, "new").engine != at.engine
+    for symbol in ("BTC", "ETH"):
+        (only,) = ground.batch("market", "reduce-only", symbol)
+        assert ground.sign(only)
+    status, refused = trader.quote("ETH", "long", 10**18)
+    assert status == 409, refused
+    ground.ended()
+    for symbol in ("BTC", "ETH"):
+        announcing, executing = ground.batch("market", "settle", symbol)
+        assert ground.sign(announcing)
+        assert not ground.sign(executing)
+    ground.pass_s(DAY_S + 120)
+    for symbol in ("BTC", "ETH"):
+        (executing,) = ground.batch("market", "settle", symbol)
+        assert ground.sign(executing)
+    provider.tell(at.engine, "settle(address,uint256,uint256)", trader.address, BTC, ISOLATED)
+    assert 9_000 * USDC < trader.leaves() < 11_000 * USDC
+    shares = ground.call(at.pool, "balanceOf(address)", provider.address)
+    provider.tell(at.pool, "request_redeem(uint256,uint256)", POOL, shares)
+    ground.pass_s(HOUR_S + 1)
+    provider.tell(at.pool, "execute_redeem(uint256)", 2)
+    left = sum(ground.call(at.token, "balanceOf(address)", each) for each in (at.vault, at.pool))
+    assert left < USDC, left
+    assert provider.wallet > 990_000 * USDC
+
+
+def new_deployer(ground: Ground) -> Path:
+    """Make the key that deploys the new set, with ether."""
+    path = write_key(ground.folder, "deployer")
+    ground.node.call("anvil_setBalance", ground.address("deployer"), hex(10**20))
+    return path
