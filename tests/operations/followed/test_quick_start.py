@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.loopback, pytest.mark.long]
 SAYS = {
     "aml run": (0, "stopped after 5 risk cycles"),
     "aml status": (1, "NOT WELL"),
-    "aml limits": (0, "expired"),
+    "aml limits": (0, "the contracts are configured as the file says"),
     "aml explain": (0, "BTC"),
     "aml verify": (0, "reproduces"),
     "aml quote": (1, "no terms: the liquidity pool holds nothing"),
