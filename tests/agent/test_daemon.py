@@ -25,7 +25,7 @@ AML = [sys.executable, "-m", "agent.cli.main"]
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A local world on which the daemon has run three cycles."""
     folder = tmp_path_factory.mktemp("daemon")
-    client.start(folder, speed=200.0)  # a day of play then outlasts a slow machine
+    client.start(folder, speed=60.0)  # its day of play then outlasts a slow machine: 24 minutes
     ran = aml("run", "--cycles", "3", state=folder)
     assert ran.returncode == 0, ran.stderr
     yield folder
@@ -154,7 +154,7 @@ def test_daemon__kill_9__next_run_goes_on(state: Path) -> None:
 def test_daemon__other_speed_asked_of_a_running_world__is_refused(state: Path) -> None:
     refused = aml("run", "--speed", "7", state=state)
     assert refused.returncode == 1
-    assert "runs at 200x" in refused.stderr
+    assert "runs at 60x" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("signers")
-    client.start(folder, speed=200.0)
+    client.start(folder, speed=60.0)
     made = House(state=folder, config=folder / "signers.toml")
     made.config.write_text(configuration())
     deployed = made.aml("deploy")
