@@ -122,7 +122,8 @@ def add_market(owned: Owned, market: Market, count: int, wanted: DeploymentSetti
     """Add the next market of the configuration to feed, oracle and engine."""
     if market.market < count:
         raise ConfigError(
-            f"market {market.symbol}: is on the contracts already, as {market.market}"
+            f"market {market.symbol}: is on the contracts already, as {market.market}; "
+            "a new market is the table after theirs"
         )
     if market.market != count:
         raise ConfigError(

@@ -122,7 +122,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, guardian: Chain | None = None) -> AsyncIterator[House]:
+async def house(
+    folder: Path, guardian: Chain | None = None, unheard_s: float = 30.0
+) -> AsyncIterator[House]:
     url = f"sqlite:///{folder}/aml.db"
     migrations.upgrade(url)
     database = Database.open(url)
@@ -140,7 +142,7 @@ async def house(folder: Path, guardian: Chain | None = None) -> AsyncIterator[Ho
         metrics=metrics,
         guardian=guardian,
     )
-    rules = AskRules(poll_s=0.005, unheard_s=0.05)
+    rules = AskRules(poll_s=0.005, unheard_s=unheard_s)
     asking = Asking(rows, clock, metrics, rules)
     made = Working(ports)
     try:
